@@ -1,0 +1,20 @@
+//! The words of KEA and its pure rules: what a service, a version, a contract and a replica are, what to do next, and
+//! the ports through which the rooms above reach the world.
+//!
+//! This crate knows nothing of HTTP, Kubernetes, files or SQL.
+
+pub mod contract;
+pub mod documents;
+pub mod management;
+pub mod name;
+pub mod next_step;
+pub mod port;
+pub mod quantity;
+pub mod routing;
+pub mod service;
+pub mod tensor;
+
+pub use contract::{Contract, Field, Function, Layout, ValueType};
+pub use name::{ServiceId, VersionId};
+pub use service::{Engine, Framework, Settings};
+pub use tensor::{Datatype, Tensor};

@@ -1,0 +1,218 @@
+//! The one rule of deployment: from what is wanted and what is seen to what is to be done next.
+//!
+//! Level-triggered and idempotent: it looks at the present alone, so a restart at any moment loses nothing, and asking
+//! again gives the same answer. On one machine the steps act on processes, in a cluster on Kubernetes' objects.
+
+use std::collections::BTreeMap;
+
+use crate::name::VersionId;
+
+/// What is wanted of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The version that is to answer.
+    pub version: VersionId,
+    /// How many replicas of it.
+    pub replicas: u32,
+    /// Whether the service is to go.
+    pub deleted: bool,
+}
+
+/// What is seen of a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The version that requests go to.
+    pub live: Option<VersionId>,
+    /// Each version that anything is known of.
+    pub versions: BTreeMap<VersionId, SeenVersion>,
+}
+
+/// What is seen of a version.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeenVersion {
+    /// Whether its model and environment are on this machine.
+    pub prepared: Prepared,
+    /// Its replicas by ordinal.
+    pub replicas: BTreeMap<u32, SeenReplica>,
+}
+
+/// How far a version's model and environment are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Prepared {
+    /// Nothing has been done.
+    #[default]
+    No,
+    /// Under way.
+    Running,
+    /// Done.
+    Yes,
+    /// Failed; another try needs another wish.
+    Failed,
+}
+
+/// How far a replica is. One that died and waits to be started again is `Starting`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeenReplica {
+    /// Not answering yet.
+    Starting,
+    /// Answering.
+    Ready,
+    /// Finishing what it has.
+    Stopping,
+}
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Bring the version's model and environment to this machine.
+    Prepare(VersionId),
+    /// Start the replica of that ordinal.
+    Start(VersionId, u32),
+    /// Send requests to this version from now on.
+    GoLive(VersionId),
+    /// Let the replica finish what it has, then end it.
+    Stop(VersionId, u32),
+    /// Nothing is left of the deleted service: forget it.
+    Forget,
+}
+
+/// What to do next, in order. Empty where all is as wanted, or where only time is needed.
+pub fn next_steps(wanted: &Wanted, seen: &Seen) -> Vec<Step> {
+    if wanted.deleted {
+        return take_down(seen);
+    }
+    let nothing = SeenVersion::default();
+    let version = seen.versions.get(&wanted.version).unwrap_or(&nothing);
+    let is_live = seen.live.as_ref() == Some(&wanted.version);
+    let goes_live = !is_live && may_go_live(wanted, seen, version);
+
+    let mut steps = Vec::new();
+    match version.prepared {
+        Prepared::No => steps.push(Step::Prepare(wanted.version.clone())),
+        Prepared::Yes => steps.extend(start_missing(wanted, version)),
+        Prepared::Running | Prepared::Failed => {}
+    }
+    if goes_live {
+        steps.push(Step::GoLive(wanted.version.clone()));
+    }
+    steps.extend(stop_excess(wanted, seen, is_live || goes_live));
+    steps
+}
+
+/// The first version answers as soon as one replica does; a later one replaces it with its full strength.
+fn may_go_live(wanted: &Wanted, seen: &Seen, version: &SeenVersion) -> bool {
+    let ready = version.replicas.values().filter(|replica| **replica == SeenReplica::Ready).count();
+    let needed = if seen.live.is_none() { wanted.replicas.min(1) } else { wanted.replicas };
+    version.prepared == Prepared::Yes && ready >= needed as usize
+}
+
+fn start_missing(wanted: &Wanted, version: &SeenVersion) -> impl Iterator<Item = Step> {
+    let missing = (0..wanted.replicas).filter(|ordinal| !version.replicas.contains_key(ordinal));
+    missing.map(|ordinal| Step::Start(wanted.version.clone(), ordinal))
+}
+
+/// Stops what is above the wanted number, and other versions: the live one only once the wanted one is.
+fn stop_excess(wanted: &Wanted, seen: &Seen, wanted_is_live: bool) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for (name, version) in &seen.versions {
+        let is_wanted = *name == wanted.version;
+        let serves_meanwhile = seen.live.as_ref() == Some(name) && !wanted_is_live;
+        for (ordinal, replica) in version.replicas.iter().rev() {
+            let excess = if is_wanted { *ordinal >= wanted.replicas } else { !serves_meanwhile };
+            if excess && *replica != SeenReplica::Stopping {
+                steps.push(Step::Stop(name.clone(), *ordinal));
+            }
+        }
+    }
+    steps
+}
+
+fn take_down(seen: &Seen) -> Vec<Step> {
+    let all = seen.versions.iter().flat_map(|(name, version)| version.replicas.iter().map(move |r| (name, r)));
+    if all.clone().next().is_none() {
+        return vec![Step::Forget];
+    }
+    let running = all.filter(|(_, (_, replica))| **replica != SeenReplica::Stopping);
+    running.map(|(name, (ordinal, _))| Step::Stop(name.clone(), *ordinal)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Prepared::*, SeenReplica::*, *};
+
+    fn v(name: &str) -> VersionId {
+        name.parse().unwrap()
+    }
+
+    fn wanted(version: &str, replicas: u32) -> Wanted {
+        Wanted { version: v(version), replicas, deleted: false }
+    }
+
+    fn seen(live: Option<&str>, versions: &[(&str, Prepared, &[SeenReplica])]) -> Seen {
+        let version = |(name, prepared, replicas): &(&str, Prepared, &[SeenReplica])| {
+            let replicas = (0..).zip(replicas.iter().copied()).collect();
+            (v(name), SeenVersion { prepared: *prepared, replicas })
+        };
+        Seen { live: live.map(v), versions: versions.iter().map(version).collect() }
+    }
+
+    fn check(wanted: Wanted, seen: Seen, expected: &[Step]) {
+        assert_eq!(next_steps(&wanted, &seen), expected);
+    }
+
+    #[test]
+    fn a_new_version_is_prepared_first() {
+        check(wanted("1", 2), Seen::default(), &[Step::Prepare(v("1"))]);
+        check(wanted("1", 2), seen(None, &[("1", Running, &[])]), &[]);
+        check(wanted("1", 2), seen(None, &[("1", Failed, &[])]), &[]);
+    }
+
+    #[test]
+    fn a_prepared_version_gets_its_replicas() {
+        let both = [Step::Start(v("1"), 0), Step::Start(v("1"), 1)];
+        check(wanted("1", 2), seen(None, &[("1", Yes, &[])]), &both);
+        check(wanted("1", 2), seen(None, &[("1", Yes, &[Starting, Starting])]), &[]);
+    }
+
+    #[test]
+    fn the_first_version_goes_live_with_its_first_ready_replica() {
+        check(wanted("1", 2), seen(None, &[("1", Yes, &[Ready, Starting])]), &[Step::GoLive(v("1"))]);
+        check(wanted("1", 0), seen(None, &[("1", Yes, &[])]), &[Step::GoLive(v("1"))]);
+    }
+
+    #[test]
+    fn the_old_version_serves_until_the_new_one_is_at_full_strength() {
+        let half = seen(Some("1"), &[("1", Yes, &[Ready, Ready]), ("2", Yes, &[Ready, Starting])]);
+        check(wanted("2", 2), half, &[]);
+        let full = seen(Some("1"), &[("1", Yes, &[Ready, Ready]), ("2", Yes, &[Ready, Ready])]);
+        let steps = [Step::GoLive(v("2")), Step::Stop(v("1"), 1), Step::Stop(v("1"), 0)];
+        check(wanted("2", 2), full, &steps);
+    }
+
+    #[test]
+    fn a_version_that_cannot_be_prepared_leaves_the_old_one_alone() {
+        check(wanted("2", 1), seen(Some("1"), &[("1", Yes, &[Ready]), ("2", Failed, &[])]), &[]);
+    }
+
+    #[test]
+    fn a_version_overtaken_before_it_was_live_is_stopped() {
+        let overtaken = seen(Some("1"), &[("1", Yes, &[Ready]), ("2", Yes, &[Starting]), ("3", Running, &[])]);
+        check(wanted("3", 1), overtaken, &[Step::Stop(v("2"), 0)]);
+    }
+
+    #[test]
+    fn scaling_starts_or_stops_the_highest_ordinals() {
+        check(wanted("1", 2), seen(Some("1"), &[("1", Yes, &[Ready])]), &[Step::Start(v("1"), 1)]);
+        let three = seen(Some("1"), &[("1", Yes, &[Ready, Ready, Ready])]);
+        check(wanted("1", 1), three, &[Step::Stop(v("1"), 2), Step::Stop(v("1"), 1)]);
+        check(wanted("1", 1), seen(Some("1"), &[("1", Yes, &[Ready, Stopping])]), &[]);
+    }
+
+    #[test]
+    fn a_deleted_service_is_forgotten_once_its_replicas_are_gone() {
+        let gone = Wanted { deleted: true, ..wanted("1", 2) };
+        check(gone.clone(), seen(Some("1"), &[("1", Yes, &[Ready])]), &[Step::Stop(v("1"), 0)]);
+        check(gone.clone(), seen(Some("1"), &[("1", Yes, &[Stopping])]), &[]);
+        check(gone, seen(Some("1"), &[("1", Yes, &[])]), &[Step::Forget]);
+    }
+}

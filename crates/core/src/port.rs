@@ -1,0 +1,135 @@
+//! The ports: what the rooms ask of the outside world, each with more than one implementation, or one and a fake.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{
+    contract::Contract,
+    management::{DeployRequest, ServiceDetails, UpdateRequest, VersionInfo},
+    name::{ServiceId, VersionId},
+    service::{LoadBalancing, Service, Version},
+};
+
+/// The store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk or the database server refuses; the text is its own.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// What is stored cannot be read by this version of KEA.
+    #[error("{what} in the store cannot be read: {why}")]
+    Corrupt {
+        /// Which row.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// Keeps what is wanted of services.
+#[async_trait]
+pub trait ServiceStore: Send + Sync {
+    /// All services, those on their way out too.
+    async fn services(&self) -> Result<Vec<Service>, StoreError>;
+    /// Inserts or replaces a service.
+    async fn put_service(&self, service: &Service) -> Result<(), StoreError>;
+    /// Removes a service and its versions; nothing happens where there is none.
+    async fn delete_service(&self, id: &ServiceId) -> Result<(), StoreError>;
+    /// A service's versions, oldest first.
+    async fn versions(&self, id: &ServiceId) -> Result<Vec<Version>, StoreError>;
+    /// Inserts or replaces a version of a service.
+    async fn put_version(&self, id: &ServiceId, version: &Version) -> Result<(), StoreError>;
+    /// Inserts or replaces a service together with a version of it; both or neither.
+    async fn put_service_and_version(&self, service: &Service, version: &Version) -> Result<(), StoreError>;
+}
+
+/// Someone who may log in with a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The name to log in with.
+    pub username: String,
+    /// An argon2id hash in PHC format.
+    pub password_hash: String,
+    /// Names of roles.
+    pub roles: Vec<String>,
+}
+
+/// Keeps users and the server's own secrets.
+#[async_trait]
+pub trait UserStore: Send + Sync {
+    /// The user of that name.
+    async fn user(&self, username: &str) -> Result<Option<User>, StoreError>;
+    /// How many users there are.
+    async fn user_count(&self) -> Result<u64, StoreError>;
+    /// Inserts or replaces a user.
+    async fn put_user(&self, user: &User) -> Result<(), StoreError>;
+    /// The secret of that name, as a signing key.
+    async fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Keeps a secret unless there is one of that name, and returns the one that is kept.
+    async fn keep_secret(&self, name: &str, value: &[u8]) -> Result<Vec<u8>, StoreError>;
+}
+
+/// Why a deployer refuses. Each is the caller's to mend but for the last.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// There is no such service.
+    #[error("there is no service `{0}`")]
+    NotFound(ServiceId),
+    /// There is no such version of the service.
+    #[error("service `{service}` has no version `{version}`; it has {}", joined(.known))]
+    NoSuchVersion {
+        /// The service.
+        service: ServiceId,
+        /// The version asked for.
+        version: VersionId,
+        /// Versions that there are.
+        known: Vec<VersionId>,
+    },
+    /// The request contradicts what there is.
+    #[error("{0}")]
+    Conflict(String),
+    /// The request cannot be met; the text says what to do instead.
+    #[error("{detail}")]
+    Invalid {
+        /// JSON pointer to the field of the request.
+        pointer: String,
+        /// What is wrong and what to do.
+        detail: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn joined(versions: &[VersionId]) -> String {
+    versions.iter().map(VersionId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// The Service Deployer: makes what is wanted true, and tells what is.
+#[async_trait]
+pub trait Deployer: Send + Sync {
+    /// Creates a service, or a new version of the one of that name.
+    async fn deploy(&self, request: DeployRequest) -> Result<ServiceDetails, DeployError>;
+    /// Changes a service.
+    async fn update(&self, id: &ServiceId, change: UpdateRequest) -> Result<ServiceDetails, DeployError>;
+    /// Returns to the version that was live before.
+    async fn rollback(&self, id: &ServiceId) -> Result<ServiceDetails, DeployError>;
+    /// Stops a service and forgets it.
+    async fn delete(&self, id: &ServiceId) -> Result<(), DeployError>;
+    /// Changes how replicas are chosen; `None` returns to the default.
+    async fn balance(&self, id: &ServiceId, rule: Option<LoadBalancing>) -> Result<(), DeployError>;
+    /// All services, by name.
+    fn list(&self) -> Vec<ServiceDetails>;
+    /// One service.
+    fn get(&self, id: &ServiceId) -> Option<ServiceDetails>;
+    /// A service's versions, oldest first.
+    async fn versions(&self, id: &ServiceId) -> Result<Vec<VersionInfo>, DeployError>;
+    /// The contract of a version, or of the live one (of the wanted one where none is live); `None` inside where it
+    /// is not known yet.
+    async fn contract(
+        &self,
+        id: &ServiceId,
+        version: Option<&VersionId>,
+    ) -> Result<(VersionId, Option<Arc<Contract>>), DeployError>;
+}
