@@ -1,1 +1,16 @@
-//! .
+//! What every HTTP edge of KEA shares: request ids, errors in the shape that the path's protocol asks for, reading of
+//! bounded bodies, and serving until told to stop.
+//!
+//! Knows nothing of models.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod body;
+pub mod problem;
+mod request_id;
+mod rim;
+mod serve;
+
+pub use problem::ApiError;
+pub use request_id::{REQUEST_ID, RequestId};
+pub use rim::rim;
+pub use serve::{PeerAddress, serve};

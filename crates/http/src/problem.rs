@@ -1,0 +1,136 @@
+//! Errors on their way to a caller. A handler says what is wrong; the rim knows the request's id and the shape that the
+//! path's protocol asks for, and writes the body.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use kea_core::management::{Problem, Violation};
+
+/// Where the kinds of problems are described.
+const KINDS: &str = "https://kea-project.io/problems/";
+
+/// An error of any HTTP edge, before it has a shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApiError {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The kind of problem: last segment of its URI.
+    pub kind: &'static str,
+    /// What is wrong and what to do, for the caller.
+    pub detail: String,
+    /// What is wrong with the request, for validation.
+    pub errors: Vec<Violation>,
+    /// When to try again.
+    pub retry_after: Option<Duration>,
+}
+
+impl ApiError {
+    /// An error without a list of violations.
+    pub fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, kind, detail: detail.into(), errors: Vec::new(), retry_after: None }
+    }
+
+    /// With what is wrong with the request.
+    pub fn with_errors(self, errors: Vec<Violation>) -> Self {
+        Self { errors, ..self }
+    }
+
+    /// With when to try again.
+    pub fn with_retry_after(self, after: Duration) -> Self {
+        Self { retry_after: Some(after), ..self }
+    }
+}
+
+/// The shape of errors on a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// `application/problem+json` (RFC 9457).
+    Problem,
+    /// `{"error": text}`, as the clients of the inference protocols read it.
+    Inference,
+}
+
+impl Shape {
+    /// The shape that the path's protocol asks for.
+    pub fn of(path: &str) -> Self {
+        let inference = ["/v1", "/v2"]
+            .iter()
+            .any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
+        if inference { Self::Inference } else { Self::Problem }
+    }
+}
+
+impl IntoResponse for ApiError {
+    /// An answer without a body, which the rim writes.
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.status;
+        if let Some(after) = self.retry_after {
+            let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Writes the body of an error that a handler left in the answer; other answers stay as they are.
+pub(crate) fn shape(mut response: Response, shape: Shape, request_id: &str) -> Response {
+    let Some(error) = response.extensions_mut().remove::<ApiError>() else {
+        return response;
+    };
+    let (content_type, body) = match shape {
+        Shape::Problem => ("application/problem+json", problem(error, request_id)),
+        Shape::Inference => ("application/json", inference(&error)),
+    };
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    *response.body_mut() = Body::from(body);
+    response
+}
+
+fn problem(error: ApiError, request_id: &str) -> Vec<u8> {
+    let problem = Problem {
+        kind: format!("{KINDS}{}", error.kind),
+        title: error.status.canonical_reason().unwrap_or("Error").into(),
+        status: error.status.as_u16(),
+        detail: error.detail,
+        instance: request_id.into(),
+        errors: error.errors,
+    };
+    serde_json::to_vec(&problem).expect("a problem is made of text and numbers")
+}
+
+fn inference(error: &ApiError) -> Vec<u8> {
+    let mut text = error.detail.clone();
+    for violation in &error.errors {
+        text =
+            format!("{text}; {}: expected {}, received {}", violation.pointer, violation.expected, violation.received);
+    }
+    serde_json::to_vec(&serde_json::json!({ "error": text })).expect("text is JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_have_the_shape_of_the_paths_protocol() {
+        assert_eq!(Shape::of("/v2/models/iris/infer"), Shape::Inference);
+        assert_eq!(Shape::of("/v1"), Shape::Inference);
+        assert_eq!(Shape::of("/v10/x"), Shape::Problem);
+        assert_eq!(Shape::of("/api/v1/k8c/services"), Shape::Problem);
+    }
+
+    #[test]
+    fn retry_after_is_at_least_a_second() {
+        let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "x", "y").with_retry_after(Duration::from_millis(5));
+        assert_eq!(error.into_response().headers()[header::RETRY_AFTER], "1");
+    }
+}

@@ -1,0 +1,90 @@
+//! The rim of every edge: gives each request its id and span, keeps a panic from ending the connection, and writes
+//! errors in the shape that the path's protocol asks for.
+
+use std::panic::AssertUnwindSafe;
+
+use axum::{
+    extract::Request,
+    response::{IntoResponse, Response},
+};
+use futures_util::FutureExt;
+use http::{Method, StatusCode};
+use tracing::Instrument;
+
+use crate::{ApiError, RequestId, problem, request_id};
+
+/// Runs `inner` for a request, within the rim.
+pub async fn rim<F: Future<Output = Response>>(mut request: Request, inner: impl FnOnce(Request) -> F) -> Response {
+    let id = RequestId::of(request.headers());
+    let method = request.method().clone();
+    let path = request.uri().path();
+    let shape = problem::Shape::of(path);
+    let span = tracing::info_span!("request", request_id = &*id.0, %method, path);
+    request.extensions_mut().insert(id.clone());
+
+    let answered = AssertUnwindSafe(inner(request)).catch_unwind();
+    let logged = async {
+        let response = answered.await.unwrap_or_else(|_panic| internal());
+        log(&method, response.status());
+        response
+    };
+    let response = logged.instrument(span).await;
+    let mut response = problem::shape(response, shape, &id.0);
+    response.headers_mut().insert(request_id::REQUEST_ID, id.header_value());
+    response
+}
+
+/// Changes are worth a line; reads and predictions are counted by metrics, and seen with `KEA_LOG=debug`.
+fn log(method: &Method, status: StatusCode) {
+    match status.as_u16() {
+        500.. => tracing::warn!(status = status.as_u16(), "answered"),
+        _ if [Method::PUT, Method::DELETE].contains(method) => tracing::info!(status = status.as_u16(), "answered"),
+        _ => tracing::debug!(status = status.as_u16(), "answered"),
+    }
+}
+
+fn internal() -> Response {
+    let detail = "KEA failed in answering; its log has the request id and the reason";
+    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    async fn answer(path: &str, inner: impl FnOnce(Request) -> Response) -> (Response<()>, serde_json::Value) {
+        let request = Request::builder().uri(path).header("x-request-id", "r1").body(Body::empty()).unwrap();
+        let (parts, body) = rim(request, |request| async { inner(request) }).await.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        (Response::from_parts(parts, ()), serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_problem_carries_the_request_id() {
+        let error = ApiError::new(StatusCode::NOT_FOUND, "no-service", "there is no service `x`");
+        let (parts, body) = answer("/api/v1/k8c/services/x", |_| error.into_response()).await;
+        assert_eq!(parts.headers()["content-type"], "application/problem+json");
+        assert_eq!(parts.headers()["x-request-id"], "r1");
+        assert_eq!(body["instance"], "r1");
+        assert_eq!(body["title"], "Not Found");
+    }
+
+    #[tokio::test]
+    async fn an_error_of_an_inference_path_is_one_text() {
+        let error = ApiError::new(StatusCode::UNAUTHORIZED, "no-token", "a token is needed");
+        let (parts, body) = answer("/v2/models/x/infer", |_| error.into_response()).await;
+        assert_eq!(parts.headers()["content-type"], "application/json");
+        assert_eq!(parts.headers()["www-authenticate"], "Bearer");
+        assert_eq!(body, serde_json::json!({"error": "a token is needed"}));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered() {
+        let (parts, body) = answer("/x", |_| panic!("oh")).await;
+        assert_eq!(parts.status(), 500);
+        assert_eq!(body["status"], 500);
+    }
+}
