@@ -1,0 +1,299 @@
+//! What every implementation of the store's ports must do, written once: each function is a claim, and is given a
+//! store that is empty.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use kea_core::{
+    Contract, Datatype, Field, Framework, Function, Layout, ServiceId, Settings, ValueType, VersionId,
+    port::{ServiceStore, StoreError, User, UserStore},
+    service::{Algorithm, ModelSpec, Resources, Service, Version},
+};
+
+pub(crate) type Outcome = Result<(), StoreError>;
+
+/// Makes one test of each claim for the store that `$open` gives.
+macro_rules! every_store {
+    ($name:ident, $open:expr) => {
+        mod $name {
+            use super::*;
+
+            every_store!(@each $open,
+                a_service_is_read_as_it_was_put,
+                services_are_listed_by_name,
+                a_service_that_is_put_again_is_replaced,
+                versions_are_listed_oldest_first,
+                a_version_that_is_put_again_keeps_its_place,
+                versions_of_two_services_are_apart,
+                a_deleted_service_takes_its_versions_along,
+                deleting_what_is_not_there_does_nothing,
+                a_version_of_no_service_is_refused,
+                a_service_and_its_version_are_put_together,
+                services_put_at_once_are_all_kept,
+                thousands_of_services_are_listed_at_once,
+                a_user_is_read_as_it_was_put,
+                a_user_that_is_put_again_is_replaced,
+                a_name_is_never_taken_for_sql,
+                a_secret_is_kept_once,
+                a_secret_kept_by_many_at_once_is_one,
+            );
+        }
+    };
+    (@each $open:expr, $($claim:ident,)*) => {
+        $(
+            #[tokio::test]
+            async fn $claim() -> suite::Outcome {
+                let opened = $open.await;
+                suite::$claim(&opened.store).await
+            }
+        )*
+    };
+}
+pub(crate) use every_store;
+
+pub(crate) fn service(id: &str) -> Service {
+    Service {
+        id: id.parse().unwrap(),
+        model_name: format!("The model `{id}`, \"quoted\" and in ünïcode"),
+        version: version_id("1"),
+        replicas: 2,
+        settings: Settings::default(),
+        live_history: vec![version_id("1")],
+        deleted: false,
+        created_at: Timestamp::UNIX_EPOCH,
+        updated_at: "2024-02-29T12:34:56.789012345Z".parse().unwrap(),
+    }
+}
+
+pub(crate) fn version(id: &str) -> Version {
+    let model = ModelSpec {
+        source: Some(format!("models/{id}.joblib")),
+        framework: Some(Framework::ScikitLearn),
+        requirements: vec!["scikit-learn==1.5.0".into()],
+        command: Vec::new(),
+        env: BTreeMap::from([("LEVEL".into(), "3".into())]),
+        resources: Resources::default(),
+    };
+    Version { id: version_id(id), model, contract: None, created_at: Timestamp::UNIX_EPOCH }
+}
+
+fn contract() -> Arc<Contract> {
+    let mut field = Field::new("petal width (cm)", ValueType::Scalar { datatype: Datatype::Fp64 });
+    field.example = Some(serde_json::json!(0.2));
+    field.minimum = Some(0.1 + 0.2);
+    let predict = Function {
+        name: "predict".into(),
+        description: "Says which iris it is.".into(),
+        layout: Layout::Features,
+        inputs: vec![field],
+        outputs: Vec::new(),
+        idempotent: true,
+    };
+    Arc::new(Contract { functions: vec![predict], ..Contract::default() })
+}
+
+fn version_id(text: &str) -> VersionId {
+    text.parse().unwrap()
+}
+
+fn id(text: &str) -> ServiceId {
+    text.parse().unwrap()
+}
+
+async fn service_names(store: &dyn ServiceStore) -> Result<Vec<String>, StoreError> {
+    Ok(store.services().await?.into_iter().map(|service| service.id.into()).collect())
+}
+
+async fn version_names(store: &dyn ServiceStore, service: &str) -> Result<Vec<String>, StoreError> {
+    Ok(store.versions(&id(service)).await?.into_iter().map(|version| version.id.into()).collect())
+}
+
+pub(crate) async fn a_service_is_read_as_it_was_put(store: &dyn ServiceStore) -> Outcome {
+    let mut iris = service("iris");
+    iris.settings.load_balancer.algorithm = Algorithm::IpHash;
+    iris.settings.cache.enabled = true;
+    let mut first = version("1");
+    first.contract = Some(contract());
+    store.put_service(&iris).await?;
+    store.put_version(&iris.id, &first).await?;
+    assert_eq!(store.services().await?, [iris.clone()]);
+    assert_eq!(store.versions(&iris.id).await?, [first]);
+    Ok(())
+}
+
+pub(crate) async fn services_are_listed_by_name(store: &dyn ServiceStore) -> Outcome {
+    for name in ["b", "c", "a"] {
+        store.put_service(&service(name)).await?;
+    }
+    assert_eq!(service_names(store).await?, ["a", "b", "c"]);
+    Ok(())
+}
+
+pub(crate) async fn a_service_that_is_put_again_is_replaced(store: &dyn ServiceStore) -> Outcome {
+    let mut iris = service("iris");
+    store.put_service_and_version(&iris, &version("1")).await?;
+    iris.replicas = 7;
+    iris.deleted = true;
+    store.put_service(&iris).await?;
+    assert_eq!(store.services().await?, [iris]);
+    assert_eq!(version_names(store, "iris").await?, ["1"], "its versions stay");
+    Ok(())
+}
+
+pub(crate) async fn versions_are_listed_oldest_first(store: &dyn ServiceStore) -> Outcome {
+    store.put_service(&service("iris")).await?;
+    for name in ["9", "10", "beta", "2"] {
+        store.put_version(&id("iris"), &version(name)).await?;
+    }
+    assert_eq!(version_names(store, "iris").await?, ["9", "10", "beta", "2"]);
+    Ok(())
+}
+
+pub(crate) async fn a_version_that_is_put_again_keeps_its_place(store: &dyn ServiceStore) -> Outcome {
+    store.put_service(&service("iris")).await?;
+    for name in ["1", "2", "3"] {
+        store.put_version(&id("iris"), &version(name)).await?;
+    }
+    let mut second = version("2");
+    second.contract = Some(contract());
+    store.put_version(&id("iris"), &second).await?;
+    assert_eq!(version_names(store, "iris").await?, ["1", "2", "3"]);
+    assert_eq!(store.versions(&id("iris")).await?[1], second);
+    Ok(())
+}
+
+pub(crate) async fn versions_of_two_services_are_apart(store: &dyn ServiceStore) -> Outcome {
+    store.put_service_and_version(&service("iris"), &version("1")).await?;
+    store.put_service_and_version(&service("wine"), &version("2")).await?;
+    assert_eq!(version_names(store, "iris").await?, ["1"]);
+    assert_eq!(version_names(store, "wine").await?, ["2"]);
+    assert_eq!(version_names(store, "other").await?, [""; 0]);
+    Ok(())
+}
+
+pub(crate) async fn a_deleted_service_takes_its_versions_along(store: &dyn ServiceStore) -> Outcome {
+    store.put_service_and_version(&service("iris"), &version("1")).await?;
+    store.put_service_and_version(&service("wine"), &version("1")).await?;
+    store.delete_service(&id("iris")).await?;
+    store.put_service(&service("iris")).await?;
+    assert_eq!(version_names(store, "iris").await?, [""; 0]);
+    assert_eq!(version_names(store, "wine").await?, ["1"]);
+    Ok(())
+}
+
+pub(crate) async fn deleting_what_is_not_there_does_nothing(store: &dyn ServiceStore) -> Outcome {
+    store.put_service(&service("iris")).await?;
+    store.delete_service(&id("wine")).await?;
+    assert_eq!(service_names(store).await?, ["iris"]);
+    Ok(())
+}
+
+pub(crate) async fn a_version_of_no_service_is_refused(store: &dyn ServiceStore) -> Outcome {
+    let refused = store.put_version(&id("iris"), &version("1")).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(why)) if why.contains("no service `iris`")));
+    store.put_service(&service("iris")).await?;
+    assert_eq!(version_names(store, "iris").await?, [""; 0]);
+    Ok(())
+}
+
+pub(crate) async fn a_service_and_its_version_are_put_together(store: &dyn ServiceStore) -> Outcome {
+    store.put_service_and_version(&service("iris"), &version("1")).await?;
+    let mut changed = service("iris");
+    changed.version = version_id("2");
+    store.put_service_and_version(&changed, &version("2")).await?;
+    assert_eq!(store.services().await?, [changed]);
+    assert_eq!(version_names(store, "iris").await?, ["1", "2"]);
+    Ok(())
+}
+
+pub(crate) async fn services_put_at_once_are_all_kept<S>(store: &S) -> Outcome
+where
+    S: ServiceStore + Clone + 'static,
+{
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..50 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            let one = service(&format!("service-{}", number % 25));
+            store.put_service_and_version(&one, &version(&number.to_string())).await
+        });
+    }
+    for outcome in tasks.join_all().await {
+        outcome?;
+    }
+    assert_eq!(store.services().await?.len(), 25);
+    assert_eq!(store.versions(&id("service-3")).await?.len(), 2);
+    Ok(())
+}
+
+pub(crate) async fn thousands_of_services_are_listed_at_once(store: &dyn ServiceStore) -> Outcome {
+    let first = version("1");
+    for number in 0..5_000 {
+        store.put_service_and_version(&service(&format!("service-{number:04}")), &first).await?;
+    }
+    let start = Instant::now();
+    let services = store.services().await?;
+    let took = start.elapsed();
+    assert_eq!(services.len(), 5_000);
+    assert_eq!(services[4_321].id.as_str(), "service-4321");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    Ok(())
+}
+
+fn user(username: &str) -> User {
+    let hash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA";
+    User { username: username.into(), password_hash: hash.into(), roles: vec!["admin".into(), "a \"b\"".into()] }
+}
+
+pub(crate) async fn a_user_is_read_as_it_was_put(store: &dyn UserStore) -> Outcome {
+    assert_eq!((store.user_count().await?, store.user("ada").await?), (0, None));
+    store.put_user(&user("ada")).await?;
+    assert_eq!((store.user_count().await?, store.user("ada").await?), (1, Some(user("ada"))));
+    assert_eq!(store.user("Ada").await?, None, "names are told apart by case");
+    Ok(())
+}
+
+pub(crate) async fn a_user_that_is_put_again_is_replaced(store: &dyn UserStore) -> Outcome {
+    store.put_user(&user("ada")).await?;
+    let changed = User { password_hash: "other".into(), roles: Vec::new(), ..user("ada") };
+    store.put_user(&changed).await?;
+    assert_eq!((store.user_count().await?, store.user("ada").await?), (1, Some(changed)));
+    Ok(())
+}
+
+pub(crate) async fn a_name_is_never_taken_for_sql(store: &dyn UserStore) -> Outcome {
+    let hostile = "'; DROP TABLE users; --";
+    store.put_user(&user(hostile)).await?;
+    assert_eq!(store.user(hostile).await?, Some(user(hostile)));
+    assert_eq!(store.user("' OR '1'='1").await?, None);
+    Ok(())
+}
+
+pub(crate) async fn a_secret_is_kept_once(store: &dyn UserStore) -> Outcome {
+    assert_eq!(store.secret("key").await?, None);
+    assert_eq!(store.keep_secret("key", &[0, 255, 1]).await?, [0, 255, 1]);
+    assert_eq!(store.keep_secret("key", b"second").await?, [0, 255, 1]);
+    assert_eq!(store.secret("key").await?, Some(vec![0, 255, 1]));
+    assert_eq!(store.keep_secret("other", b"").await?, b"");
+    Ok(())
+}
+
+pub(crate) async fn a_secret_kept_by_many_at_once_is_one<S>(store: &S) -> Outcome
+where
+    S: UserStore + Clone + 'static,
+{
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..20u8 {
+        let store = store.clone();
+        tasks.spawn(async move { store.keep_secret("key", &[number]).await });
+    }
+    let kept = store.keep_secret("key", b"late").await?;
+    for outcome in tasks.join_all().await {
+        assert_eq!(outcome?, kept);
+    }
+    Ok(())
+}
