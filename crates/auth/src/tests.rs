@@ -1,0 +1,258 @@
+//! The Authenticator as its callers see it, on a real store.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use argon2::Params;
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+use jiff::Timestamp;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, decode_header, encode};
+use kea_core::port::{StoreError, UserStore};
+use kea_store::SqlStore;
+
+use crate::{
+    AuthError, Authenticator, Caller,
+    tokens::{Claims, KEY_SECRET},
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn store() -> Arc<SqlStore> {
+    Arc::new(SqlStore::open_in_memory().await.unwrap())
+}
+
+/// An authenticator whose hashes are cheap, and a user `admin` with the password `secret`.
+async fn on(store: Arc<SqlStore>) -> Authenticator {
+    let params = Params::new(64, 1, 1, None).unwrap();
+    let auth = Authenticator::with_hashing(store, HOUR, params).await.unwrap();
+    assert_eq!(auth.ensure_admin(Some("secret")).await.unwrap(), None);
+    auth
+}
+
+fn bearing(token: &str) -> HeaderMap {
+    let value = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
+    HeaderMap::from_iter([(AUTHORIZATION, value)])
+}
+
+fn name_of(outcome: Result<Caller, AuthError>) -> String {
+    match outcome {
+        Ok(caller) => caller.username.to_string(),
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+fn claims(now: Timestamp) -> Claims {
+    Claims {
+        iss: "kea".into(),
+        sub: "admin".into(),
+        roles: Arc::from(["admin".to_string()]),
+        iat: now.as_second(),
+        exp: now.as_second() + 3600,
+        jti: "1".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_login_gives_a_token_that_says_who_and_with_which_roles() {
+    let auth = on(store().await).await;
+    let before = Timestamp::now().as_second();
+    let session = auth.login("admin", "secret").await.unwrap();
+    let caller = auth.authenticate(&bearing(&session.token)).unwrap();
+    assert_eq!((&*caller.username, &*caller.roles), ("admin", ["admin".to_string()].as_slice()));
+    let lasts = session.expires_at.as_second() - before;
+    assert!((3600..3610).contains(&lasts), "{lasts}");
+    let header = decode_header(&session.token).unwrap();
+    assert_eq!((header.alg, header.kid.is_some()), (Algorithm::EdDSA, true));
+}
+
+#[tokio::test]
+async fn two_logins_give_two_tokens() {
+    let auth = on(store().await).await;
+    let one = auth.login("admin", "secret").await.unwrap();
+    let two = auth.login("admin", "secret").await.unwrap();
+    assert_ne!(one.token, two.token);
+    assert!(!format!("{one:?}").contains(&one.token), "a session that is logged does not tell its token");
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_an_unknown_user_are_told_alike() {
+    let auth = on(store().await).await;
+    for (username, password) in [("admin", "wrong"), ("admin", ""), ("nobody", "secret"), ("", ""), ("Admin", "secret")]
+    {
+        let refused = auth.login(username, password).await.unwrap_err();
+        assert!(matches!(refused, AuthError::WrongCredentials), "{username}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn guessing_is_slowed_down_for_known_and_unknown_names() {
+    let auth = on(store().await).await;
+    for username in ["admin", "nobody"] {
+        for _ in 0..5 {
+            assert!(matches!(auth.login(username, "guess").await, Err(AuthError::WrongCredentials)));
+        }
+        let Err(AuthError::Throttled { retry_after }) = auth.login(username, "secret").await else {
+            panic!("`{username}` may guess on");
+        };
+        assert!(retry_after <= Duration::from_secs(1), "{retry_after:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_ends_when_it_says_also_where_it_was_seen_before() {
+    let auth = on(store().await).await;
+    let session = auth.login("admin", "secret").await.unwrap();
+    let (headers, end) = (bearing(&session.token), session.expires_at.as_second());
+    assert_eq!(name_of(auth.authenticate_at(&headers, end)), "Expired", "seen for the first time");
+    assert_eq!(name_of(auth.authenticate_at(&headers, end - 1)), "admin");
+    assert_eq!(name_of(auth.authenticate_at(&headers, end)), "Expired", "seen before");
+}
+
+#[tokio::test]
+async fn a_changed_token_is_refused() {
+    let auth = on(store().await).await;
+    let [one, two] = [auth.login("admin", "secret").await.unwrap(), auth.login("admin", "secret").await.unwrap()];
+    let [one, two] = [&one, &two].map(|session| session.token.split('.').collect::<Vec<_>>());
+    let other_claims = [one[0], two[1], one[2]].join(".");
+    let other_signature = [one[0], one[1], two[2]].join(".");
+    let no_signature = [one[0], one[1], ""].join(".");
+    let cut = [one[0], one[1]].join(".");
+    for token in [other_claims, other_signature, no_signature, cut, "abc".into(), "...".into(), "a b".into()] {
+        assert_eq!(name_of(auth.authenticate(&bearing(&token))), "Invalid", "{token}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_without_an_algorithm_is_refused() {
+    let auth = on(store().await).await;
+    let token = auth.login("admin", "secret").await.unwrap().token;
+    let parts: Vec<_> = token.split('.').collect();
+    // {"alg":"none","typ":"JWT"}
+    let none = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0";
+    for forged in [[none, parts[1], ""].join("."), [none, parts[1], parts[2]].join(".")] {
+        assert_eq!(name_of(auth.authenticate(&bearing(&forged))), "Invalid");
+    }
+}
+
+#[tokio::test]
+async fn a_token_signed_with_the_public_key_as_a_password_is_refused() {
+    let store = store().await;
+    let auth = on(store.clone()).await;
+    let kept = store.secret(KEY_SECRET).await.unwrap().unwrap();
+    let public = jsonwebtoken::jwk::Jwk::from_encoding_key(&EncodingKey::from_ed_der(&kept), Algorithm::EdDSA).unwrap();
+    let jsonwebtoken::jwk::AlgorithmParameters::OctetKeyPair(pair) = public.algorithm else { panic!("no Ed25519") };
+    let raw = jsonwebtoken::DecodingKey::from_ed_components(&pair.x).unwrap();
+    for secret in [pair.x.as_bytes(), raw.try_get_as_bytes().unwrap()] {
+        let key = EncodingKey::from_secret(secret);
+        let forged = encode(&Header::new(Algorithm::HS256), &claims(Timestamp::now()), &key).unwrap();
+        assert_eq!(name_of(auth.authenticate(&bearing(&forged))), "Invalid");
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_another_key_is_refused() {
+    let (ours, theirs) = (on(store().await).await, on(store().await).await);
+    let token = theirs.login("admin", "secret").await.unwrap().token;
+    assert_eq!(name_of(theirs.authenticate(&bearing(&token))), "admin");
+    assert_eq!(name_of(ours.authenticate(&bearing(&token))), "Invalid");
+}
+
+#[tokio::test]
+async fn a_token_of_our_key_for_another_purpose_is_refused() {
+    let store = store().await;
+    let auth = on(store.clone()).await;
+    let key = EncodingKey::from_ed_der(&store.secret(KEY_SECRET).await.unwrap().unwrap());
+    let token = |claims: &Claims| encode(&Header::new(Algorithm::EdDSA), claims, &key).unwrap();
+    let good = claims(Timestamp::now());
+    let other = Claims { iss: "someone".into(), ..claims(Timestamp::now()) };
+    assert_eq!(name_of(auth.authenticate(&bearing(&token(&good)))), "admin");
+    assert_eq!(name_of(auth.authenticate(&bearing(&token(&other)))), "Invalid");
+}
+
+#[tokio::test]
+async fn a_request_without_a_token_is_told_apart_from_one_with_another_header() {
+    let auth = on(store().await).await;
+    assert_eq!(name_of(auth.authenticate(&HeaderMap::new())), "Missing");
+    let basic = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static("Basic YWRtaW46c2VjcmV0"))]);
+    assert_eq!(name_of(auth.authenticate(&basic)), "Malformed");
+}
+
+#[tokio::test]
+async fn the_first_admin_is_made_once() {
+    let store = store().await;
+    let auth = Authenticator::new(store.clone(), HOUR).await.unwrap();
+    let made = auth.ensure_admin(None).await.unwrap().unwrap();
+    assert!(made.len() >= 20, "{made}");
+    assert_eq!(auth.ensure_admin(None).await.unwrap(), None);
+    assert_eq!(auth.ensure_admin(Some("other")).await.unwrap(), None);
+    assert!(auth.login("admin", &made).await.is_ok());
+    assert!(matches!(auth.login("admin", "other").await, Err(AuthError::WrongCredentials)));
+    let hash = store.user("admin").await.unwrap().unwrap().password_hash;
+    assert!(hash.starts_with("$argon2id$") && !hash.contains(&made), "{hash}");
+}
+
+#[tokio::test]
+async fn an_empty_password_makes_one() {
+    let auth = Authenticator::new(store().await, HOUR).await.unwrap();
+    let made = auth.ensure_admin(Some("")).await.unwrap().unwrap();
+    assert!(auth.login("admin", &made).await.is_ok());
+}
+
+#[tokio::test]
+async fn tokens_outlive_a_restart() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("kea.db");
+    let first = on(Arc::new(SqlStore::open(&path).await.unwrap())).await;
+    let token = first.login("admin", "secret").await.unwrap().token;
+    drop(first);
+    let second = on(Arc::new(SqlStore::open(&path).await.unwrap())).await;
+    assert_eq!(name_of(second.authenticate(&bearing(&token))), "admin");
+}
+
+#[tokio::test]
+async fn authenticators_made_at_once_on_one_store_share_the_key() {
+    let store = store().await;
+    let (one, two) = tokio::join!(Authenticator::new(store.clone(), HOUR), Authenticator::new(store.clone(), HOUR));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    one.ensure_admin(Some("secret")).await.unwrap();
+    let token = one.login("admin", "secret").await.unwrap().token;
+    assert_eq!(name_of(two.authenticate(&bearing(&token))), "admin");
+}
+
+#[tokio::test]
+async fn a_kept_key_that_cannot_be_read_is_named() {
+    let store = store().await;
+    store.keep_secret(KEY_SECRET, b"not a key").await.unwrap();
+    let Err(AuthError::Store(StoreError::Corrupt { what, .. })) = Authenticator::new(store, HOUR).await.map(drop)
+    else {
+        panic!("it was read");
+    };
+    assert!(what.contains(KEY_SECRET), "{what}");
+}
+
+#[tokio::test]
+async fn a_store_that_fails_does_not_stop_those_who_are_logged_in() {
+    let store = store().await;
+    let auth = on(store.clone()).await;
+    let token = auth.login("admin", "secret").await.unwrap().token;
+    store.close().await;
+    assert!(matches!(auth.login("admin", "secret").await, Err(AuthError::Store(StoreError::Unavailable(_)))));
+    assert_eq!(name_of(auth.authenticate(&bearing(&token))), "admin");
+}
+
+#[tokio::test]
+async fn a_token_that_was_seen_costs_less_than_checking_its_signature() {
+    let auth = on(store().await).await;
+    let headers = bearing(&auth.login("admin", "secret").await.unwrap().token);
+    let timed = |rounds: u32, work: &dyn Fn()| {
+        let start = Instant::now();
+        (0..rounds).for_each(|_| work());
+        start.elapsed() / rounds
+    };
+    let unseen = timed(20, &|| drop(auth.tokens.verify(crate::bearer::token(&headers).unwrap()).unwrap()));
+    auth.authenticate(&headers).unwrap();
+    let seen = timed(10_000, &|| drop(auth.authenticate(&headers).unwrap()));
+    assert!(seen < unseen, "seen {seen:?}, unseen {unseen:?}");
+}
