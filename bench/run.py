@@ -89,23 +89,23 @@ def run(plan, models, results):
     if any(map(plan.wants, KEA_ENGINES)):
         attempt(results, "kea idle", lambda: results["kea"].update(idle_memory=idle_memory(installation)))
     for name in plan.models:
-        for title, job in jobs(plan, installation, name, models[name]):
+        for title, job in jobs(installation, measure.Case(plan, name, models[name])):
             attempt(results, f"{title}, {name}", lambda job=job: results["rows"].extend(job()))
 
 
-def jobs(plan, installation, model_name, model):
+def jobs(installation, case):
     """What to measure for one model, in the order of the tables: a title and a function that gives rows."""
 
     def of_competitor(target):
-        return target.name, lambda: [measure.competitor(target, plan, model_name, model)]
+        return target.name, lambda: [measure.competitor(target, case)]
 
     def of_kea(name, engine):
-        return name, lambda: measure.kea(installation, plan, engine, model_name, model)
+        return name, lambda: measure.kea(installation, case, engine)
 
     found = [of_competitor(CONSTANT)]
     found += [of_kea(name, engine) for name, engine in KEA_ENGINES.items()]
     found += [of_competitor(target) for target in COMPETITORS if target is not CONSTANT]
-    return [(title, job) for title, job in found if plan.wants(title)]
+    return [(title, job) for title, job in found if case.plan.wants(title)]
 
 
 def attempt(results, title, job):

@@ -47,11 +47,11 @@ class Kea:
             return False
 
     def login(self, password):
-        answer = self.expect("POST", f"{BASE}/auth/login", {"username": "admin", "password": password})
-        self.token = answer["token"]
+        """A token of the first admin."""
+        return self.expect("POST", f"{BASE}/auth/login", {"username": "admin", "password": password})["token"]
 
-    def deploy(self, name, source, settings):
-        request = {"modelName": name, "sourceCode": str(source), "replicas": 1, **settings}
+    def deploy(self, request):
+        """The service's id, while it is still on its way."""
         return self.expect("POST", f"{BASE}/services", request)["serviceId"]
 
     def delete(self, service):
@@ -86,10 +86,10 @@ class Kea:
 
         return body
 
-    def gateway(self, service):
+    def gateway(self, service, form=None):
         """The service through the gateway: authenticated, validated, logged."""
         path = f"{BASE}/services/{service}/predict"
-        return endpoint.Endpoint(self.port, path, self.request_form(service), token=self.token)
+        return endpoint.Endpoint(self.port, path, form or self.request_form(service), token=self.token)
 
     def replica(self, service):
         """The service's only replica, asked directly; and the replica's process."""
@@ -106,6 +106,7 @@ class Installation:
         self.plan = plan
         self.folder = plan.scratch / "kea-data"
         self.password = secrets.token_urlsafe(18)
+        self.token = None  # of the first login; it outlives restarts, so that logging in is no part of what is timed
 
     @contextmanager
     def serving(self):
@@ -115,12 +116,8 @@ class Installation:
         with process.running(command, self.plan.logs / "kea.log", environment) as server:
             kea = Kea(server, port)
             process.wait_until(kea.is_up, "kea serve", server, interval_s=0.002)
-            kea.login(self.password)
+            self.token = kea.token = self.token or kea.login(self.password)
             yield kea
-
-
-def source_of(plan_models, model_name, engine):
-    return plan_models / f"{model_name}.{'onnx' if engine == 'onnx' else 'joblib'}"
 
 
 def idle_memory(installation):
@@ -130,10 +127,10 @@ def idle_memory(installation):
         return process.memory_mb([kea.server.pid])
 
 
-def timed_deploy(kea, name, source, settings, model):
+def timed_deploy(kea, request, model):
     """Deploys and waits for the first prediction: the service, and the seconds it took."""
     started = time.perf_counter()
-    service = kea.deploy(name, source, settings)
+    service = kea.deploy(request)
     kea.wait_deployed(service)
     gateway = kea.gateway(service)
     process.wait_until(lambda: gateway.answers(model), f"a first prediction of {service}", kea.server)

@@ -8,9 +8,9 @@ from pathlib import Path
 SCRIPT = Path(__file__).parent / "predict.lua"
 
 
-def measure(endpoint, body: bytes, plan, scratch: Path):
+def measure(endpoint, body: bytes, plan):
     """A warm-up, then one run for each number of connections: `{connections: figures}`."""
-    file = scratch / "body.json"
+    file = plan.scratch / "body.json"
     file.write_bytes(body)
     wrk(endpoint, file, max(plan.connections), plan.warmup_s)
     return {str(count): wrk(endpoint, file, count, plan.duration_s) for count in plan.connections}

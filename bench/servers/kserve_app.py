@@ -28,7 +28,9 @@ class SklearnModel(Model):
         return get_predict_response(payload, labels, self.name)
 
 
+# At the top, because worker processes import this file and configure their logs anew.
+for logger in KSERVE_LOG_CONFIG["loggers"].values():
+    logger["level"] = "WARNING"
+
 if __name__ == "__main__":
-    for logger in KSERVE_LOG_CONFIG["loggers"].values():
-        logger["level"] = "WARNING"
     ModelServer(workers=int(os.environ["BENCH_WORKERS"])).start([SklearnModel()])
