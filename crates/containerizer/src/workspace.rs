@@ -1,0 +1,280 @@
+//! Prepares models in KEA's own folder.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Once},
+    time::Duration,
+};
+
+use kea_core::{
+    Engine, Framework,
+    management::StepState,
+    service::{ModelSpec, PreparedModel},
+};
+use reqwest::Url;
+
+use crate::{
+    ENVIRONMENT, EnvironmentError, FETCH, FetchError, PrepareError, Progress, RECOGNISE,
+    detect::{self, Detected},
+    download::{self, Bounds},
+    environment::{Environment, Environments, Installer},
+    progress::{Report, blocking},
+    python::Python,
+    requirements,
+    shelf::{Shelf, Stored, size},
+    source::Source,
+    tree::{self, Walk},
+};
+
+/// How much a model may be, and how long its preparation may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most files and folders of a model.
+    pub files: usize,
+    /// Most bytes of a model that is copied.
+    pub copied: u64,
+    /// Most bytes of a model that is downloaded.
+    pub downloaded: u64,
+    /// How long a download may stand still.
+    pub silence: Duration,
+    /// How long one run of uv or pip may take.
+    pub tool: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            files: 100_000,
+            copied: 64 << 30,
+            downloaded: 4 << 30,
+            silence: Duration::from_secs(30),
+            tool: Duration::from_secs(20 * 60),
+        }
+    }
+}
+
+/// KEA's folder of models and Python environments.
+#[derive(Debug)]
+pub struct Workspace {
+    root: PathBuf,
+    limits: Limits,
+    shelf: Shelf,
+    environments: Environments,
+    python: Option<PathBuf>,
+    installer: Option<Installer>,
+    onnxruntime: Option<PathBuf>,
+    swept: Arc<Once>,
+}
+
+/// What was fetched.
+struct Fetched {
+    /// The model's file or folder, in KEA's own.
+    path: Option<PathBuf>,
+    detail: String,
+}
+
+impl Workspace {
+    /// A workspace in the folder `root`, which is made when it is first needed and should hold all of the server's own
+    /// data, so that no model's folder is copied together with it. Python and the shared library of ONNX Runtime are
+    /// those that the environment variables `KEA_PYTHON` and `KEA_ONNXRUNTIME` name, if they are set.
+    pub fn new(root: PathBuf) -> Self {
+        let named = |variable| env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let root = std::path::absolute(&root).unwrap_or(root);
+        let limits = Limits::default();
+        Self {
+            shelf: Shelf::new(root.join("models")),
+            environments: Environments::new(root.join("environments"), limits.tool),
+            root,
+            limits,
+            python: named("KEA_PYTHON"),
+            installer: None,
+            onnxruntime: named("KEA_ONNXRUNTIME"),
+            swept: Arc::new(Once::new()),
+        }
+    }
+
+    /// The same with other limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.environments.limit = limits.tool;
+        self.limits = limits;
+        self
+    }
+
+    /// Brings a model and what it needs to this machine; what is there already is used again. Each step is told to
+    /// `progress` as running, then as done or failed. Dropping the future stops the work and the tools that it started.
+    pub async fn prepare(&self, spec: &ModelSpec, progress: &dyn Progress) -> Result<PreparedModel, PrepareError> {
+        let prepared = self.steps(spec, progress).await;
+        if let Err(error) = &prepared {
+            progress.step(error.step(), StepState::Failed, &error.to_string());
+        }
+        prepared
+    }
+
+    async fn steps(&self, spec: &ModelSpec, progress: &dyn Progress) -> Result<PreparedModel, PrepareError> {
+        progress.step(FETCH, StepState::Running, "");
+        let fetched = self.fetch(spec, progress).await?;
+        progress.step(FETCH, StepState::Done, &fetched.detail);
+
+        progress.step(RECOGNISE, StepState::Running, "");
+        let (wanted, path) = (spec.clone(), fetched.path.clone());
+        let detected = blocking(progress, RECOGNISE, move |_| detect::detect(&wanted, path.as_deref())).await?;
+        progress.step(RECOGNISE, StepState::Done, detected.reasons.first().map_or("", String::as_str));
+
+        progress.step(ENVIRONMENT, StepState::Running, "");
+        let mut prepared = PreparedModel {
+            framework: detected.framework,
+            engine: detected.engine,
+            path: detected.path.clone(),
+            reasons: detected.reasons.clone(),
+            ..PreparedModel::default()
+        };
+        let detail = self.equip(spec, &detected, &fetched, &mut prepared, progress).await?;
+        progress.step(ENVIRONMENT, StepState::Done, &detail);
+        prepared.reasons.push(detail);
+        Ok(prepared)
+    }
+
+    async fn fetch(&self, spec: &ModelSpec, progress: &dyn Progress) -> Result<Fetched, FetchError> {
+        match spec.source.as_deref().map(Source::parse).transpose()? {
+            Some(Source::Path(path)) => self.copy(path, progress).await,
+            Some(Source::Url(url)) => self.download(&url, progress).await,
+            None if spec.command.is_empty() => Err(FetchError::Nothing),
+            None => Ok(Fetched { path: None, detail: "the command needs no files".to_owned() }),
+        }
+    }
+
+    async fn copy(&self, path: PathBuf, progress: &dyn Progress) -> Result<Fetched, FetchError> {
+        let (shelf, swept, limits, root) = (self.shelf.clone(), self.swept.clone(), self.limits, self.root.clone());
+        blocking(progress, FETCH, move |report| {
+            swept.call_once(|| shelf.sweep());
+            copy(&path, &shelf, &root, limits, report)
+        })
+        .await
+    }
+
+    async fn download(&self, url: &Url, progress: &dyn Progress) -> Result<Fetched, FetchError> {
+        let (shelf, swept) = (self.shelf.clone(), self.swept.clone());
+        let mut incoming = blocking(progress, FETCH, move |_| {
+            swept.call_once(|| shelf.sweep());
+            shelf.incoming()
+        })
+        .await?;
+        let bounds = Bounds { bytes: self.limits.downloaded, silence: self.limits.silence };
+        let name = download::fetch(url, &mut incoming, bounds, progress).await?;
+        let stored = blocking(progress, FETCH, move |_| incoming.keep()).await?;
+        Ok(Fetched { path: Some(stored.folder.join(name)), detail: told(&stored) })
+    }
+
+    /// Makes the environment that the model needs, and says which it is.
+    async fn equip(
+        &self,
+        spec: &ModelSpec,
+        detected: &Detected,
+        fetched: &Fetched,
+        prepared: &mut PreparedModel,
+        progress: &dyn Progress,
+    ) -> Result<String, EnvironmentError> {
+        let folder = fetched.path.as_deref().filter(|path| path.is_dir());
+        let given = requirements::given(&spec.requirements, folder)?;
+        let own = given.is_empty();
+        match (detected.engine, &self.onnxruntime) {
+            (Engine::Onnx, Some(path)) => return given_onnxruntime(path, prepared),
+            (Engine::External, _) if own => return Ok("the command runs in the machine's own environment".to_owned()),
+            _ => {}
+        }
+        let packages = requirements::complete(given, detected.framework, detected.engine, &detected.needs);
+        let python = Python::find(self.python.as_deref()).await?;
+        let installer = self.installer.clone().unwrap_or_else(Installer::find);
+        let made = self.environments.ensure(&python, &installer, &packages, progress).await?;
+        match detected.engine {
+            Engine::Onnx => prepared.onnxruntime = Some(made.onnxruntime()?),
+            Engine::Python | Engine::External => prepared.python = Some(made.python()),
+        }
+        Ok(describe(&made, &python, &packages, own && detected.framework == Framework::Custom))
+    }
+}
+
+fn given_onnxruntime(path: &Path, prepared: &mut PreparedModel) -> Result<String, EnvironmentError> {
+    if !path.is_file() {
+        return Err(EnvironmentError::BadOnnxRuntime { path: path.to_owned() });
+    }
+    prepared.onnxruntime = Some(path.to_owned());
+    Ok(format!("ONNX Runtime is `{}`, as KEA_ONNXRUNTIME says", path.display()))
+}
+
+fn describe(made: &Environment, python: &Python, packages: &[String], bare: bool) -> String {
+    let origin = if made.reused { "was made before" } else { "is new" };
+    let hint = if bare { "; name further packages in requirements.txt or `requirements`" } else { "" };
+    format!("the environment of Python {} with {} {origin}{hint}", python.version_text(), packages.join(", "))
+}
+
+fn told(stored: &Stored) -> String {
+    let origin = if stored.reused { "there already" } else { "copied" };
+    format!("{}, {origin}", size(stored.bytes))
+}
+
+fn copy(path: &Path, shelf: &Shelf, root: &Path, limits: Limits, report: &Report) -> Result<Fetched, FetchError> {
+    fs::create_dir_all(root).map_err(FetchError::storing(root))?;
+    let own = fs::canonicalize(root).map_err(FetchError::storing(root))?;
+    let real = fs::canonicalize(path).map_err(FetchError::reading(path))?;
+    if real.starts_with(&own) && !real.starts_with(own.join("models")) {
+        return Err(FetchError::OwnData { path: path.to_owned() });
+    }
+    let metadata = fs::metadata(&real).map_err(FetchError::reading(path))?;
+    let (entries, file) = if metadata.is_dir() {
+        (Walk::entries(&real, &own, limits.files)?, None)
+    } else if metadata.is_file() {
+        // The name that the user gave counts, since it may have the ending that says what the file is.
+        let named = if path.extension().is_some() { path } else { &real };
+        let mut entry = tree::single(named, &metadata)?;
+        entry.path.clone_from(&real);
+        let name = entry.name.clone();
+        (vec![entry], Some(name))
+    } else {
+        return Err(FetchError::Special { path: path.to_owned() });
+    };
+    let stored = shelf.put(&entries, limits.copied, report)?;
+    let detail = told(&stored);
+    Ok(Fetched { path: Some(file.map_or_else(|| stored.folder.clone(), |file| stored.folder.join(file))), detail })
+}
+
+/// Finds out quickly what [`Workspace::prepare`] would refuse: nothing is copied, downloaded or installed. It reads
+/// files, so it belongs on a thread that may block.
+pub fn check(spec: &ModelSpec) -> Result<(), PrepareError> {
+    detect::check_command(spec)?;
+    match spec.source.as_deref().map(Source::parse).transpose()? {
+        Some(Source::Path(path)) => check_path(spec, &path),
+        Some(Source::Url(_)) => Ok(()),
+        None if spec.command.is_empty() => Err(FetchError::Nothing.into()),
+        None => Ok(requirements::given(&spec.requirements, None).map(drop)?),
+    }
+}
+
+/// Larger files are not looked into before the request is answered.
+const LOOKED_INTO: u64 = 16 << 20;
+
+fn check_path(spec: &ModelSpec, path: &Path) -> Result<(), PrepareError> {
+    let metadata = fs::metadata(path).map_err(FetchError::reading(path))?;
+    if metadata.is_dir() {
+        fs::read_dir(path).map_err(FetchError::reading(path))?;
+        requirements::given(&spec.requirements, Some(path))?;
+        if spec.framework == Some(Framework::Custom) {
+            detect::detect(spec, Some(path))?;
+        }
+        return Ok(());
+    }
+    if !metadata.is_file() {
+        return Err(FetchError::Special { path: path.to_owned() }.into());
+    }
+    fs::File::open(path).map_err(FetchError::reading(path))?;
+    requirements::given(&spec.requirements, None)?;
+    if metadata.len() <= LOOKED_INTO {
+        detect::detect(spec, Some(path))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
