@@ -1,0 +1,68 @@
+//! `kea status`: why a service is not ready, step by step.
+
+use kea_core::management::{ReplicaStatus, ServiceDetails, StepStatus};
+
+use super::{Session, or_dash, service, service::ServiceArgs};
+use crate::{client::service_path, failure::Failure, output::table, progress::state_word};
+
+/// Tells how far a service is.
+pub(crate) async fn run(session: &Session, args: &ServiceArgs) -> Result<(), Failure> {
+    let answer = session.client.get(&service_path(&args.name), &[]).await?;
+    session.output.answer(&answer, describe)
+}
+
+fn describe(details: &ServiceDetails) -> String {
+    let mut parts = vec![service::sentence(details)];
+    if !details.steps.is_empty() {
+        parts.push(table(&["STEP", "STATE", "DETAIL"], details.steps.iter().map(step_row)));
+    }
+    if !details.replica_statuses.is_empty() {
+        let header = ["REPLICA", "VERSION", "STATE", "ADDRESS", "PID", "RESTARTS", "REASON"];
+        parts.push(table(&header, details.replica_statuses.iter().map(replica_row)));
+    }
+    parts.iter().map(|part| part.trim_end()).collect::<Vec<_>>().join("\n\n")
+}
+
+fn step_row(step: &StepStatus) -> Vec<String> {
+    vec![step.name.clone(), state_word(step.state).into(), step.detail.clone()]
+}
+
+fn replica_row(replica: &ReplicaStatus) -> Vec<String> {
+    let ReplicaStatus { name, version, state, address, pid, restarts, reason } = replica;
+    vec![
+        name.clone(),
+        version.to_string(),
+        state.clone(),
+        or_dash(address.as_ref()),
+        or_dash(*pid),
+        restarts.to_string(),
+        or_dash(reason.as_ref()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn why_a_service_is_not_ready_comes_first() {
+        let details: ServiceDetails = serde_json::from_value(json!({
+            "serviceId": "iris", "modelName": "iris", "status": "failed", "version": "2", "liveVersion": "1",
+            "kubernetesService": {"name": "iris", "clusterIP": "127.0.0.1", "ports": []},
+            "replicas": 1, "readyReplicas": 1, "url": "/api/v1/k8c/services/iris/predict",
+            "reason": "the file is no pickle",
+            "steps": [{"name": "fetch the model", "state": "failed", "detail": "byte 0"}],
+            "replicaStatuses": [{"name": "iris-1-0", "version": "1", "state": "ready", "address": "127.0.0.1:4000",
+                "pid": 7, "restarts": 0, "reason": null}],
+            "settings": {}, "createdAt": "2026-01-01T00:00:00Z", "updatedAt": "2026-01-01T00:00:00Z"
+        }))
+        .unwrap();
+        let expected = "iris answers, but not as it was asked to: the file is no pickle\n\n\
+            STEP             STATE   DETAIL\nfetch the model  failed  byte 0\n\n\
+            REPLICA   VERSION  STATE  ADDRESS         PID  RESTARTS  REASON\n\
+            iris-1-0  1        ready  127.0.0.1:4000  7    0         -";
+        assert_eq!(describe(&details), expected);
+    }
+}

@@ -1,0 +1,86 @@
+//! `kea update`, `kea scale` and `kea rollback`.
+
+use clap::Args;
+use kea_core::{
+    ServiceId,
+    management::{UpdateRequest, UpdateResponse},
+};
+
+use super::{Session, deploy::wait_for_change, model_options::ModelOptions};
+use crate::{
+    client::{Answer, service_path},
+    failure::Failure,
+};
+
+/// What is changed.
+#[derive(Debug, Args)]
+pub(crate) struct UpdateArgs {
+    /// The service
+    name: ServiceId,
+    #[command(flatten)]
+    options: ModelOptions,
+    /// Return at once, while it is changed
+    #[arg(long)]
+    no_wait: bool,
+}
+
+/// How many replicas there are to be.
+#[derive(Debug, Args)]
+pub(crate) struct ScaleArgs {
+    /// The service
+    name: ServiceId,
+    /// How many replicas serve it
+    replicas: u32,
+    /// Return at once, while replicas start or stop
+    #[arg(long)]
+    no_wait: bool,
+}
+
+/// What is returned to its version before.
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// The service
+    name: ServiceId,
+    /// Return at once, while that version starts
+    #[arg(long)]
+    no_wait: bool,
+}
+
+/// Changes what is named, and waits until that answers.
+pub(crate) async fn update(session: &Session, args: UpdateArgs) -> Result<(), Failure> {
+    let changes = args.options.changes(session.client.server())?;
+    if changes == UpdateRequest::default() {
+        let hint = "there is nothing to change: name it, for example with --source or --replicas";
+        return Err(Failure::Usage(hint.into()));
+    }
+    put(session, &args.name, &changes, args.no_wait).await
+}
+
+/// Changes the number of replicas, and waits until they answer.
+pub(crate) async fn scale(session: &Session, args: &ScaleArgs) -> Result<(), Failure> {
+    let changes = UpdateRequest { replicas: Some(args.replicas), ..UpdateRequest::default() };
+    put(session, &args.name, &changes, args.no_wait).await
+}
+
+/// Returns to the version that was live before, and waits until it answers.
+pub(crate) async fn rollback(session: &Session, args: &RollbackArgs) -> Result<(), Failure> {
+    let answer = session.client.post_empty(&["services", args.name.as_str(), "rollback"]).await?;
+    follow(session, &answer, None, args.no_wait).await
+}
+
+async fn put(session: &Session, name: &ServiceId, changes: &UpdateRequest, no_wait: bool) -> Result<(), Failure> {
+    let answer = session.client.put(&service_path(name), changes).await?;
+    follow(session, &answer, changes.replicas, no_wait).await
+}
+
+async fn follow(session: &Session, answer: &Answer, replicas: Option<u32>, no_wait: bool) -> Result<(), Failure> {
+    if no_wait {
+        return session.output.answer(answer, |response: &UpdateResponse| {
+            let UpdateResponse { service_id, version, status } = response;
+            let status = status.as_str();
+            format!("{service_id} is {status}, version {version}: see `kea status {service_id}`")
+        });
+    }
+    let UpdateResponse { service_id, version, .. } = answer.read()?;
+    wait_for_change(session, &service_id, version, replicas).await
+}
