@@ -1,12 +1,12 @@
 //! Names that cannot hold nonsense: parsed once at the edge, passed on as they are.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// Last path segments of the management API that a service of the same name would hide.
-const RESERVED: [&str; 7] = ["audit", "cache", "loadbalancer", "methods", "openapi", "validate", "versions"];
+const RESERVED: [&str; 8] = ["api", "audit", "cache", "loadbalancer", "methods", "openapi", "validate", "versions"];
 
 /// RFC 1123: the name is also a Kubernetes Service's, whose DNS label has at most 63 bytes.
 const LABEL_MAX: usize = 63;
@@ -15,9 +15,8 @@ const LABEL_MAX: usize = 63;
 const VERSION_MAX: usize = 63;
 
 /// A service's name: an RFC 1123 DNS label that is not a path of the management API.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
 pub struct ServiceId(String);
 
 impl ServiceId {
@@ -35,9 +34,8 @@ impl ServiceId {
 }
 
 /// A model's version: 1 to 63 letters, digits, `.`, `_` or `-`, starting with a letter or digit.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
 pub struct VersionId(String);
 
 impl VersionId {
@@ -131,6 +129,37 @@ macro_rules! text_like {
 }
 text_like!(ServiceId);
 text_like!(VersionId);
+
+impl JsonSchema for ServiceId {
+    fn schema_name() -> Cow<'static, str> {
+        "ServiceId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A service's name: 1 to 63 lower-case letters, digits and `-`, beginning and ending with a letter or digit.",
+            "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+            "not": {"enum": RESERVED},
+            "example": "iris",
+        })
+    }
+}
+
+impl JsonSchema for VersionId {
+    fn schema_name() -> Cow<'static, str> {
+        "VersionId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A version's name: 1 to 63 letters, digits, `.`, `_` and `-`, beginning with a letter or digit.",
+            "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+            "example": "1",
+        })
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -86,17 +86,26 @@ pub fn next_steps(wanted: &Wanted, seen: &Seen) -> Vec<Step> {
     let is_live = seen.live.as_ref() == Some(&wanted.version);
     let goes_live = !is_live && may_go_live(wanted, seen, version);
 
-    let mut steps = Vec::new();
-    match version.prepared {
-        Prepared::No => steps.push(Step::Prepare(wanted.version.clone())),
-        Prepared::Yes => steps.extend(start_missing(wanted, version)),
-        Prepared::Running | Prepared::Failed => {}
-    }
+    let mut steps = bring_up(&wanted.version, wanted.replicas, version);
     if goes_live {
         steps.push(Step::GoLive(wanted.version.clone()));
     }
+    if let Some(serving) = seen.live.as_ref().filter(|live| **live != wanted.version && !goes_live) {
+        let version = seen.versions.get(serving).unwrap_or(&nothing);
+        steps.extend(bring_up(serving, wanted.replicas, version));
+    }
     steps.extend(stop_excess(wanted, seen, is_live || goes_live));
     steps
+}
+
+/// Towards all replicas of a version: the wanted one, and the one that serves until that is ready.
+fn bring_up(name: &VersionId, replicas: u32, version: &SeenVersion) -> Vec<Step> {
+    let missing = (0..replicas).filter(|ordinal| !version.replicas.contains_key(ordinal));
+    match version.prepared {
+        Prepared::No => vec![Step::Prepare(name.clone())],
+        Prepared::Yes => missing.map(|ordinal| Step::Start(name.clone(), ordinal)).collect(),
+        Prepared::Running | Prepared::Failed => Vec::new(),
+    }
 }
 
 /// The first version answers as soon as one replica does; a later one replaces it with its full strength.
@@ -104,11 +113,6 @@ fn may_go_live(wanted: &Wanted, seen: &Seen, version: &SeenVersion) -> bool {
     let ready = version.replicas.values().filter(|replica| **replica == SeenReplica::Ready).count();
     let needed = if seen.live.is_none() { wanted.replicas.min(1) } else { wanted.replicas };
     version.prepared == Prepared::Yes && ready >= needed as usize
-}
-
-fn start_missing(wanted: &Wanted, version: &SeenVersion) -> impl Iterator<Item = Step> {
-    let missing = (0..wanted.replicas).filter(|ordinal| !version.replicas.contains_key(ordinal));
-    missing.map(|ordinal| Step::Start(wanted.version.clone(), ordinal))
 }
 
 /// Stops what is above the wanted number, and other versions: the live one only once the wanted one is.
@@ -192,6 +196,12 @@ mod tests {
     #[test]
     fn a_version_that_cannot_be_prepared_leaves_the_old_one_alone() {
         check(wanted("2", 1), seen(Some("1"), &[("1", Yes, &[Ready]), ("2", Failed, &[])]), &[]);
+    }
+
+    #[test]
+    fn after_a_restart_the_version_that_served_comes_back_beside_the_wanted_one() {
+        let nothing_runs = seen(Some("1"), &[("1", Yes, &[]), ("2", Yes, &[])]);
+        check(wanted("2", 1), nothing_runs, &[Step::Start(v("2"), 0), Step::Start(v("1"), 0)]);
     }
 
     #[test]

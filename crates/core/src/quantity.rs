@@ -120,7 +120,7 @@ enum NumberOrText<'a> {
 }
 
 macro_rules! as_text {
-    ($name:ident, $description:literal, $example:literal) => {
+    ($name:ident, $description:literal, $example:literal, $pattern:literal) => {
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -140,14 +140,35 @@ macro_rules! as_text {
                 stringify!($name).into()
             }
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({"type": "string", "description": $description, "example": $example})
+                json_schema!({
+                    "description": $description,
+                    "anyOf": [
+                        {"type": "string", "pattern": $pattern, "example": $example, "description": $description},
+                        {"type": "number", "minimum": 0, "maximum": 1e12},
+                    ],
+                })
             }
         }
     };
 }
-as_text!(Span, "A duration: seconds, or text like `300ms`, `5s`, `1m30s`.", "5s");
-as_text!(Cpu, "CPUs as Kubernetes writes them: `2`, `0.5`, `500m`.", "500m");
-as_text!(Memory, "Memory as Kubernetes writes it: `512Mi`, `2Gi`, `500M`.", "512Mi");
+as_text!(
+    Span,
+    "A duration: seconds, or text like `300ms`, `5s`, `1m30s`.",
+    "5s",
+    "^([0-9]{1,9}(\\.[0-9]{1,9})?|[0-9]{1,6}h([0-9]{1,6}m)?([0-9]{1,6}s)?|[0-9]{1,6}m([0-9]{1,6}s)?|[0-9]{1,6}s|[0-9]{1,9}ms)$"
+);
+as_text!(
+    Cpu,
+    "CPUs as Kubernetes writes them: `2`, `0.5`, `500m`.",
+    "500m",
+    "^([0-9]{1,6}(\\.[0-9]{1,3})?|[0-9]{1,9}m)$"
+);
+as_text!(
+    Memory,
+    "Memory as Kubernetes writes it: `512Mi`, `2Gi`, `500M`.",
+    "512Mi",
+    "^[0-9]{1,15}(\\.[0-9]{1,9})?(Ki|Mi|Gi|Ti|k|M|G|T)?$"
+);
 
 #[cfg(test)]
 mod tests {

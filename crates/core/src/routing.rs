@@ -35,6 +35,9 @@ pub struct ServiceRoute {
 pub struct VersionRoute {
     /// Its name.
     pub version: VersionId,
+    /// Tells this version from another of the same name, after a service was deleted and deployed again: when it was
+    /// made, in microseconds since 1970.
+    pub made_at: i64,
     /// What runs it.
     pub engine: Engine,
     /// What it offers; `None` until a replica has told.

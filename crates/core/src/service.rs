@@ -99,7 +99,7 @@ pub struct Service {
     pub updated_at: Timestamp,
 }
 
-/// One version of a service's model; the store's row. It never changes but for its contract, once found.
+/// One version of a service's model; the store's row. It never changes but for what is found out about it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Version {
@@ -110,6 +110,9 @@ pub struct Version {
     /// What it offers, once a replica or its source has told.
     #[serde(default)]
     pub contract: Option<Arc<Contract>>,
+    /// Where its model and environment are, once they are on this machine: a restart needs the source no more.
+    #[serde(default)]
+    pub prepared: Option<PreparedModel>,
     /// When it was first asked for.
     pub created_at: Timestamp,
 }

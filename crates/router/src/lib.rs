@@ -1,1 +1,22 @@
-//! .
+//! The Request Router: from a request of a service to its response.
+//!
+//! [`Router::handle`] shows the whole path: identify, authenticate, admit, validate, look into the cache, balance,
+//! forward, fill the cache. It follows the snapshots that a deployer gives; it knows neither Kubernetes nor SQL.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod balance;
+pub mod cache;
+mod endpoint;
+mod error;
+mod forward;
+mod identify;
+mod metrics;
+mod path;
+mod router;
+mod table;
+mod v2;
+mod validate;
+
+pub use error::RouterError;
+pub use path::is_service_request;
+pub use router::Router;

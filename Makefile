@@ -1,0 +1,76 @@
+# The only entry points of this project: people, CI and the GitHub workflow call the same targets.
+SHELL := /bin/bash
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+# `release` is what users run; tests use `dev`, so that everything is compiled once.
+PROFILE ?= release
+PROFILE_DIR = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+KEA = target/$(PROFILE_DIR)/kea
+VENV := .cache/venv
+TOOLS := .cache/tools
+PY := $(VENV)/bin/python
+export PATH := $(CURDIR)/$(TOOLS)/bin:$(PATH)
+
+.PHONY: help build run test check format-check lint doc deny unit worker e2e browser generate bench clean tools
+
+help: ## Lists the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+build: ## Builds the binary
+	cargo build --locked --profile $(PROFILE) --bin kea
+
+run: build tools ## Starts KEA, trains and deploys a real model, and shows what to call; ends with Ctrl-C
+	scripts/run $(KEA)
+
+test: check unit worker e2e ## Everything: format, lints, documentation, licences, unit, worker, end-to-end and browser tests
+
+check: format-check lint doc deny ## What needs no running parts
+
+format-check:
+	cargo fmt --all --check
+	$(MAKE) $(VENV)/made
+	$(VENV)/bin/ruff format --check crates/server/python tests bench
+	$(VENV)/bin/ruff check crates/server/python tests bench
+
+lint:
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+
+deny: tools
+	cargo-deny --offline check licenses bans sources
+
+unit: ## Tests of the crates
+	cargo nextest run --locked --workspace $(NEXTEST_ARGS)
+
+worker: $(VENV)/made ## Tests of the Python worker, with each framework
+	scripts/test-worker
+
+e2e: $(VENV)/made ## Tests of the real binary with real models, clients and a browser
+	scripts/apt-install chromium chromium-driver
+	cargo build --locked --bin kea
+	KEA_BIN=$(CURDIR)/target/debug/kea $(PY) -m pytest tests/e2e $(PYTEST_ARGS)
+
+generate: ## Writes the generated files anew
+	UPDATE=1 cargo nextest run --workspace -E 'test(fresh)'
+
+bench: ## Measures KEA beside others; see bench/README.md
+	$(MAKE) build PROFILE=release
+	bench/setup
+	python3 bench/run.py $(BENCH_ARGS)
+
+tools: ## Installs the tools that the targets need into .cache
+	scripts/tools $(TOOLS)
+
+$(VENV)/made: tests/requirements.txt scripts/tools
+	$(MAKE) tools
+	uv venv --quiet --allow-existing $(VENV)
+	uv pip install --quiet --python $(PY) -r tests/requirements.txt
+	touch $@
+
+clean: ## Removes what was built and installed here
+	cargo clean
+	rm -rf .cache kea-data

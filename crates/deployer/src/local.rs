@@ -1,0 +1,308 @@
+//! The Service Deployer as the rest of KEA sees it: requests in, a service loop for each service.
+
+use std::{
+    collections::HashMap,
+    num::NonZero,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use kea_containerizer::Workspace;
+use kea_core::{
+    Contract, ServiceId, Settings, VersionId,
+    management::{DeployRequest, ServiceDetails, UpdateRequest, VersionInfo},
+    port::{DeployError, Deployer, ServiceStore, StoreError},
+    routing::RoutingSnapshot,
+    service::{LoadBalancing, Service, Version},
+};
+use kea_logs::LogBook;
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    directory::Directory,
+    request,
+    service_loop::{self, Shared, Wish},
+    view::PublicAddress,
+};
+
+/// What a deployer is made of.
+pub struct LocalOptions {
+    /// Where wanted state is kept.
+    pub store: Arc<dyn ServiceStore>,
+    /// Where logs of replicas go.
+    pub logs: Arc<LogBook>,
+    /// Folder for models, environments and working folders.
+    pub folder: PathBuf,
+    /// The program of which `model-server` is a role: KEA's own.
+    pub program: PathBuf,
+    /// Where callers reach this KEA.
+    pub address: std::net::SocketAddr,
+}
+
+/// Runs services as processes of this machine.
+pub struct LocalDeployer {
+    shared: Arc<Shared>,
+    /// The wish of each service, to its loop. Held for a look-up alone.
+    wishes: Mutex<HashMap<ServiceId, watch::Sender<Wish>>>,
+    /// Changes are made one after the other: each reads what there is, decides, and writes.
+    changing: tokio::sync::Mutex<()>,
+    loops: TaskTracker,
+}
+
+impl LocalDeployer {
+    /// Brings every service of the store back as it is wanted.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn start(options: LocalOptions) -> Result<Arc<Self>, StoreError> {
+        let LocalOptions { store, logs, folder, program, address } = options;
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let shared = Shared {
+            workspace: Arc::new(Workspace::new(folder.clone())),
+            directory: Arc::new(Directory::new()),
+            address: PublicAddress(address),
+            run_folder: folder.join("run"),
+            cores: u32::try_from(cores).unwrap_or(u32::MAX),
+            shutdown: CancellationToken::new(),
+            store,
+            logs,
+            program,
+        };
+        let deployer = Arc::new(Self {
+            shared: Arc::new(shared),
+            wishes: Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+            loops: TaskTracker::new(),
+        });
+        for service in deployer.shared.store.services().await? {
+            let versions = deployer.shared.store.versions(&service.id).await?;
+            deployer.wish(Wish { service, versions });
+        }
+        Ok(deployer)
+    }
+
+    /// The snapshots for the router, as they change.
+    pub fn follow(&self) -> watch::Receiver<Arc<RoutingSnapshot>> {
+        self.shared.directory.follow()
+    }
+
+    /// Stops all replicas; what is wanted stays in the store.
+    pub async fn stop(&self) {
+        self.shared.shutdown.cancel();
+        self.loops.close();
+        self.loops.wait().await;
+    }
+
+    /// Tells a service's loop what is wanted, and starts it where there is none.
+    fn wish(&self, wish: Wish) {
+        let mut wishes = self.wishes.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = wish.service.id.clone();
+        match wishes.get(&id).filter(|sender| !sender.is_closed()) {
+            Some(sender) => drop(sender.send_replace(wish)),
+            None => {
+                let (sender, receiver) = watch::channel(wish);
+                wishes.insert(id, sender);
+                self.loops.spawn(service_loop::run(self.shared.clone(), receiver));
+            }
+        }
+    }
+
+    /// A service and its versions, as the store has them.
+    async fn stored(&self, id: &ServiceId) -> Result<Option<(Service, Vec<Version>)>, DeployError> {
+        let services = self.shared.store.services().await?;
+        let Some(service) = services.into_iter().find(|service| service.id == *id) else { return Ok(None) };
+        Ok(Some((service, self.shared.store.versions(id).await?)))
+    }
+
+    async fn existing(&self, id: &ServiceId) -> Result<(Service, Vec<Version>), DeployError> {
+        match self.stored(id).await? {
+            Some((service, _)) if service.deleted => Err(being_removed(id)),
+            Some(found) => Ok(found),
+            None => Err(DeployError::NotFound(id.clone())),
+        }
+    }
+
+    /// Keeps a change and makes it the loop's wish. Answers with the service as it is from now on.
+    async fn change(
+        &self,
+        mut service: Service,
+        mut versions: Vec<Version>,
+        new: Option<Version>,
+    ) -> Result<ServiceDetails, DeployError> {
+        service.updated_at = Timestamp::now();
+        match new {
+            Some(version) => {
+                self.shared.store.put_service_and_version(&service, &version).await?;
+                versions.push(version);
+            }
+            None => self.shared.store.put_service(&service).await?,
+        }
+        let id = service.id.clone();
+        let updated_at = service.updated_at;
+        let mut published = self.shared.directory.publications();
+        self.wish(Wish { service, versions });
+        // The loop publishes what it was told at once; the caller is to see it.
+        loop {
+            match self.get(&id) {
+                Some(details) if details.updated_at >= updated_at => return Ok(details),
+                _ => {}
+            }
+            tokio::select! {
+                _ = published.changed() => {}
+                () = self.shared.shutdown.cancelled() => {
+                    return Err(DeployError::Conflict("this KEA is stopping: ask again once it runs".into()));
+                }
+            }
+        }
+    }
+}
+
+fn being_removed(id: &ServiceId) -> DeployError {
+    DeployError::Conflict(format!("service `{id}` is being removed: try again in a moment"))
+}
+
+#[async_trait]
+impl Deployer for LocalDeployer {
+    async fn deploy(&self, request: DeployRequest) -> Result<ServiceDetails, DeployError> {
+        let id = request::service_id(&request)?;
+        let model = request::model(&request)?;
+        let _one_at_a_time = self.changing.lock().await;
+        let stored = self.stored(&id).await?;
+        if stored.as_ref().is_some_and(|(service, _)| service.deleted) {
+            return Err(being_removed(&id));
+        }
+        let now = Timestamp::now();
+        let (before, versions) = stored.map_or((None, Vec::new()), |(service, versions)| (Some(service), versions));
+        let version = request::new_version(request.version.as_ref(), before.as_ref(), &versions);
+        let known = versions.iter().find(|known| known.id == version);
+        if known.is_some_and(|known| known.model != model) {
+            return Err(DeployError::Conflict(format!(
+                "version `{version}` of `{id}` exists with another model: leave `version` out to get the next one"
+            )));
+        }
+        let new = known.is_none().then(|| Version {
+            id: version.clone(),
+            model,
+            contract: None,
+            prepared: None,
+            created_at: now,
+        });
+        let mut settings = before.as_ref().map_or_else(Settings::default, |service| service.settings.clone());
+        request::settings(&mut settings, &request)?;
+        let replicas = request::replicas(request.replicas, before.as_ref().map_or(1, |service| service.replicas))?;
+        let service = Service {
+            model_name: request.model_name,
+            version,
+            replicas,
+            settings,
+            live_history: before.as_ref().map_or_else(Vec::new, |service| service.live_history.clone()),
+            deleted: false,
+            created_at: before.map_or(now, |service| service.created_at),
+            updated_at: now,
+            id,
+        };
+        self.change(service, versions, new).await
+    }
+
+    async fn update(&self, id: &ServiceId, change: UpdateRequest) -> Result<ServiceDetails, DeployError> {
+        let _one_at_a_time = self.changing.lock().await;
+        let (mut service, versions) = self.existing(id).await?;
+        service.replicas = request::replicas(change.replicas, service.replicas)?;
+        request::changed_settings(&mut service.settings, &change)?;
+        let base = versions.iter().find(|version| version.id == service.version);
+        let new = match base {
+            Some(base) if change.names_a_model() || change.container_image.is_some() => {
+                let version = request::new_version(change.version.as_ref(), Some(&service), &versions);
+                let model = request::changed_model(base, &change)?;
+                if versions.iter().any(|known| known.id == version) {
+                    return Err(DeployError::Conflict(format!(
+                        "version `{version}` of `{id}` exists already: give another `version`, or none to get the next"
+                    )));
+                }
+                Some(Version { id: version, model, contract: None, prepared: None, created_at: Timestamp::now() })
+            }
+            _ => None,
+        };
+        match (&new, change.version) {
+            (Some(new), _) => service.version = new.id.clone(),
+            (None, Some(version)) => service.version = known(id, version, &versions)?,
+            (None, None) => {}
+        }
+        self.change(service, versions, new).await
+    }
+
+    async fn rollback(&self, id: &ServiceId) -> Result<ServiceDetails, DeployError> {
+        let _one_at_a_time = self.changing.lock().await;
+        let (mut service, versions) = self.existing(id).await?;
+        let earlier = service.live_history.iter().rev().find(|version| **version != service.version).cloned();
+        let nothing = || DeployError::Conflict(format!("no version of `{id}` was live before {}", service.version));
+        service.version = earlier.ok_or_else(nothing)?;
+        self.change(service, versions, None).await
+    }
+
+    async fn delete(&self, id: &ServiceId) -> Result<(), DeployError> {
+        let _one_at_a_time = self.changing.lock().await;
+        let (mut service, versions) = match self.stored(id).await? {
+            Some((service, _)) if service.deleted => return Ok(()),
+            Some(found) => found,
+            None => return Err(DeployError::NotFound(id.clone())),
+        };
+        service.deleted = true;
+        service.updated_at = Timestamp::now();
+        self.shared.store.put_service(&service).await?;
+        self.wish(Wish { service, versions });
+        Ok(())
+    }
+
+    async fn balance(&self, id: &ServiceId, rule: Option<LoadBalancing>) -> Result<(), DeployError> {
+        let _one_at_a_time = self.changing.lock().await;
+        let (mut service, versions) = self.existing(id).await?;
+        service.settings.load_balancer = rule.unwrap_or_default();
+        self.change(service, versions, None).await.map(drop)
+    }
+
+    fn list(&self) -> Vec<ServiceDetails> {
+        self.shared.directory.list()
+    }
+
+    fn get(&self, id: &ServiceId) -> Option<ServiceDetails> {
+        self.shared.directory.get(id)
+    }
+
+    async fn versions(&self, id: &ServiceId) -> Result<Vec<VersionInfo>, DeployError> {
+        let details = self.get(id).ok_or_else(|| DeployError::NotFound(id.clone()))?;
+        let versions = self.shared.store.versions(id).await?;
+        let info = |version: Version| VersionInfo {
+            live: details.live_version.as_ref() == Some(&version.id),
+            framework: version.prepared.map(|prepared| prepared.framework).or(version.model.framework),
+            source: version.model.source,
+            created_at: version.created_at,
+            version: version.id,
+        };
+        Ok(versions.into_iter().map(info).collect())
+    }
+
+    async fn contract(
+        &self,
+        id: &ServiceId,
+        version: Option<&VersionId>,
+    ) -> Result<(VersionId, Option<Arc<Contract>>), DeployError> {
+        let details = self.get(id).ok_or_else(|| DeployError::NotFound(id.clone()))?;
+        let wanted = version.cloned().or(details.live_version).unwrap_or(details.version);
+        let versions = self.shared.store.versions(id).await?;
+        let id_of = known(id, wanted, &versions)?;
+        let contract = versions.into_iter().find(|version| version.id == id_of).and_then(|version| version.contract);
+        Ok((id_of, contract))
+    }
+}
+
+fn known(id: &ServiceId, version: VersionId, versions: &[Version]) -> Result<VersionId, DeployError> {
+    if versions.iter().any(|known| known.id == version) {
+        return Ok(version);
+    }
+    let known = versions.iter().map(|version| version.id.clone()).collect();
+    Err(DeployError::NoSuchVersion { service: id.clone(), version, known })
+}

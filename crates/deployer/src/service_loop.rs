@@ -1,0 +1,381 @@
+//! The loop of one service: look at what is wanted and seen, do the next steps, publish, wait for a change.
+
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc};
+
+use kea_containerizer::{PrepareError, Progress, Workspace};
+use kea_core::{
+    VersionId,
+    management::StepState,
+    next_step::{Step, next_steps},
+    port::ServiceStore,
+    quantity::Cpu,
+    service::{Engine, PreparedModel, Service, Version},
+};
+use kea_logs::{LogBook, Stream};
+use tokio::sync::{mpsc, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    directory::Directory,
+    process::Launch,
+    replica::{self, ReplicaEvent, ReplicaKey, ReplicaPlan},
+    state::{Phase, Preparation, ReplicaState, ServiceState, VersionState},
+    view::{self, PublicAddress},
+};
+
+/// The name under which KEA itself writes into a service's log.
+const KEA: &str = "kea";
+
+/// What all service loops share.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn ServiceStore>,
+    pub(crate) workspace: Arc<Workspace>,
+    pub(crate) logs: Arc<LogBook>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) address: PublicAddress,
+    pub(crate) program: PathBuf,
+    /// Folder in which each replica has its own.
+    pub(crate) run_folder: PathBuf,
+    /// Cores of this machine, which replicas share where no limit is set.
+    pub(crate) cores: u32,
+    /// KEA is on its way out: replicas stop, but their services stay wanted.
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// What is wanted of a service now.
+#[derive(Clone)]
+pub(crate) struct Wish {
+    pub(crate) service: Service,
+    pub(crate) versions: Vec<Version>,
+}
+
+/// What happens outside of the loop.
+enum Happening {
+    Step { version: VersionId, name: String, state: StepState, detail: String },
+    Prepared { version: VersionId, outcome: Box<Result<PreparedModel, PrepareError>> },
+}
+
+/// Runs a service until it is forgotten or KEA stops.
+pub(crate) async fn run(shared: Arc<Shared>, mut wishes: watch::Receiver<Wish>) {
+    let Wish { service, versions } = wishes.borrow_and_update().clone();
+    let (happenings, mut happened) = mpsc::unbounded_channel();
+    let (events, mut replica_events) = mpsc::unbounded_channel();
+    let tasks = TaskTracker::new();
+    let mut service = ServiceLoop { shared, state: ServiceState::new(service, versions), happenings, events, tasks };
+    loop {
+        if service.reconcile().await.is_break() {
+            break;
+        }
+        service.publish();
+        tokio::select! {
+            changed = wishes.changed() => match changed {
+                Ok(()) => service.wish(wishes.borrow_and_update().clone()),
+                Err(_gone) => break,
+            },
+            Some(happening) = happened.recv() => service.happen(happening).await,
+            Some((key, event)) = replica_events.recv() => service.note(key, event).await,
+            () = service.shared.shutdown.cancelled() => break,
+        }
+    }
+    service.stop_all();
+    service.tasks.close();
+    service.tasks.wait().await;
+}
+
+struct ServiceLoop {
+    shared: Arc<Shared>,
+    state: ServiceState,
+    happenings: mpsc::UnboundedSender<Happening>,
+    events: mpsc::UnboundedSender<(ReplicaKey, ReplicaEvent)>,
+    tasks: TaskTracker,
+}
+
+impl ServiceLoop {
+    /// Does what is to be done next, until only time is needed. Breaks once the service is forgotten.
+    async fn reconcile(&mut self) -> std::ops::ControlFlow<()> {
+        for step in next_steps(&self.state.wanted(), &self.state.seen()) {
+            tracing::debug!(service = %self.state.service.id, ?step, "next step");
+            match step {
+                Step::Prepare(version) => self.prepare(version),
+                Step::Start(version, ordinal) => self.start(version, ordinal),
+                Step::GoLive(version) => self.go_live(version).await,
+                Step::Stop(version, ordinal) => {
+                    self.stop(&version, ordinal);
+                }
+                Step::Forget => {
+                    self.forget().await;
+                    return std::ops::ControlFlow::Break(());
+                }
+            }
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+
+    fn publish(&mut self) {
+        let route = view::route(&mut self.state);
+        self.shared.directory.publish(view::details(&self.state, &self.shared.address), route);
+    }
+
+    fn wish(&mut self, wish: Wish) {
+        let before = &self.state.service;
+        // A version that failed is tried again when it is wished for again.
+        let again = wish.service.updated_at != before.updated_at;
+        self.state.service = Service { live_history: before.live_history.clone(), ..wish.service };
+        for version in wish.versions {
+            self.state.versions.entry(version.id.clone()).or_insert_with(|| VersionState::new(version));
+        }
+        if let Some(version) = self.state.versions.get_mut(&self.state.service.version)
+            && again
+        {
+            version.failure = None;
+            if matches!(version.preparation, Preparation::Failed) {
+                version.preparation = Preparation::No;
+            }
+        }
+    }
+
+    fn prepare(&mut self, id: VersionId) {
+        let Some(version) = self.state.versions.get_mut(&id) else { return };
+        version.preparation = Preparation::Running;
+        version.failure = None;
+        let (workspace, spec) = (self.shared.workspace.clone(), version.version.model.clone());
+        let happenings = self.happenings.clone();
+        let shutdown = self.shared.shutdown.clone();
+        self.tasks.spawn(async move {
+            let told = Told { version: id.clone(), happenings: happenings.clone() };
+            let outcome = tokio::select! {
+                outcome = workspace.prepare(&spec, &told) => outcome,
+                () = shutdown.cancelled() => return,
+            };
+            // A loop that is gone has no use for the outcome.
+            let _ = happenings.send(Happening::Prepared { version: id, outcome: Box::new(outcome) });
+        });
+    }
+
+    fn start(&mut self, id: VersionId, ordinal: u32) {
+        let Some(version) = self.state.versions.get_mut(&id) else { return };
+        let Preparation::Done(prepared) = &version.preparation else { return };
+        let name = format!("{}-{id}-{ordinal}", self.state.service.id);
+        let folder = self.shared.run_folder.join(self.state.service.id.as_str()).join(&name);
+        let stop = CancellationToken::new();
+        let plan = ReplicaPlan {
+            key: ReplicaKey { version: id, ordinal },
+            launch: launch(&self.shared, &self.state.service, &version.version, prepared, folder),
+            model: prepared.path.clone(),
+            log: self.shared.logs.writer(&self.state.service.id, &name),
+            events: self.events.clone(),
+            stop: stop.clone(),
+        };
+        version.replicas.insert(ordinal, ReplicaState::new(name.into(), stop));
+        self.tasks.spawn(replica::run(plan));
+    }
+
+    async fn go_live(&mut self, version: VersionId) {
+        tracing::info!(service = %self.state.service.id, %version, "the version is live");
+        self.state.service.live_history.retain(|earlier| *earlier != version);
+        self.state.service.live_history.push(version.clone());
+        self.state.live = Some(version);
+        // Routers follow before the replicas of the version before are told to stop.
+        self.publish();
+        self.keep().await;
+    }
+
+    fn stop(&mut self, version: &VersionId, ordinal: u32) {
+        let replica = self.state.versions.get_mut(version).and_then(|version| version.replicas.get_mut(&ordinal));
+        if let Some(replica) = replica {
+            replica.phase = Phase::Stopping;
+            self.publish();
+            let replica = self.state.versions.get(version).and_then(|version| version.replicas.get(&ordinal));
+            replica.inspect(|replica| replica.stop.cancel());
+        }
+    }
+
+    fn stop_all(&self) {
+        for version in self.state.versions.values() {
+            version.replicas.values().for_each(|replica| replica.stop.cancel());
+        }
+    }
+
+    async fn forget(&mut self) {
+        let id = &self.state.service.id;
+        if let Err(error) = self.shared.store.delete_service(id).await {
+            tracing::error!(service = %id, %error, "a deleted service stays in the store; it is deleted at the next start");
+        }
+        if let Err(error) = self.shared.logs.remove(id).await {
+            tracing::warn!(service = %id, %error, "the log of a deleted service could not be removed");
+        }
+        self.shared.directory.forget(id);
+        tracing::info!(service = %id, "the service is gone");
+    }
+
+    async fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Step { version, name, state, detail } => {
+                if let Some(version) = self.state.versions.get_mut(&version) {
+                    version.step(&name, state, detail);
+                }
+            }
+            Happening::Prepared { version: id, outcome } => {
+                let Some(version) = self.state.versions.get_mut(&id) else { return };
+                match *outcome {
+                    Ok(prepared) => {
+                        version.version.prepared = Some(prepared.clone());
+                        version.preparation = Preparation::Done(prepared);
+                        self.keep_version(&id).await;
+                    }
+                    Err(error) => self.preparation_failed(&id, &error),
+                }
+            }
+        }
+    }
+
+    fn preparation_failed(&mut self, id: &VersionId, error: &PrepareError) {
+        let Some(version) = self.state.versions.get_mut(id) else { return };
+        let service = &self.state.service.id;
+        tracing::warn!(%service, version = %id, step = error.step(), %error, "a version could not be prepared");
+        version.step(error.step(), StepState::Failed, error.to_string());
+        version.preparation = Preparation::Failed;
+        version.failure = Some(format!("{} failed: {error}", error.step()));
+        let log = self.shared.logs.writer(service, KEA);
+        log.write(Stream::Kea, format!("version {id}: {} failed: {error}", error.step()));
+        error.tail().iter().for_each(|line| log.write(Stream::Kea, line));
+    }
+
+    async fn note(&mut self, key: ReplicaKey, event: ReplicaEvent) {
+        let Some(version) = self.state.versions.get_mut(&key.version) else { return };
+        if let ReplicaEvent::Ended { reason } | ReplicaEvent::Failed { reason } = &event {
+            let replica = format!("{}-{}-{}", self.state.service.id, key.version, key.ordinal);
+            tracing::warn!(replica, reason, "a replica failed");
+            self.shared
+                .logs
+                .writer(&self.state.service.id, &replica)
+                .write(Stream::Kea, format!("replica failed: {reason}"));
+        }
+        let known = version.version.contract.clone();
+        version.note(key.ordinal, event);
+        let found = version.version.contract.clone();
+        if found.is_some() && known != found {
+            self.keep_version(&key.version).await;
+        }
+    }
+
+    /// Keeps what was found out about a version. Without it a restart finds it out again.
+    async fn keep_version(&self, id: &VersionId) {
+        let Some(version) = self.state.versions.get(id) else { return };
+        if let Err(error) = self.shared.store.put_version(&self.state.service.id, &version.version).await {
+            tracing::warn!(service = %self.state.service.id, version = %id, %error, "what was found out is not kept");
+        }
+    }
+
+    /// Keeps which versions were live. Without it a rollback after a restart knows less.
+    async fn keep(&self) {
+        if let Err(error) = self.shared.store.put_service(&self.state.service).await {
+            tracing::warn!(service = %self.state.service.id, %error, "the live version is not kept");
+        }
+    }
+}
+
+/// Passes the steps of a preparation to the loop.
+struct Told {
+    version: VersionId,
+    happenings: mpsc::UnboundedSender<Happening>,
+}
+
+impl Progress for Told {
+    fn step(&self, name: &str, state: StepState, detail: &str) {
+        let version = self.version.clone();
+        let step = Happening::Step { version, name: name.into(), state, detail: detail.into() };
+        // A loop that is gone shows no steps.
+        let _ = self.happenings.send(step);
+    }
+}
+
+/// How a replica is started.
+fn launch(shared: &Shared, service: &Service, version: &Version, prepared: &PreparedModel, folder: PathBuf) -> Launch {
+    let threads = threads(shared.cores, service.replicas, version.model.resources.limits.cpu);
+    let mut arguments: Vec<OsString> = vec!["model-server".into(), "--control".into()];
+    let mut option = |name: &str, value: OsString| arguments.extend([OsString::from(name), value]);
+    option("--service", service.id.as_str().into());
+    option("--version", version.id.as_str().into());
+    option("--threads", threads.to_string().into());
+    if let Some(path) = &prepared.path {
+        option("--model", path.into());
+    }
+    option("--framework", prepared.framework.as_str().into());
+    if let Some(python) = prepared.python.as_ref().filter(|_| prepared.engine == Engine::Python) {
+        option("--python", python.into());
+    }
+    if let Some(library) = &prepared.onnxruntime {
+        option("--onnxruntime", library.into());
+    }
+    let settings = &service.settings;
+    if let Some(timeout) = settings.timeout {
+        option("--timeout", timeout.to_string().into());
+    }
+    if let Some(memory) = version.model.resources.limits.memory {
+        option("--memory", memory.bytes.to_string().into());
+    }
+    let numbers = [
+        ("--workers", settings.server.workers),
+        ("--max-batch-rows", settings.server.max_batch_rows),
+        ("--queue-limit", settings.server.queue_limit),
+    ];
+    for (name, value) in numbers {
+        if let Some(value) = value {
+            option(name, value.to_string().into());
+        }
+    }
+    if prepared.engine == Engine::External {
+        arguments.push("--".into());
+        arguments.extend(version.model.command.iter().map(OsString::from));
+    }
+    let environment = environment(version, prepared, &folder, threads);
+    Launch { program: shared.program.clone(), arguments, environment, folder }
+}
+
+/// A replica's whole environment: nothing of the server's, whose secrets are none of the model's business.
+fn environment(
+    version: &Version,
+    prepared: &PreparedModel,
+    folder: &std::path::Path,
+    threads: u32,
+) -> Vec<(OsString, OsString)> {
+    let mut variables: BTreeMap<OsString, OsString> = BTreeMap::new();
+    for name in ["PATH", "LANG", "LC_ALL", "TZ", "KEA_LOG", "LD_LIBRARY_PATH"] {
+        variables.extend(std::env::var_os(name).map(|value| (name.into(), value)));
+    }
+    // Programs of the model's own environment are found first.
+    if let Some(programs) = prepared.python.as_ref().and_then(|python| python.parent()) {
+        let rest = variables.get(&OsString::from("PATH")).cloned().unwrap_or_default();
+        let folders = std::iter::once(programs.to_path_buf()).chain(std::env::split_paths(&rest));
+        if let Ok(path) = std::env::join_paths(folders) {
+            variables.insert("PATH".into(), path);
+        }
+    }
+    variables.insert("HOME".into(), folder.into());
+    variables.insert("TMPDIR".into(), folder.join("tmp").into());
+    for name in ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"] {
+        variables.insert(name.into(), threads.to_string().into());
+    }
+    variables.extend(version.model.env.iter().map(|(name, value)| (name.into(), value.into())));
+    variables.into_iter().collect()
+}
+
+/// Threads of one replica: its limit, or its share of the machine.
+fn threads(cores: u32, replicas: u32, limit: Option<Cpu>) -> u32 {
+    let whole = |cpu: Cpu| u32::try_from(cpu.millis.div_ceil(1000)).unwrap_or(u32::MAX);
+    limit.map_or(cores / replicas.max(1), whole).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_share_the_machine_unless_they_have_a_limit() {
+        assert_eq!(threads(8, 2, None), 4);
+        assert_eq!(threads(2, 4, None), 1);
+        assert_eq!(threads(8, 2, Some(Cpu { millis: 1500 })), 2);
+        assert_eq!(threads(8, 0, None), 8);
+    }
+}

@@ -1,0 +1,216 @@
+//! What a service loop knows of its service, and how that looks to the rule of deployment.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use kea_core::{
+    VersionId,
+    management::{StepState, StepStatus},
+    next_step::{Prepared, Seen, SeenReplica, SeenVersion, Wanted},
+    routing::ServiceRoute,
+    service::{PreparedModel, Service, Version},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::replica::ReplicaEvent;
+
+/// A version whose replicas ended this often before one was ever ready counts as failed.
+const FAILED_AFTER: u32 = 3;
+
+/// One service, as its loop sees it.
+pub(crate) struct ServiceState {
+    pub(crate) service: Service,
+    pub(crate) versions: BTreeMap<VersionId, VersionState>,
+    pub(crate) live: Option<VersionId>,
+    /// What was published last, kept while it is still true.
+    pub(crate) route: Option<Arc<ServiceRoute>>,
+}
+
+/// One version, as the loop sees it.
+pub(crate) struct VersionState {
+    pub(crate) version: Version,
+    pub(crate) preparation: Preparation,
+    /// Steps of the preparation, in the order in which they began.
+    pub(crate) steps: Vec<StepStatus>,
+    pub(crate) replicas: BTreeMap<u32, ReplicaState>,
+    /// Why it does not become ready; cleared when a replica does.
+    pub(crate) failure: Option<String>,
+}
+
+/// How far a version's model and environment are.
+pub(crate) enum Preparation {
+    No,
+    Running,
+    Done(PreparedModel),
+    Failed,
+}
+
+/// One replica, as the loop sees it.
+pub(crate) struct ReplicaState {
+    pub(crate) name: Arc<str>,
+    pub(crate) phase: Phase,
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) pid: Option<u32>,
+    pub(crate) restarts: u32,
+    pub(crate) reason: Option<String>,
+    pub(crate) stop: CancellationToken,
+    /// Ends since it was last ready.
+    failures: u32,
+}
+
+/// How far a replica is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Starting,
+    Ready,
+    Unready,
+    /// Ended; waits to be started again.
+    Waiting,
+    Stopping,
+}
+
+impl Phase {
+    /// The word of the API.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Unready => "unready",
+            Self::Waiting => "waiting",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+impl ServiceState {
+    pub(crate) fn new(service: Service, versions: Vec<Version>) -> Self {
+        let versions = versions.into_iter().map(|version| (version.id.clone(), VersionState::new(version)));
+        let versions: BTreeMap<_, _> = versions.collect();
+        // The version that answered before a restart is the one to come back first.
+        let live = service.live_history.last().filter(|live| versions.contains_key(*live)).cloned();
+        Self { service, versions, live, route: None }
+    }
+
+    pub(crate) fn wanted(&self) -> Wanted {
+        Wanted { version: self.service.version.clone(), replicas: self.service.replicas, deleted: self.service.deleted }
+    }
+
+    pub(crate) fn seen(&self) -> Seen {
+        let versions = self.versions.iter().map(|(id, version)| (id.clone(), version.seen()));
+        Seen { live: self.live.clone(), versions: versions.collect() }
+    }
+
+    /// The version that is to answer.
+    pub(crate) fn wanted_version(&self) -> Option<&VersionState> {
+        self.versions.get(&self.service.version)
+    }
+}
+
+impl VersionState {
+    pub(crate) fn new(version: Version) -> Self {
+        let here = |prepared: &PreparedModel| {
+            let parts = [&prepared.path, &prepared.python, &prepared.onnxruntime];
+            parts.into_iter().flatten().all(|path| path.exists())
+        };
+        let preparation = match version.prepared.clone() {
+            Some(prepared) if here(&prepared) => Preparation::Done(prepared),
+            _ => Preparation::No,
+        };
+        Self { version, preparation, steps: Vec::new(), replicas: BTreeMap::new(), failure: None }
+    }
+
+    /// Notes how far a step of the preparation is.
+    pub(crate) fn step(&mut self, name: &str, state: StepState, detail: String) {
+        match self.steps.iter_mut().find(|step| step.name == name) {
+            Some(step) => (step.state, step.detail) = (state, detail),
+            None => self.steps.push(StepStatus { name: name.into(), state, detail }),
+        }
+    }
+
+    pub(crate) fn ready_replicas(&self) -> u32 {
+        let ready = self.replicas.values().filter(|replica| replica.phase == Phase::Ready).count();
+        u32::try_from(ready).unwrap_or(u32::MAX)
+    }
+
+    /// Notes what happened to a replica.
+    pub(crate) fn note(&mut self, ordinal: u32, event: ReplicaEvent) {
+        let Some(replica) = self.replicas.get_mut(&ordinal) else { return };
+        let stopping = replica.phase == Phase::Stopping;
+        let phase = match event {
+            ReplicaEvent::Started { pid } => {
+                replica.pid = Some(pid);
+                Phase::Starting
+            }
+            ReplicaEvent::Listening { address } => {
+                replica.address = Some(address);
+                replica.phase
+            }
+            ReplicaEvent::Ready { contract } => {
+                replica.failures = 0;
+                replica.reason = None;
+                self.failure = None;
+                // The same contract stays the same `Arc`, so that routers need not compile it again.
+                if self.version.contract.as_deref() != Some(&*contract) {
+                    self.version.contract = Some(contract);
+                }
+                Phase::Ready
+            }
+            ReplicaEvent::Unready { reason } => {
+                replica.reason.get_or_insert(reason);
+                Phase::Unready
+            }
+            ReplicaEvent::Failed { reason } => {
+                self.failure = Some(reason.clone());
+                replica.reason = Some(reason);
+                Phase::Unready
+            }
+            ReplicaEvent::Ended { reason } => {
+                replica.ended(&reason, &mut self.failure);
+                Phase::Waiting
+            }
+            ReplicaEvent::Stopped => {
+                self.replicas.remove(&ordinal);
+                return;
+            }
+        };
+        if !stopping {
+            replica.phase = phase;
+        }
+    }
+
+    fn seen(&self) -> SeenVersion {
+        let prepared = match self.preparation {
+            Preparation::No => Prepared::No,
+            Preparation::Running => Prepared::Running,
+            Preparation::Done(_) => Prepared::Yes,
+            Preparation::Failed => Prepared::Failed,
+        };
+        let replica = |replica: &ReplicaState| match replica.phase {
+            Phase::Ready => SeenReplica::Ready,
+            Phase::Starting | Phase::Unready | Phase::Waiting => SeenReplica::Starting,
+            Phase::Stopping => SeenReplica::Stopping,
+        };
+        let replicas = self.replicas.iter().map(|(ordinal, state)| (*ordinal, replica(state))).collect();
+        SeenVersion { prepared, replicas }
+    }
+}
+
+impl ReplicaState {
+    pub(crate) fn new(name: Arc<str>, stop: CancellationToken) -> Self {
+        Self { name, phase: Phase::Starting, address: None, pid: None, restarts: 0, reason: None, stop, failures: 0 }
+    }
+
+    /// What it said itself before it ended says more than how it ended.
+    fn ended(&mut self, reason: &str, failure: &mut Option<String>) {
+        self.address = None;
+        self.pid = None;
+        self.restarts += 1;
+        self.failures += 1;
+        let generic = self.reason.as_deref().is_none_or(|said| said == "its process is ending");
+        if generic {
+            self.reason = Some(format!("its process ended ({reason})"));
+        }
+        if self.failures >= FAILED_AFTER && failure.is_none() {
+            *failure = self.reason.as_ref().map(|reason| format!("{} keeps failing: {reason}", self.name));
+        }
+    }
+}

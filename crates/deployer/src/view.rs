@@ -1,0 +1,190 @@
+//! What others see of a service: its details and its route, computed from what its loop knows.
+
+use std::sync::Arc;
+
+use kea_core::{
+    contract::DEFAULT_FUNCTION,
+    management::{BASE_PATH, KubernetesService, ReplicaStatus, ServiceDetails, Status, StepState, StepStatus},
+    routing::{ServiceRoute, VersionRoute},
+    service::{Engine, ReplicaAddress},
+};
+
+use crate::state::{Phase, Preparation, ReplicaState, ServiceState, VersionState};
+
+/// The address of this KEA, as callers reach it.
+#[derive(Clone, Debug)]
+pub(crate) struct PublicAddress(pub(crate) std::net::SocketAddr);
+
+/// The details that the API shows.
+pub(crate) fn details(state: &ServiceState, address: &PublicAddress) -> ServiceDetails {
+    let service = &state.service;
+    let prepared = state.wanted_version().and_then(prepared);
+    let status = status(state);
+    ServiceDetails {
+        service_id: service.id.clone(),
+        model_name: service.model_name.clone(),
+        status,
+        kubernetes_service: KubernetesService {
+            name: service.id.to_string(),
+            cluster_ip: address.0.ip().to_string(),
+            ports: vec![address.0.port()],
+        },
+        version: service.version.clone(),
+        live_version: state.live.clone(),
+        framework: prepared.map(|prepared| prepared.framework),
+        engine: prepared.map(|prepared| prepared.engine),
+        replicas: service.replicas,
+        ready_replicas: serving(state).map_or(0, VersionState::ready_replicas),
+        url: format!("http://{}{BASE_PATH}/services/{}/{DEFAULT_FUNCTION}", address.0, service.id),
+        reason: reason(state, status),
+        steps: state.wanted_version().map_or_else(Vec::new, |version| steps(state, version)),
+        replica_statuses: state.versions.values().flat_map(replica_statuses).collect(),
+        settings: service.settings.clone(),
+        created_at: service.created_at,
+        updated_at: service.updated_at,
+    }
+}
+
+/// What the router needs; the same `Arc` as before where nothing of it changed.
+pub(crate) fn route(state: &mut ServiceState) -> Arc<ServiceRoute> {
+    let route = ServiceRoute {
+        id: state.service.id.clone(),
+        live: state.live.clone(),
+        versions: state.versions.values().filter(|version| takes_requests(state, version)).map(version_route).collect(),
+        reason: reason(state, status(state)),
+        settings: same_settings(state),
+    };
+    match &state.route {
+        Some(before) if same_route(before, &route) => before.clone(),
+        _ => {
+            let route = Arc::new(route);
+            state.route = Some(route.clone());
+            route
+        }
+    }
+}
+
+fn prepared(version: &VersionState) -> Option<&kea_core::service::PreparedModel> {
+    match &version.preparation {
+        Preparation::Done(prepared) => Some(prepared),
+        Preparation::No | Preparation::Running | Preparation::Failed => None,
+    }
+}
+
+/// The version that answers now.
+fn serving(state: &ServiceState) -> Option<&VersionState> {
+    state.live.as_ref().and_then(|live| state.versions.get(live))
+}
+
+fn status(state: &ServiceState) -> Status {
+    let is_live = state.live.as_ref() == Some(&state.service.version);
+    let version = state.wanted_version();
+    let ready = version.map_or(0, VersionState::ready_replicas);
+    match version {
+        _ if state.service.deleted => Status::Terminating,
+        Some(_) if is_live && ready >= state.service.replicas => Status::Deployed,
+        Some(version) if version.failure.is_some() => Status::Failed,
+        _ if state.live.is_some() => Status::Updating,
+        _ => Status::Deploying,
+    }
+}
+
+/// Why a service is not deployed, in one sentence.
+fn reason(state: &ServiceState, status: Status) -> Option<String> {
+    if matches!(status, Status::Deployed | Status::Terminating) {
+        return None;
+    }
+    let wanted = &state.service.version;
+    let version = state.wanted_version()?;
+    let running = version.steps.iter().find(|step| step.state == StepState::Running);
+    let replica = version.replicas.values().find_map(|replica| Some((&replica.name, replica.reason.as_ref()?)));
+    let why = match (&version.failure, running, replica) {
+        (Some(failure), _, _) => failure.clone(),
+        (None, Some(step), _) if step.detail.is_empty() => step.name.clone(),
+        (None, Some(step), _) => format!("{}: {}", step.name, step.detail),
+        (None, None, Some((name, reason))) => format!("replica {name}: {reason}"),
+        (None, None, None) => {
+            format!("{} of {} replicas are ready", version.ready_replicas(), state.service.replicas)
+        }
+    };
+    Some(match &state.live {
+        Some(live) if live != wanted => format!("version {wanted}: {why}; version {live} keeps serving"),
+        _ => why,
+    })
+}
+
+fn steps(state: &ServiceState, version: &VersionState) -> Vec<StepStatus> {
+    let mut steps = version.steps.clone();
+    let step = |name: &str, state, detail| StepStatus { name: name.into(), state, detail };
+    let is_prepared = matches!(version.preparation, Preparation::Done(_));
+    let (ready, wanted) = (version.ready_replicas(), state.service.replicas);
+    let replicas = match (&version.failure, is_prepared) {
+        (_, false) => StepState::Pending,
+        (_, true) if ready >= wanted => StepState::Done,
+        (Some(_), true) => StepState::Failed,
+        (None, true) => StepState::Running,
+    };
+    let detail = match (&version.failure, replicas) {
+        (Some(failure), StepState::Failed) => failure.clone(),
+        _ => format!("{ready} of {wanted} ready"),
+    };
+    steps.push(step("start the replicas", replicas, detail));
+    let is_live = state.live.as_ref() == Some(&version.version.id);
+    let live = if is_live { StepState::Done } else { StepState::Pending };
+    steps.push(step("take the requests", live, format!("version {}", version.version.id)));
+    steps
+}
+
+fn replica_statuses(version: &VersionState) -> impl Iterator<Item = ReplicaStatus> {
+    version.replicas.values().map(|replica| ReplicaStatus {
+        name: replica.name.to_string(),
+        version: version.version.id.clone(),
+        state: replica.phase.as_str().into(),
+        address: replica.address.map(|address| address.to_string()),
+        pid: replica.pid,
+        restarts: replica.restarts,
+        reason: replica.reason.clone(),
+    })
+}
+
+/// Requests may ask for any version that has been live and still runs.
+fn takes_requests(state: &ServiceState, version: &VersionState) -> bool {
+    state.live.as_ref() == Some(&version.version.id)
+}
+
+fn version_route(version: &VersionState) -> VersionRoute {
+    let address = |replica: &ReplicaState| {
+        let address = replica.address.filter(|_| replica.phase == Phase::Ready)?;
+        Some(ReplicaAddress { name: replica.name.clone(), address })
+    };
+    VersionRoute {
+        version: version.version.id.clone(),
+        made_at: version.version.created_at.as_microsecond(),
+        engine: prepared(version).map_or(Engine::Python, |prepared| prepared.engine),
+        contract: version.version.contract.clone(),
+        replicas: version.replicas.values().filter_map(address).collect(),
+    }
+}
+
+fn same_settings(state: &ServiceState) -> Arc<kea_core::Settings> {
+    match &state.route {
+        Some(before) if *before.settings == state.service.settings => before.settings.clone(),
+        _ => Arc::new(state.service.settings.clone()),
+    }
+}
+
+fn same_route(a: &ServiceRoute, b: &ServiceRoute) -> bool {
+    let same_contract = |a: &VersionRoute, b: &VersionRoute| match (&a.contract, &b.contract) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    let same_version = |(a, b): (&VersionRoute, &VersionRoute)| {
+        a.version == b.version && a.engine == b.engine && a.replicas == b.replicas && same_contract(a, b)
+    };
+    a.live == b.live
+        && a.reason == b.reason
+        && Arc::ptr_eq(&a.settings, &b.settings)
+        && a.versions.len() == b.versions.len()
+        && a.versions.iter().zip(&b.versions).all(same_version)
+}

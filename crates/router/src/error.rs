@@ -1,0 +1,139 @@
+//! What can go wrong on the request path, and the one place that turns it into a status.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use kea_auth::AuthError;
+use kea_http::ApiError;
+use kea_openapi::validate::Rejection;
+
+/// Why a request is not answered by a model.
+#[derive(Debug)]
+pub enum RouterError {
+    /// No service of that name.
+    NoService(String),
+    /// Nothing at that path.
+    NoPath(String),
+    /// The path takes other methods.
+    WrongMethod(&'static str),
+    /// The version is not running.
+    NoVersion {
+        /// The service.
+        service: String,
+        /// The version asked for.
+        version: String,
+        /// Versions that run.
+        running: Vec<String>,
+    },
+    /// No version answers yet.
+    NotLive {
+        /// The service.
+        service: String,
+        /// Why.
+        reason: String,
+    },
+    /// Who calls is not known.
+    Unauthenticated(AuthError),
+    /// The contract is not known, so nothing can be checked against it.
+    NoContract(String),
+    /// The request does not fit the contract.
+    Rejected(Rejection),
+    /// The body is of another type.
+    ContentType(String),
+    /// A query parameter that means nothing here.
+    UnknownParameter(String),
+    /// The body could not be read.
+    Body(ApiError),
+    /// No replica takes requests.
+    NoReplica(String),
+    /// No replica could be reached, or one broke off.
+    Unreachable {
+        /// The service.
+        service: String,
+        /// The last replica's failure.
+        reason: String,
+    },
+    /// The replica did not answer in time.
+    Timeout {
+        /// The service.
+        service: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+}
+
+/// When to try again after a service was not ready.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+impl From<RouterError> for ApiError {
+    fn from(error: RouterError) -> Self {
+        use RouterError as E;
+        match error {
+            E::NoService(name) => {
+                let detail = format!("there is no service `{name}`: GET /api/v1/k8c/services lists them");
+                Self::new(StatusCode::NOT_FOUND, "no-service", detail)
+            }
+            E::NoPath(path) => Self::new(StatusCode::NOT_FOUND, "no-path", format!("there is nothing at `{path}`")),
+            E::WrongMethod(allowed) => {
+                let detail = format!("this path takes {allowed} requests alone");
+                Self::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", detail)
+            }
+            E::NoVersion { service, version, running } => {
+                let running = running.join(", ");
+                let detail = format!("version `{version}` of `{service}` is not running; running: {running}");
+                Self::new(StatusCode::NOT_FOUND, "no-version", detail)
+            }
+            E::NotLive { service, reason } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", format!("`{service}` is not ready: {reason}"))
+                    .with_retry_after(RETRY_AFTER)
+            }
+            E::Unauthenticated(error) => unauthenticated(error),
+            E::NoContract(service) => {
+                let detail = format!("the schema of `{service}` is not known yet, so the request cannot be validated");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-schema", detail).with_retry_after(RETRY_AFTER)
+            }
+            E::Rejected(rejection) => rejected(rejection),
+            E::ContentType(received) => {
+                let detail = format!("the body is `{received}`: send JSON with `content-type: application/json`");
+                Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", detail)
+            }
+            E::UnknownParameter(name) => {
+                let detail = format!("the query parameter `{name}` is not known: the only one is `version`");
+                Self::new(StatusCode::BAD_REQUEST, "unknown-parameter", detail)
+            }
+            E::Body(error) => error,
+            E::NoReplica(service) => {
+                let detail = format!("no replica of `{service}` takes requests at the moment");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-replica", detail).with_retry_after(RETRY_AFTER)
+            }
+            E::Unreachable { service, reason } => {
+                let detail = format!("no replica of `{service}` could answer: {reason}");
+                Self::new(StatusCode::BAD_GATEWAY, "unreachable", detail)
+            }
+            E::Timeout { service, after } => {
+                let detail = format!("`{service}` did not answer within {} ms", after.as_millis());
+                Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", detail)
+            }
+        }
+    }
+}
+
+fn unauthenticated(error: AuthError) -> ApiError {
+    match error {
+        AuthError::Throttled { retry_after } => {
+            let detail = "too many failed logins: wait before the next one";
+            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "throttled", detail).with_retry_after(retry_after)
+        }
+        AuthError::Store(error) => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "store", error.to_string()),
+        other => ApiError::new(StatusCode::UNAUTHORIZED, "unauthenticated", other.to_string()),
+    }
+}
+
+/// What a request that does not fit its contract is answered with.
+pub(crate) fn rejected(rejection: Rejection) -> ApiError {
+    let status = match &rejection {
+        Rejection::NoFunction { .. } => StatusCode::NOT_FOUND,
+        Rejection::NotJson { .. } | Rejection::Invalid(_) | Rejection::Unsupported(_) => StatusCode::BAD_REQUEST,
+    };
+    ApiError::new(status, rejection.kind(), rejection.sentence()).with_errors(rejection.into_violations())
+}

@@ -1,0 +1,101 @@
+//! The first stage: which service, version and function a request means, and who asks.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::extract::Request;
+use http::Method;
+use kea_auth::{Authenticator, Caller};
+use kea_core::service::Engine;
+use kea_http::PeerAddress;
+
+use crate::{
+    RouterError,
+    path::{self, Protocol},
+    table::{ServiceEntry, Table, VersionEntry},
+};
+
+/// Header that asks for a version.
+const VERSION: &str = "kea-version";
+
+/// A request whose service is known, and whose caller may call it.
+pub(crate) struct Admitted {
+    pub(crate) service: Arc<ServiceEntry>,
+    version: usize,
+    pub(crate) function: Box<str>,
+    pub(crate) protocol: Protocol,
+    /// Who calls; `None` where the service is public and no token came.
+    pub(crate) caller: Option<Caller>,
+    pub(crate) client: IpAddr,
+    pub(crate) request: Request,
+}
+
+impl Admitted {
+    /// The version that answers.
+    pub(crate) fn version(&self) -> &VersionEntry {
+        &self.service.versions[self.version]
+    }
+}
+
+/// Finds the service and authenticates the caller. Without a valid token nobody learns which services there are.
+pub(crate) fn admit(table: &Table, auth: &Authenticator, request: Request) -> Result<Admitted, RouterError> {
+    let path = request.uri().path();
+    let target = path::read(path).ok_or_else(|| RouterError::NoPath(path.into()))?;
+    let service = table.services.get(target.service);
+    let public = service.is_some_and(|service| service.route.settings.access.public);
+    let caller = match auth.authenticate(request.headers()) {
+        Ok(caller) => Some(caller),
+        Err(_) if public => None,
+        Err(error) => return Err(RouterError::Unauthenticated(error)),
+    };
+    let service = service.ok_or_else(|| RouterError::NoService(target.service.into()))?.clone();
+    let version = version(&service, &request, target.version)?;
+    let admitted = Admitted {
+        version,
+        function: target.function.into(),
+        protocol: target.protocol,
+        caller,
+        client: client(&request),
+        service,
+        request,
+    };
+    check_method(&admitted)?;
+    Ok(admitted)
+}
+
+fn version(service: &ServiceEntry, request: &Request, of_path: Option<&str>) -> Result<usize, RouterError> {
+    let of_query =
+        request.uri().query().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("version=")));
+    let of_header = request.headers().get(VERSION).and_then(|value| value.to_str().ok());
+    let wanted = of_path.or(of_query).or(of_header);
+    let found =
+        service.version(wanted).and_then(|found| service.versions.iter().position(|v| v.version == found.version));
+    found.ok_or_else(|| match wanted {
+        Some(version) if service.route.live.is_some() => RouterError::NoVersion {
+            service: service.route.id.to_string(),
+            version: version.into(),
+            running: service.versions.iter().map(|version| version.version.to_string()).collect(),
+        },
+        _ => RouterError::NotLive {
+            service: service.route.id.to_string(),
+            reason: service.route.reason.clone().unwrap_or_else(|| "no version of it is live yet".into()),
+        },
+    })
+}
+
+/// A model's functions are called by POST; an existing web service knows its own methods, and its own parameters.
+fn check_method(admitted: &Admitted) -> Result<(), RouterError> {
+    if admitted.version().engine == Engine::External {
+        return Ok(());
+    }
+    if admitted.request.method() != Method::POST {
+        return Err(RouterError::WrongMethod("POST"));
+    }
+    let query = admitted.request.uri().query().unwrap_or_default();
+    let unknown = query.split('&').find(|pair| !pair.is_empty() && !pair.starts_with("version="));
+    unknown.map_or(Ok(()), |pair| Err(RouterError::UnknownParameter(pair.split('=').next().unwrap_or_default().into())))
+}
+
+fn client(request: &Request) -> IpAddr {
+    let peer = request.extensions().get::<PeerAddress>();
+    peer.map_or(IpAddr::from([0, 0, 0, 0]), |PeerAddress(address)| address.ip())
+}

@@ -1,0 +1,84 @@
+//! Reading a request's path: which service, which function, which protocol.
+
+use http::Method;
+use kea_core::{contract::DEFAULT_FUNCTION, management::BASE_PATH};
+
+/// Last segments below a service that belong to the management API.
+const MANAGEMENT: [(&Method, &str); 3] =
+    [(&Method::GET, "methods"), (&Method::GET, "versions"), (&Method::POST, "rollback")];
+
+/// What a path asks of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ServicePath<'a> {
+    pub(crate) service: &'a str,
+    /// Function, or the path within an existing web service.
+    pub(crate) function: &'a str,
+    pub(crate) version: Option<&'a str>,
+    pub(crate) protocol: Protocol,
+}
+
+/// The language of a request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// KEA's own: `{"inputs": {...}}`.
+    Kea,
+    /// Open Inference Protocol V2.
+    V2,
+}
+
+/// Whether a request is the router's rather than the management API's.
+pub fn is_service_request(method: &Method, path: &str) -> bool {
+    match below_services(path) {
+        Some((_, function)) => !function.is_empty() && !MANAGEMENT.contains(&(method, function)),
+        None => path == "/v2" || path.starts_with("/v2/"),
+    }
+}
+
+/// Reads a path of a service: `/api/v1/k8c/services/{id}/{function}` or `/v2/models/{id}[/versions/{v}]/infer`.
+pub(crate) fn read(path: &str) -> Option<ServicePath<'_>> {
+    if let Some((service, function)) = below_services(path) {
+        let found = ServicePath { service, function, version: None, protocol: Protocol::Kea };
+        return (!function.is_empty()).then_some(found);
+    }
+    let (service, version) = match path.strip_prefix("/v2/models/")?.strip_suffix("/infer")?.split_once("/versions/") {
+        Some((service, version)) => (service, Some(version)),
+        None => (path.strip_prefix("/v2/models/")?.strip_suffix("/infer")?, None),
+    };
+    Some(ServicePath { service, function: DEFAULT_FUNCTION, version, protocol: Protocol::V2 })
+}
+
+fn below_services(path: &str) -> Option<(&str, &str)> {
+    path.strip_prefix(BASE_PATH)?.strip_prefix("/services/")?.split_once('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(path: &str, expected: Option<(&str, &str, Option<&str>, Protocol)>) {
+        let read = read(path).map(|p| (p.service, p.function, p.version, p.protocol));
+        assert_eq!(read, expected, "{path}");
+    }
+
+    #[test]
+    fn paths_name_service_function_and_protocol() {
+        check("/api/v1/k8c/services/iris/predict", Some(("iris", "predict", None, Protocol::Kea)));
+        check("/api/v1/k8c/services/app/items/5", Some(("app", "items/5", None, Protocol::Kea)));
+        check("/api/v1/k8c/services/iris", None);
+        check("/api/v1/k8c/services/iris/", None);
+        check("/v2/models/iris/infer", Some(("iris", "predict", None, Protocol::V2)));
+        check("/v2/models/iris/versions/2/infer", Some(("iris", "predict", Some("2"), Protocol::V2)));
+        check("/v2/models/iris", None);
+        check("/", None);
+    }
+
+    #[test]
+    fn management_keeps_its_own_paths() {
+        assert!(is_service_request(&Method::POST, "/api/v1/k8c/services/iris/predict"));
+        assert!(is_service_request(&Method::GET, "/v2/health/ready"));
+        assert!(!is_service_request(&Method::GET, "/api/v1/k8c/services/iris/methods"));
+        assert!(!is_service_request(&Method::POST, "/api/v1/k8c/services/iris/rollback"));
+        assert!(!is_service_request(&Method::GET, "/api/v1/k8c/services/iris"));
+        assert!(!is_service_request(&Method::GET, "/v20"));
+    }
+}

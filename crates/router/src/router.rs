@@ -1,0 +1,177 @@
+//! The router itself: the snapshot it follows, and the request path.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::{
+    body::Body,
+    extract::Request,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode};
+use http_body_util::BodyExt;
+use kea_auth::{Authenticator, Caller};
+use kea_core::{ServiceId, VersionId, contract::DEFAULT_FUNCTION, routing::RoutingSnapshot};
+use kea_http::ApiError;
+
+use crate::{
+    RouterError,
+    cache::{self, CachedResponse, ResponseCache},
+    error, forward, identify, metrics,
+    table::{ServiceEntry, Table},
+    v2,
+    validate::{self, ValidCall},
+};
+
+/// Routes requests of services to their replicas.
+pub struct Router {
+    table: ArcSwap<Table>,
+    auth: Arc<Authenticator>,
+    cache: Arc<dyn ResponseCache>,
+    body_limit: usize,
+}
+
+impl Router {
+    /// A router that knows no service yet. Bodies of models' requests have at most `body_limit` bytes.
+    pub fn new(auth: Arc<Authenticator>, cache: Arc<dyn ResponseCache>, body_limit: usize) -> Self {
+        Self { table: ArcSwap::default(), auth, cache, body_limit }
+    }
+
+    /// Routes by `snapshot` from now on; requests under way finish by the one before.
+    pub fn follow(&self, snapshot: &RoutingSnapshot) {
+        self.table.store(Arc::new(self.table.load().follow(snapshot)));
+    }
+
+    /// Answers a request of a service.
+    pub async fn handle(&self, request: Request) -> Response {
+        let path = request.uri().path();
+        if path.starts_with("/v2") && !path.ends_with("/infer") {
+            let answered = v2::answer(&self.table.load_full(), &self.auth, &request);
+            return answered.unwrap_or_else(|error| ApiError::from(error).into_response());
+        }
+        self.route(request).await.unwrap_or_else(|error| ApiError::from(error).into_response())
+    }
+
+    /// The request path: each stage takes what only the one before can make.
+    async fn route(&self, request: Request) -> Result<Response, RouterError> {
+        let table = self.table.load_full(); // one immutable snapshot a request
+        let admitted = identify::admit(&table, &self.auth, request)?; // 401, 404, 405, 503
+        let metrics = admitted.service.metrics.clone();
+        let routed = async {
+            let mut call = validate::call(admitted, self.body_limit).await?; // 400, 413, 415
+            let Some(key) = cache::key(&call) else {
+                let response = forward::send(&mut call).await?; // 502, 503, 504
+                return Ok(marked(response, &call, "bypass", None));
+            };
+            if let Some(hit) = self.cache.get(&key).await {
+                call.admitted.service.metrics.cache_hit();
+                return Ok(marked(from_cache(hit), &call, "hit", Some(&key)));
+            }
+            let response = forward::send(&mut call).await?;
+            let response = self.fill(&key, &call, response).await?;
+            Ok(marked(response, &call, "miss", Some(&key)))
+        };
+        let answered: Result<Response, RouterError> = routed.await;
+        let response = answered.unwrap_or_else(|error| ApiError::from(error).into_response());
+        metrics.answered(response.status());
+        Ok(response)
+    }
+
+    /// Keeps a good answer, which is read whole for that.
+    async fn fill(&self, key: &str, call: &ValidCall, response: Response) -> Result<Response, RouterError> {
+        if response.status() != StatusCode::OK {
+            return Ok(response);
+        }
+        let (parts, body) = response.into_parts();
+        let broken = |error: axum::Error| RouterError::Unreachable {
+            service: call.admitted.service.route.id.to_string(),
+            reason: error.to_string(),
+        };
+        let body = body.collect().await.map_err(broken)?.to_bytes();
+        if let Some(entry) = cache::entry(call, &parts.headers, &body) {
+            self.cache.put(key.to_string(), entry).await;
+        }
+        Ok(Response::from_parts(parts, Body::from(body)))
+    }
+
+    /// The cached answer of that key, where `caller` may have it.
+    pub async fn cached(&self, caller: &Caller, key: &str) -> Option<Response> {
+        let cached = self.cache.get(key).await?;
+        let allowed = cached.owner.as_deref().is_none_or(|owner| owner == &*caller.username);
+        allowed.then(|| from_cache(cached))
+    }
+
+    /// Names of the replicas that take requests of the live version at this moment.
+    pub fn active_replicas(&self, id: &ServiceId) -> Vec<String> {
+        let table = self.table.load();
+        let version = table.services.get(id.as_str()).and_then(|entry| entry.version(None));
+        version.map_or_else(Vec::new, |v| v.endpoints.iter().map(|endpoint| endpoint.name.to_string()).collect())
+    }
+
+    /// Checks a request's body without calling the model; gives the version whose schema was used.
+    ///
+    /// # Errors
+    /// 400 with each thing that is wrong, or 404 where there is no such service, version or function.
+    pub fn validate(
+        &self,
+        service: &str,
+        version: Option<&str>,
+        function: Option<&str>,
+        body: &[u8],
+    ) -> Result<VersionId, ApiError> {
+        let table = self.table.load();
+        let entry = table.services.get(service).ok_or_else(|| RouterError::NoService(service.into()))?;
+        let found = entry.version(version).ok_or_else(|| no_schema(entry, version))?;
+        let validator = found.validator.as_ref().ok_or_else(|| RouterError::NoContract(service.into()))?;
+        validator.check(function.unwrap_or(DEFAULT_FUNCTION), body).map_err(error::rejected)?;
+        Ok(found.version.clone())
+    }
+
+    /// Counters of all services, in the text format that Prometheus reads.
+    pub fn metrics(&self) -> String {
+        let mut out = String::from(metrics::HELP);
+        for (name, entry) in &self.table.load().services {
+            entry.metrics.write(name, &mut out);
+            let active = entry.version(None).map_or(0, |version| version.endpoints.len());
+            out.push_str(&format!("kea_active_replicas{{service=\"{name}\"}} {active}\n"));
+        }
+        out
+    }
+}
+
+fn no_schema(entry: &ServiceEntry, version: Option<&str>) -> ApiError {
+    let service = &entry.route.id;
+    match version {
+        Some(version) => {
+            let running: Vec<_> = entry.versions.iter().map(|version| version.version.as_str()).collect();
+            let detail = format!(
+                "there is no schema of version `{version}` of `{service}`; there is one of: {}",
+                running.join(", ")
+            );
+            ApiError::new(StatusCode::BAD_REQUEST, "no-schema", detail)
+        }
+        None => RouterError::NoContract(service.to_string()).into(),
+    }
+}
+
+fn from_cache(cached: CachedResponse) -> Response {
+    let mut response = Response::new(Body::from(cached.body));
+    *response.headers_mut() = cached.headers;
+    response
+}
+
+/// Says what answered, and whether it came from the cache.
+fn marked(mut response: Response, call: &ValidCall, cache: &'static str, key: Option<&str>) -> Response {
+    let service = call.admitted.service.route.id.as_str();
+    let version = call.admitted.version().version.as_str();
+    let headers = response.headers_mut();
+    // Names, versions and keys hold letters, digits and `-._:` alone.
+    let value = |text: &str| HeaderValue::from_str(text).expect("a checked name is a header value");
+    headers.insert("kea-service", value(service));
+    headers.insert("kea-version", value(version));
+    headers.insert("kea-cache", HeaderValue::from_static(cache));
+    if let Some(key) = key {
+        headers.insert("kea-cache-key", value(key));
+    }
+    response
+}

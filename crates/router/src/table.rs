@@ -1,0 +1,108 @@
+//! The router's own view of a snapshot: with compiled validators, connections and balancers, which are carried over from
+//! the view before wherever they still hold.
+
+use std::{collections::HashMap, sync::Arc};
+
+use kea_core::{
+    VersionId,
+    routing::{RoutingSnapshot, ServiceRoute, VersionRoute},
+    service::Engine,
+};
+use kea_openapi::validate::Validator;
+
+use crate::{balance::Balancer, endpoint::Endpoint, metrics::ServiceMetrics};
+
+/// All services.
+#[derive(Default)]
+pub(crate) struct Table {
+    pub(crate) services: HashMap<Arc<str>, Arc<ServiceEntry>>,
+}
+
+/// One service.
+pub(crate) struct ServiceEntry {
+    pub(crate) route: Arc<ServiceRoute>,
+    pub(crate) versions: Vec<VersionEntry>,
+    pub(crate) metrics: Arc<ServiceMetrics>,
+}
+
+/// One version of a service.
+pub(crate) struct VersionEntry {
+    pub(crate) version: VersionId,
+    pub(crate) made_at: i64,
+    pub(crate) engine: Engine,
+    /// `None` where the contract is not known, or cannot be compiled.
+    pub(crate) validator: Option<Arc<Validator>>,
+    pub(crate) endpoints: Vec<Arc<Endpoint>>,
+    pub(crate) balancer: Arc<Balancer>,
+}
+
+impl Table {
+    /// The view of `snapshot`, with what still holds of this one.
+    pub(crate) fn follow(&self, snapshot: &RoutingSnapshot) -> Self {
+        let entry = |route: &Arc<ServiceRoute>| {
+            let before = self.services.get(route.id.as_str());
+            match before {
+                Some(same) if Arc::ptr_eq(&same.route, route) => same.clone(),
+                _ => Arc::new(ServiceEntry::new(route, before.map(AsRef::as_ref))),
+            }
+        };
+        let named = |route: &Arc<ServiceRoute>| (Arc::from(route.id.as_str()), entry(route));
+        Self { services: snapshot.services.values().map(named).collect() }
+    }
+}
+
+impl ServiceEntry {
+    fn new(route: &Arc<ServiceRoute>, before: Option<&Self>) -> Self {
+        let version = |version: &VersionRoute| {
+            let same = before.and_then(|entry| entry.versions.iter().find(|v| v.version == version.version));
+            VersionEntry::new(version, &route.settings.load_balancer.replicas, same)
+        };
+        Self {
+            versions: route.versions.iter().map(version).collect(),
+            metrics: before.map_or_else(Arc::default, |entry| entry.metrics.clone()),
+            route: route.clone(),
+        }
+    }
+
+    /// The version called `name`, or the live one.
+    pub(crate) fn version(&self, name: Option<&str>) -> Option<&VersionEntry> {
+        let wanted = name.or_else(|| self.route.live.as_ref().map(VersionId::as_str))?;
+        self.versions.iter().find(|entry| entry.version.as_str() == wanted)
+    }
+}
+
+impl VersionEntry {
+    fn new(route: &VersionRoute, only: &[String], before: Option<&Self>) -> Self {
+        let endpoint = |replica: &kea_core::service::ReplicaAddress| {
+            let same = before.and_then(|entry| {
+                let mut endpoints = entry.endpoints.iter();
+                endpoints.find(|endpoint| endpoint.name == replica.name && endpoint.address == replica.address)
+            });
+            same.cloned().unwrap_or_else(|| Arc::new(Endpoint::new(replica.name.clone(), replica.address)))
+        };
+        let used = route.replicas.iter().filter(|r| only.is_empty() || only.iter().any(|name| **name == *r.name));
+        Self {
+            version: route.version.clone(),
+            made_at: route.made_at,
+            engine: route.engine,
+            validator: validator(route, before),
+            endpoints: used.map(endpoint).collect(),
+            balancer: before.map_or_else(Arc::default, |entry| entry.balancer.clone()),
+        }
+    }
+}
+
+fn validator(route: &VersionRoute, before: Option<&VersionEntry>) -> Option<Arc<Validator>> {
+    let contract = route.contract.as_ref()?;
+    let same = before.and_then(|entry| entry.validator.as_ref()).filter(|v| Arc::ptr_eq(v.contract(), contract));
+    if let Some(validator) = same {
+        return Some(validator.clone());
+    }
+    match Validator::compile(contract.clone()) {
+        Ok(validator) => Some(Arc::new(validator)),
+        Err(error) => {
+            tracing::error!(version = %route.version, %error, "a contract cannot be compiled; its requests are refused");
+            None
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The second stage: reading the body of a model's request and checking it against the contract.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{header, request::Parts};
+use kea_core::service::Engine;
+use kea_openapi::validate::{Call, Rejection, Validator};
+
+use crate::{RouterError, identify::Admitted, path::Protocol};
+
+/// A request that a replica may see.
+pub(crate) struct ValidCall {
+    pub(crate) admitted: Target,
+    pub(crate) parts: Parts,
+    pub(crate) body: CallBody,
+    /// The inputs as the model will get them, where the response cache needs them for its key.
+    pub(crate) decoded: Option<Call>,
+}
+
+/// What of an admitted request is needed after its body has been read.
+pub(crate) type Target = Admitted;
+
+/// A body on its way to a replica.
+pub(crate) enum CallBody {
+    /// Read whole and checked: may be sent again.
+    Whole(Bytes),
+    /// Streamed to an existing web service.
+    Stream(Body),
+}
+
+/// Reads and checks the body. An existing web service checks its own.
+pub(crate) async fn call(mut admitted: Admitted, body_limit: usize) -> Result<ValidCall, RouterError> {
+    let request = std::mem::take(&mut admitted.request);
+    let (parts, body) = request.into_parts();
+    if admitted.version().engine == Engine::External {
+        return Ok(ValidCall { admitted, parts, body: CallBody::Stream(body), decoded: None });
+    }
+    check_content_type(&parts)?;
+    let no_contract = || RouterError::NoContract(admitted.service.route.id.to_string());
+    let validator = admitted.version().validator.clone().ok_or_else(no_contract)?;
+    let body = kea_http::body::read(body, body_limit).await.map_err(RouterError::Body)?;
+    let decoded = check(&validator, &admitted, &body).map_err(RouterError::Rejected)?;
+    Ok(ValidCall { admitted, parts, body: CallBody::Whole(body), decoded })
+}
+
+fn check(validator: &Validator, admitted: &Admitted, body: &[u8]) -> Result<Option<Call>, Rejection> {
+    let cached = admitted.service.route.settings.cache.enabled;
+    match admitted.protocol {
+        Protocol::Kea if cached => validator.decode(&admitted.function, body).map(Some),
+        Protocol::Kea => validator.check(&admitted.function, body).map(|()| None),
+        Protocol::V2 => validator.decode_v2(&admitted.function, body).map(|_| None),
+    }
+}
+
+/// Clients of the inference protocols send none; one that sends another type sends something else.
+fn check_content_type(parts: &Parts) -> Result<(), RouterError> {
+    let Some(value) = parts.headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let text = value.to_str().unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
+    if is_json { Ok(()) } else { Err(RouterError::ContentType(text.into())) }
+}

@@ -1,0 +1,64 @@
+//! What a replica is told when it starts.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use kea_core::{Framework, ServiceId, VersionId};
+
+/// Everything that a replica is told.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// The service that it answers for.
+    pub service: ServiceId,
+    /// The version of its model.
+    pub version: VersionId,
+    /// Where it listens; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// What runs the model.
+    pub engine: EngineConfig,
+    /// Worker processes or sessions.
+    pub workers: usize,
+    /// Most rows that are run together.
+    pub max_batch_rows: usize,
+    /// Most requests that wait.
+    pub queue_limit: usize,
+    /// How long a request may wait for its answer.
+    pub timeout: Duration,
+    /// Threads of one worker or session.
+    pub threads: usize,
+    /// Most memory of one worker process, in bytes.
+    pub memory: Option<u64>,
+    /// Largest body of a request, in bytes.
+    pub body_limit: usize,
+    /// Whether standard input is a control channel.
+    pub control: bool,
+}
+
+/// What runs the model.
+#[derive(Clone, Debug)]
+pub enum EngineConfig {
+    /// Python workers.
+    Python(PythonModel),
+    /// ONNX Runtime in this process.
+    Onnx {
+        /// The model's file.
+        model: PathBuf,
+        /// ONNX Runtime's shared library.
+        library: PathBuf,
+    },
+    /// A command that brings its own server and listens on `$PORT`.
+    External {
+        /// The command and its arguments.
+        command: Vec<String>,
+    },
+}
+
+/// A model that Python runs.
+#[derive(Clone, Debug)]
+pub struct PythonModel {
+    /// The interpreter of its environment.
+    pub python: PathBuf,
+    /// What made it.
+    pub framework: Framework,
+    /// Its file or folder.
+    pub model: PathBuf,
+}

@@ -1,0 +1,48 @@
+//! Engines: what turns inputs into outputs.
+
+use kea_core::Tensor;
+use serde_json::{Value, value::RawValue};
+
+pub(crate) mod onnx;
+pub(crate) mod python;
+
+/// Why a model gave no outputs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ModelError {
+    /// The model's code raised an exception.
+    #[error("the model raised {kind}: {message}")]
+    Raised {
+        /// Name of the exception's class.
+        kind: String,
+        /// Its text.
+        message: String,
+    },
+    /// The model's process ended.
+    #[error("the model's process ended while it was answering ({0})")]
+    Crashed(String),
+    /// The model did not answer in time, and was ended.
+    #[error("the model did not answer within {seconds} s and was started again")]
+    Hung {
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// What came back is not what the contract says.
+    #[error("the model's answer cannot be used: {0}")]
+    Unusable(String),
+}
+
+/// One worker of an engine: runs one thing at a time.
+pub(crate) trait Runner: Send + 'static {
+    /// Resolves when the worker can run something: at once, but for one that must be started again first.
+    fn ready(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// Runs a batch: inputs and outputs have the rows of the batch as their first dimension.
+    fn infer(
+        &mut self,
+        function: &str,
+        inputs: &[Tensor],
+    ) -> impl Future<Output = Result<Vec<Tensor>, ModelError>> + Send;
+
+    /// Calls a function of a custom class.
+    fn call(&mut self, function: &str, arguments: &RawValue) -> impl Future<Output = Result<Value, ModelError>> + Send;
+}

@@ -1,0 +1,166 @@
+//! The replica's HTTP side: which path is which protocol.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::{
+    body::Body,
+    extract::Request,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, Method, StatusCode, header};
+use kea_core::{contract::DEFAULT_FUNCTION, management::BASE_PATH};
+use kea_http::{ApiError, body};
+use kea_openapi::render;
+use serde_json::{Value, json};
+
+use crate::answer::Model;
+
+/// Extensions of the Open Inference Protocol that a replica speaks; none yet.
+const EXTENSIONS: [&str; 0] = [];
+
+/// What answers the requests of a replica: nothing but health until its model is loaded.
+#[derive(Clone)]
+pub(crate) struct Handler {
+    model: Arc<OnceLock<Arc<Model>>>,
+    body_limit: usize,
+}
+
+impl Handler {
+    pub(crate) fn new(body_limit: usize) -> Self {
+        Self { model: Arc::default(), body_limit }
+    }
+
+    /// The model is loaded: requests are answered from now on.
+    pub(crate) fn serve(&self, model: Arc<Model>) {
+        // A replica loads one model in its life.
+        let _ = self.model.set(model);
+    }
+
+    pub(crate) async fn answer(self, request: Request) -> Response {
+        self.route(request).await.unwrap_or_else(IntoResponse::into_response)
+    }
+
+    async fn route(&self, request: Request) -> Result<Response, ApiError> {
+        let path = request.uri().path();
+        if let Some(rest) = path.strip_prefix(BASE_PATH).and_then(|rest| rest.strip_prefix("/services/")) {
+            let (service, function) = rest.split_once('/').ok_or_else(|| no_path(path))?;
+            let model = self.model_called(service)?;
+            let function = function.to_string();
+            allow(request.method(), &Method::POST)?;
+            let body = body::read(request.into_body(), self.body_limit).await?;
+            return Ok(answered(&model, model.predict(&function, &body).await?));
+        }
+        if let Some(rest) = path.strip_prefix("/v2") {
+            let rest = rest.to_string();
+            return self.route_v2(rest.trim_matches('/'), request).await;
+        }
+        match path {
+            "/healthz" => Ok(json_answer(&json!({"status": "ok"}))),
+            "/readyz" => self.ready_model().map(|_| json_answer(&json!({"status": "ready"}))),
+            _ => Err(no_path(path)),
+        }
+    }
+
+    async fn route_v2(&self, path: &str, request: Request) -> Result<Response, ApiError> {
+        let segments: Vec<&str> = path.split('/').collect();
+        let (version, action) = match segments[..] {
+            [""] => return Ok(json_answer(&self.server_metadata())),
+            ["health", "live"] => return Ok(json_answer(&json!({"live": true}))),
+            ["health", "ready"] => return self.ready_model().map(|_| json_answer(&json!({"ready": true}))),
+            ["models"] => {
+                let names: Vec<_> = self.model.get().map(|model| model.service.as_str()).into_iter().collect();
+                return Ok(json_answer(&json!({ "models": names })));
+            }
+            ["models", _, "versions", version] => (Some(version), ""),
+            ["models", _, "versions", version, action] => (Some(version), action),
+            ["models", _] => (None, ""),
+            ["models", _, action] => (None, action),
+            _ => return Err(no_path(request.uri().path())),
+        };
+        let model = self.model_called(segments[1])?;
+        if version.is_some_and(|version| version != model.version.as_str()) {
+            let detail = format!("this replica runs version {} of `{}`", model.version, model.service);
+            return Err(ApiError::new(StatusCode::NOT_FOUND, "no-version", detail));
+        }
+        match action {
+            "" => {
+                let metadata = render::v2_metadata(model.service.as_str(), &[model.version.as_str()], model.contract());
+                Ok(json_answer(&metadata))
+            }
+            "ready" => {
+                let model = self.ready_model()?;
+                Ok(json_answer(&json!({"name": model.service.as_str(), "ready": true})))
+            }
+            "infer" => {
+                allow(request.method(), &Method::POST)?;
+                refuse_binary(&request)?;
+                let body = body::read(request.into_body(), self.body_limit).await?;
+                Ok(answered(&model, model.infer(DEFAULT_FUNCTION, &body).await?))
+            }
+            _ => Err(no_path(request.uri().path())),
+        }
+    }
+
+    fn server_metadata(&self) -> Value {
+        json!({"name": "kea", "version": env!("CARGO_PKG_VERSION"), "extensions": EXTENSIONS})
+    }
+
+    fn loaded(&self) -> Result<&Arc<Model>, ApiError> {
+        self.model.get().ok_or_else(|| {
+            let detail = "the model is loading: try again in a moment";
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", detail)
+                .with_retry_after(std::time::Duration::from_secs(1))
+        })
+    }
+
+    fn ready_model(&self) -> Result<&Arc<Model>, ApiError> {
+        let model = self.loaded()?;
+        if model.health.borrow().is_ready() { Ok(model) } else { Err(model.not_ready()) }
+    }
+
+    fn model_called(&self, name: &str) -> Result<Arc<Model>, ApiError> {
+        let model = self.loaded()?;
+        if model.service.as_str() == name {
+            return Ok(model.clone());
+        }
+        let detail = format!("this replica serves `{}`, not `{name}`", model.service);
+        Err(ApiError::new(StatusCode::NOT_FOUND, "no-service", detail))
+    }
+}
+
+fn refuse_binary(request: &Request) -> Result<(), ApiError> {
+    if !request.headers().contains_key("inference-header-content-length") {
+        return Ok(());
+    }
+    let detail = "binary tensor data is not supported yet: send the tensors as JSON (tritonclient: binary_data=False)";
+    Err(ApiError::new(StatusCode::BAD_REQUEST, "unsupported", detail))
+}
+
+fn allow(method: &Method, allowed: &Method) -> Result<(), ApiError> {
+    if method == allowed {
+        return Ok(());
+    }
+    let detail = format!("this path takes {allowed} requests, not {method}");
+    Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", detail))
+}
+
+fn no_path(path: &str) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "no-path", format!("there is nothing at `{path}`"))
+}
+
+fn answered(model: &Model, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // Names and versions hold letters, digits, `-`, `.` and `_` alone.
+    let value = |text: &str| HeaderValue::from_str(text).expect("a checked name is a header value");
+    headers.insert("kea-service", value(model.service.as_str()));
+    headers.insert("kea-version", value(model.version.as_str()));
+    response
+}
+
+fn json_answer(value: &Value) -> Response {
+    let mut response = Response::new(Body::from(value.to_string()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,203 @@
+//! A replica's life: listen, load the model, answer until told to stop, drain.
+
+use std::{io, sync::Arc, time::Duration};
+
+use kea_core::{Contract, Framework};
+use kea_openapi::{source, validate::Validator};
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::{
+    answer::Model,
+    batch,
+    config::{EngineConfig, PythonModel, ServerConfig},
+    control::{self, Control, Event, ParentGone},
+    engine::{
+        onnx::{self, OnnxRunner},
+        python::{PythonRunner, WorkerSpec},
+    },
+    external,
+    handler::Handler,
+    health::{Health, HealthReporter, health},
+};
+
+/// How long requests under way may take once the replica is told to stop.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// A worker gets this many times the request's timeout before it counts as hung: the caller is gone by then, but a slow
+/// answer is no reason to load the model again.
+const HUNG_FACTOR: u32 = 2;
+
+/// Why a replica ends.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Its address cannot be had.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// Its control channel is no socket.
+    #[error("standard input is no control channel: {0}")]
+    Control(io::Error),
+    /// Its model cannot be served.
+    #[error("{0}")]
+    Model(String),
+}
+
+/// Serves a model until `stop` resolves or the starter is gone.
+///
+/// # Errors
+/// Why the model cannot be served; it is told on the control channel too.
+pub async fn run(config: ServerConfig, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
+    let (mut control, parent) = control::open(config.control).map_err(ServerError::Control)?;
+    let served = serve(&config, stop, &mut control, parent).await;
+    if let Err(ServerError::Model(reason)) = &served {
+        control.tell(&Event::Failed { reason: reason.clone() }).await;
+    }
+    served
+}
+
+async fn serve(
+    config: &ServerConfig,
+    stop: impl Future<Output = ()>,
+    control: &mut Control,
+    parent: ParentGone,
+) -> Result<(), ServerError> {
+    let stop = async {
+        tokio::select! {
+            () = stop => {}
+            () = parent.wait() => tracing::info!("the starter is gone"),
+        }
+    };
+    if let EngineConfig::External { command } = &config.engine {
+        return external::run(config, command, stop, control).await.map_err(ServerError::Model);
+    }
+    let listen = |error| ServerError::Listen { address: config.listen, error };
+    let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+    control.tell(&Event::Listening { address: listener.local_addr().map_err(listen)? }).await;
+
+    let handler = Handler::new(config.body_limit);
+    let answer = {
+        let handler = handler.clone();
+        move |request| {
+            let handler = handler.clone();
+            kea_http::rim(request, |request| handler.answer(request))
+        }
+    };
+    let (stopping, stopped) = watch::channel(false);
+    let server = tokio::spawn(kea_http::serve(listener, answer, signalled(stopped), DRAIN));
+
+    let mut stop = std::pin::pin!(stop);
+    let model = tokio::select! {
+        loaded = load(config) => Arc::new(loaded.map_err(ServerError::Model)?),
+        () = &mut stop => return Ok(()),
+    };
+    let mut changes = model.health.clone();
+    let contract = model.contract().clone();
+    handler.serve(model);
+    loop {
+        let now = changes.borrow_and_update().clone();
+        report(control, &now, &contract).await;
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { break },
+            () = &mut stop => break,
+        }
+    }
+    stopping.send_replace(true);
+    let _ = server.await;
+    Ok(())
+}
+
+async fn signalled(mut stopped: watch::Receiver<bool>) {
+    // A sender that is gone is a stop too.
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+async fn report(control: &mut Control, health: &Health, contract: &Contract) {
+    let event = if health.is_ready() {
+        tracing::info!("the model is ready");
+        Event::Ready { contract: std::borrow::Cow::Borrowed(contract) }
+    } else {
+        tracing::warn!(reason = health.reason(), "the model is not ready");
+        Event::Unready { reason: health.reason().to_string() }
+    };
+    control.tell(&event).await;
+}
+
+/// Loads the model into all of its workers.
+async fn load(config: &ServerConfig) -> Result<Model, String> {
+    let (queue, jobs) = batch::queue(config.queue_limit);
+    let (reporters, watch) = health(config.workers);
+    let contract = match &config.engine {
+        EngineConfig::Python(python) => load_python(config, python, reporters, &jobs).await?,
+        EngineConfig::Onnx { model, library } => load_onnx(config, model, library, reporters, &jobs)?,
+        EngineConfig::External { .. } => return Err("a command is served by itself".into()),
+    };
+    let validator = Validator::compile(Arc::new(contract)).map_err(|error| error.to_string())?;
+    Ok(Model {
+        service: config.service.clone(),
+        version: config.version.clone(),
+        validator,
+        queue,
+        health: watch,
+        timeout: config.timeout,
+    })
+}
+
+type Jobs = async_channel::Receiver<batch::Job>;
+
+async fn load_python(
+    config: &ServerConfig,
+    python: &PythonModel,
+    reporters: Vec<HealthReporter>,
+    jobs: &Jobs,
+) -> Result<Contract, String> {
+    let source = match python.framework {
+        Framework::Custom => Some(source::read(&python.model).map_err(|error| error.to_string())?),
+        _ => None,
+    };
+    let spec = Arc::new(WorkerSpec {
+        python: python.python.clone(),
+        framework: python.framework,
+        model: python.model.clone(),
+        class: source.as_ref().map(|source| (source.file.clone(), source.class.clone())),
+        threads: config.threads,
+        memory: config.memory,
+        hung_after: config.timeout * HUNG_FACTOR,
+    });
+    let mut contract = source.map(|source| source.contract);
+    for reporter in reporters {
+        let (runner, found) = PythonRunner::start(spec.clone(), reporter).await?;
+        contract = contract.or(found);
+        tokio::spawn(batch::drive(jobs.clone(), runner, config.max_batch_rows));
+    }
+    contract.ok_or_else(|| "the worker found no contract for the model".into())
+}
+
+fn load_onnx(
+    config: &ServerConfig,
+    model: &std::path::Path,
+    library: &std::path::Path,
+    reporters: Vec<HealthReporter>,
+    jobs: &Jobs,
+) -> Result<Contract, String> {
+    let environment = onnx::load_library(library)?;
+    let mut contract = None;
+    for reporter in reporters {
+        let mut runner = OnnxRunner::open(&environment, model, config.threads)?;
+        if contract.is_none() {
+            contract = Some(runner.contract()?);
+        }
+        let (jobs, max_rows) = (jobs.clone(), config.max_batch_rows);
+        let runtime = tokio::runtime::Handle::current();
+        // Computing would block a thread of the runtime: each session has one of its own.
+        std::thread::Builder::new()
+            .name("onnx".into())
+            .spawn(move || runtime.block_on(batch::drive(jobs, runner, max_rows)))
+            .map_err(|error| format!("no thread for a session: {error}"))?;
+        reporter.ready();
+    }
+    contract.ok_or_else(|| "no session was asked for".into())
+}
