@@ -1,0 +1,170 @@
+//! A contract from Python source: a custom model's class, its methods, type hints and docstrings.
+//!
+//! The source is parsed and never imported, so that a model is documented on a machine that has none of its packages.
+//! What the source does not say is left open and noted in the contract's `incomplete`.
+
+mod annotation;
+mod attributes;
+mod class;
+mod docstring;
+mod extra;
+mod file;
+mod functions;
+mod known;
+mod literal;
+mod locate;
+mod nesting;
+mod outputs;
+mod project;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    path::{Path, PathBuf},
+    thread,
+};
+
+use kea_core::Contract;
+use ruff_python_ast::StmtClassDef;
+
+use project::Project;
+
+/// Longest file that is read. The longest modules of CPython's own library have a tenth of it.
+const FILE_LIMIT: u64 = 4 << 20;
+
+/// Stack of the thread that reads: the tree is walked and freed recursively, [`nesting::LIMIT`] levels at most.
+const STACK: usize = 32 << 20;
+
+/// What a source says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceModel {
+    /// Its functions.
+    pub contract: Contract,
+    /// The file that defines the class.
+    pub file: PathBuf,
+    /// The class to instantiate.
+    pub class: String,
+}
+
+/// Why a source is no model.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// The file or folder cannot be read.
+    #[error("{} cannot be read: {why}", path.display())]
+    Unreadable {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        why: String,
+    },
+    /// The file is longer than any source.
+    #[error("{} is larger than {limit} bytes: keep data out of the source", file.display())]
+    TooLarge {
+        /// The file.
+        file: PathBuf,
+        /// The most bytes that are read.
+        limit: u64,
+    },
+    /// The file is no text.
+    #[error("{} is not UTF-8 text: save it as UTF-8", file.display())]
+    NotText {
+        /// The file.
+        file: PathBuf,
+    },
+    /// An expression or block nests deeper than Python itself compiles.
+    #[error("{} nests more than {limit} levels deep: split its longest expression", file.display())]
+    TooNested {
+        /// The file.
+        file: PathBuf,
+        /// The most levels that are read.
+        limit: usize,
+    },
+    /// The file is not Python.
+    #[error("{}:{line}:{column}: {why}", file.display())]
+    Syntax {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The column in characters, from 1.
+        column: usize,
+        /// What is wrong there.
+        why: String,
+    },
+    /// The folder has no Python file.
+    #[error("{} has no Python file: put the model's class into model.py", folder.display())]
+    NoFile {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The folder has several Python files and none is called `model.py`.
+    #[error(
+        "{} has several Python files ({}): rename the one with the model's class to model.py, or name the file",
+        folder.display(), candidates.join(", ")
+    )]
+    SeveralFiles {
+        /// The folder.
+        folder: PathBuf,
+        /// The files.
+        candidates: Vec<String>,
+    },
+    /// The file has no class that could be the model.
+    #[error("{} has no public class: write `class Model:` with a method `predict`", file.display())]
+    NoClass {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The file has several classes that could be the model.
+    #[error(
+        "{} has several classes that could be the model ({}): give `predict` to one of them only, or begin the names of the others with `_`",
+        file.display(), candidates.join(", ")
+    )]
+    SeveralClasses {
+        /// The file.
+        file: PathBuf,
+        /// The classes.
+        candidates: Vec<String>,
+    },
+    /// Reading failed in an unforeseen way.
+    #[error("{} cannot be parsed: please report this file", path.display())]
+    Unparsable {
+        /// The file or folder.
+        path: PathBuf,
+    },
+}
+
+/// Reads a custom model from a `.py` file, or from a folder of them.
+///
+/// In a folder, `model.py` is meant or else the only Python file that is no test; types that it imports from other
+/// files of the folder are followed.
+pub fn read(path: &Path) -> Result<SourceModel, SourceError> {
+    let unparsable = || SourceError::Unparsable { path: path.into() };
+    thread::scope(|scope| {
+        let reader = thread::Builder::new().name("source".into()).stack_size(STACK);
+        let read = reader.spawn_scoped(scope, || read_here(path)).map_err(|error| unreadable(path, &error))?;
+        read.join().unwrap_or_else(|_| Err(unparsable()))
+    })
+}
+
+fn read_here(path: &Path) -> Result<SourceModel, SourceError> {
+    let (main, folder) = locate::main_file(path)?;
+    let files = file::load(&main, folder.as_deref())?;
+    let project = Project::new(&files, folder.as_deref());
+    let class = locate::class(&project)?;
+    Ok(SourceModel { contract: contract(&project, class), class: class.name.to_string(), file: main })
+}
+
+fn contract(project: &Project<'_>, class: &StmtClassDef) -> Contract {
+    let (functions, incomplete) = functions::of_class(project, class);
+    let words = docstring::of(&class.body).or_else(|| docstring::of(project.main_body()));
+    Contract {
+        description: words.map(|words| words.prose).unwrap_or_default(),
+        platform: format!("python {}", class.name),
+        functions,
+        incomplete,
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> SourceError {
+    SourceError::Unreadable { path: path.into(), why: error.to_string() }
+}

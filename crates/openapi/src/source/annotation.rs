@@ -1,0 +1,393 @@
+//! Type hints as schemas of OpenAPI 3.0. What a hint does not say is `{}`, with a note.
+
+use ruff_python_ast::{Expr, ExprCall, Operator, StmtClassDef};
+use ruff_python_parser::parse_expression;
+use serde_json::{Value, json};
+
+use super::{
+    class::{self, Kind},
+    extra::Extra,
+    known::{self, Generic},
+    literal, nesting,
+    project::{Meaning, ModuleId, Project},
+};
+
+/// Nesting of types that is followed. JSON readers stop at 128 levels, of which a type takes up to five.
+const DEPTH: usize = 16;
+
+/// Schemas that are made for one contract: types that are made of types grow exponentially.
+const SCHEMAS: usize = 20_000;
+
+/// Bytes of a class that count as one schema.
+const CLASS_TEXT: usize = 256;
+
+/// Notes that are kept; a source with more of them is not read to the end by anyone.
+const NOTES: usize = 100;
+
+/// Reads type hints and collects what could not be found out.
+pub(super) struct Types<'p, 'a> {
+    pub(super) project: &'p Project<'a>,
+    /// What could not be found out, a sentence each.
+    pub(super) notes: Vec<String>,
+    /// What is being read, for the notes, as ``predict`: argument `x``.
+    pub(super) place: String,
+    /// Whether instances are written rather than read: by the names of their attributes, and whole.
+    pub(super) writing: bool,
+    /// Classes that are being read, to stop at those that contain themselves.
+    pub(super) open: Vec<*const StmtClassDef>,
+    /// How many schemas may still be made.
+    left: usize,
+}
+
+impl<'p, 'a> Types<'p, 'a> {
+    pub(super) fn new(project: &'p Project<'a>) -> Self {
+        Self { project, notes: Vec::new(), place: String::new(), writing: false, open: Vec::new(), left: SCHEMAS }
+    }
+
+    /// Notes what could not be found out at the place that is being read.
+    pub(super) fn note(&mut self, what: &str) {
+        let note = format!("{}: {what}", self.place);
+        if self.notes.len() < NOTES && !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// Whether the source has used up what is read of it.
+    pub(super) fn exhausted(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Counts a class as many schemas as its text is long, since each use of it reads the text again.
+    pub(super) fn charge(&mut self, class: &StmtClassDef) {
+        self.left = self.left.saturating_sub(class.range.len().to_usize() / CLASS_TEXT);
+    }
+
+    /// Counts one schema.
+    pub(super) fn charge_one(&mut self) {
+        self.left = self.left.saturating_sub(1);
+    }
+
+    /// The schema of a type hint.
+    pub(super) fn schema(&mut self, module: ModuleId, expr: &Expr, depth: usize) -> Value {
+        if depth > DEPTH || self.exhausted() {
+            self.note("the type is nested too deep to be described in full");
+            return json!({});
+        }
+        self.charge_one();
+        match expr {
+            Expr::NoneLiteral(_) => known::null(),
+            Expr::StringLiteral(literal) => self.quoted(module, literal.value.to_str(), depth),
+            Expr::BinOp(operation) if operation.op == Operator::BitOr => {
+                let mut members = Vec::new();
+                alternatives(expr, &mut members);
+                self.union(module, &members, depth)
+            }
+            Expr::Subscript(subscript) => self.generic(module, &subscript.value, elements(&subscript.slice), depth),
+            Expr::Name(_) | Expr::Attribute(_) => self.named(module, expr, depth),
+            Expr::Call(call) => self.constrained(module, call, depth),
+            _ => self.unknown("the type hint is not a type"),
+        }
+    }
+
+    fn unknown(&mut self, why: &str) -> Value {
+        self.note(&format!("{why}, so anything is accepted"));
+        json!({})
+    }
+
+    /// A hint in quotes.
+    fn quoted(&mut self, module: ModuleId, text: &str, depth: usize) -> Value {
+        match parse_hint(text) {
+            Some(hint) => self.schema(module, &hint, depth + 1),
+            None => self.unknown("the type hint in quotes is not a type"),
+        }
+    }
+
+    fn named(&mut self, module: ModuleId, expr: &Expr, depth: usize) -> Value {
+        match self.project.meaning(module, expr) {
+            Meaning::Class(module, class) => self.class(module, class, depth),
+            Meaning::Value(module, value) => self.alias(module, value, depth),
+            Meaning::External(name) => self.external(module, &name, &[], depth),
+            Meaning::Module(_) | Meaning::Unknown => {
+                self.unknown(&format!("`{}` is not defined in the source", dotted(expr)))
+            }
+        }
+    }
+
+    fn external(&mut self, module: ModuleId, name: &str, arguments: &[Expr], depth: usize) -> Value {
+        if let Some(generic) = known::generic(name) {
+            return self.container(module, generic, arguments, depth);
+        }
+        if known::is_table(name) {
+            return self
+                .unknown(&format!("`{name}` has no one form as JSON (take rows as a list of TypedDict instead)"));
+        }
+        known::simple(name).unwrap_or_else(|| self.unknown(&format!("`{name}` is defined outside of the source")))
+    }
+
+    /// `head[arguments]`
+    fn generic(&mut self, module: ModuleId, head: &Expr, arguments: &[Expr], depth: usize) -> Value {
+        match self.project.meaning(module, head) {
+            Meaning::External(name) => self.external(module, &name, arguments, depth),
+            _ => self.schema(module, head, depth + 1),
+        }
+    }
+
+    fn container(&mut self, module: ModuleId, generic: Generic, arguments: &[Expr], depth: usize) -> Value {
+        match (generic, arguments) {
+            (Generic::Array, [item, ..]) => json!({"type": "array", "items": self.schema(module, item, depth + 1)}),
+            (Generic::Array, []) => json!({"type": "array", "items": {}}),
+            (Generic::Set, [item, ..]) => {
+                json!({"type": "array", "items": self.schema(module, item, depth + 1), "uniqueItems": true})
+            }
+            (Generic::Set, []) => json!({"type": "array", "items": {}, "uniqueItems": true}),
+            (Generic::Tuple, elements) => self.tuple(module, elements, depth),
+            (Generic::Object, [_, value]) => {
+                json!({"type": "object", "additionalProperties": self.schema(module, value, depth + 1)})
+            }
+            (Generic::Object, _) => json!({"type": "object"}),
+            (Generic::Optional, [inner]) => nullable(self.schema(module, inner, depth + 1)),
+            (Generic::Union, members) if !members.is_empty() => {
+                self.union(module, &members.iter().collect::<Vec<_>>(), depth)
+            }
+            (Generic::Literal, values) => self.literal(module, values),
+            (Generic::Annotated, [inner, metadata @ ..]) => self.annotated(module, inner, metadata, depth),
+            (Generic::Transparent, [inner, ..]) => self.schema(module, inner, depth + 1),
+            _ => self.unknown("the type hint lacks its types in brackets"),
+        }
+    }
+
+    fn tuple(&mut self, module: ModuleId, elements: &[Expr], depth: usize) -> Value {
+        match elements {
+            [] => json!({"type": "array", "items": {}}),
+            [item, Expr::EllipsisLiteral(_)] => json!({"type": "array", "items": self.schema(module, item, depth + 1)}),
+            several => {
+                let items = several.iter().map(|element| self.schema(module, element, depth + 1)).collect();
+                json!({"type": "array", "items": any_of(items), "minItems": several.len(), "maxItems": several.len()})
+            }
+        }
+    }
+
+    fn union(&mut self, module: ModuleId, members: &[&Expr], depth: usize) -> Value {
+        let (absent, present): (Vec<&Expr>, Vec<&Expr>) =
+            members.iter().copied().partition(|member| self.is_none(module, member));
+        let schemas = present.into_iter().map(|member| self.schema(module, member, depth + 1)).collect::<Vec<_>>();
+        match (absent.is_empty(), schemas.is_empty()) {
+            (_, true) => known::null(),
+            (true, false) => any_of(schemas),
+            (false, false) => nullable(any_of(schemas)),
+        }
+    }
+
+    fn is_none(&self, module: ModuleId, expr: &Expr) -> bool {
+        expr.is_none_literal_expr()
+            || self.project.external(module, expr).is_some_and(|name| name.ends_with(".NoneType"))
+    }
+
+    fn literal(&mut self, module: ModuleId, values: &[Expr]) -> Value {
+        let values = values.iter().filter_map(|value| literal::value(self.project, module, value));
+        let values: Vec<Value> = values.collect();
+        if values.is_empty() { self.unknown("the values of `Literal` are computed") } else { choice(&values) }
+    }
+
+    fn annotated(&mut self, module: ModuleId, inner: &Expr, metadata: &[Expr], depth: usize) -> Value {
+        let mut schema = self.schema(module, inner, depth + 1);
+        self.extra(module, metadata).apply(&mut schema);
+        schema
+    }
+
+    /// What the metadata of `Annotated` say, with notes on what they cannot.
+    pub(super) fn extra(&mut self, module: ModuleId, metadata: &[Expr]) -> Extra {
+        let mut extra = Extra::default();
+        for element in metadata {
+            extra.add_metadata(self.project, module, element);
+        }
+        self.note_dropped(&extra);
+        extra
+    }
+
+    pub(super) fn note_dropped(&mut self, extra: &Extra) {
+        for keyword in &extra.dropped {
+            self.note(&format!("`{keyword}` cannot be written in OpenAPI, so only the model checks it"));
+        }
+    }
+
+    /// `conint(ge=0)`, and the functional forms of classes.
+    fn constrained(&mut self, module: ModuleId, call: &ExprCall, depth: usize) -> Value {
+        let name = self.project.external(module, &call.func).unwrap_or_default();
+        let schema = match (name.rsplit('.').next().unwrap_or_default(), &*call.arguments.args) {
+            ("conlist" | "conset", [item, ..]) => {
+                Some(json!({"type": "array", "items": self.schema(module, item, depth + 1)}))
+            }
+            _ => known::simple(&name),
+        };
+        let Some(mut schema) = schema else { return self.unknown("the type hint is computed") };
+        let extra = Extra::of_call(self.project, module, &call.arguments);
+        self.note_dropped(&extra);
+        extra.apply(&mut schema);
+        drop(schema.as_object_mut().and_then(|object| object.remove("default")));
+        schema
+    }
+
+    /// A name that was assigned: another name of a type, `NewType`, `TypedDict("Name", {...})`.
+    fn alias(&mut self, module: ModuleId, value: &Expr, depth: usize) -> Value {
+        let Expr::Call(call) = value else { return self.schema(module, value, depth + 1) };
+        let name = self.project.external(module, &call.func).unwrap_or_default();
+        match (name.rsplit('.').next().unwrap_or_default(), &*call.arguments.args) {
+            ("NewType", [_, of, ..]) => self.schema(module, of, depth + 1),
+            ("TypedDict", [_, Expr::Dict(dict), ..]) => {
+                let named = dict.items.iter().filter_map(|item| match &item.key {
+                    Some(Expr::StringLiteral(key)) => Some((key.value.to_str().to_owned(), &item.value)),
+                    _ => None,
+                });
+                self.functional_typed_dict(module, named.collect(), depth)
+            }
+            ("TypeVar" | "ParamSpec", _) => match call.arguments.find_keyword("bound") {
+                Some(bound) => self.schema(module, &bound.value, depth + 1),
+                None => self.unknown("a type variable stands for any type"),
+            },
+            _ => self.constrained(module, call, depth),
+        }
+    }
+
+    fn functional_typed_dict(&mut self, module: ModuleId, named: Vec<(String, &Expr)>, depth: usize) -> Value {
+        let required: Vec<String> = named.iter().map(|(name, _)| name.clone()).collect();
+        let mut properties = serde_json::Map::new();
+        for (name, hint) in named {
+            properties.insert(name, self.schema(module, hint, depth + 1));
+        }
+        json!({"type": "object", "properties": properties, "required": required})
+    }
+
+    fn class(&mut self, module: ModuleId, class: &'a StmtClassDef, depth: usize) -> Value {
+        if self.open.iter().any(|open| std::ptr::eq(*open, class)) {
+            return self.unknown(&format!("`{}` contains itself, which is described once", class.name));
+        }
+        self.charge(class);
+        match class::kind(self.project, module, class) {
+            Kind::Enum => self.enumeration(module, class),
+            kind if kind.is_record() => {
+                self.open.push(class);
+                let schema = self.record(module, class, kind, depth);
+                self.open.pop();
+                schema
+            }
+            _ => self.unknown(&format!(
+                "`{}` does not say what it holds (make it a dataclass, a TypedDict or a pydantic model)",
+                class.name
+            )),
+        }
+    }
+
+    fn enumeration(&mut self, module: ModuleId, class: &StmtClassDef) -> Value {
+        let members = class::enum_members(self.project, module, class);
+        let values: Option<Vec<Value>> = members.into_iter().map(|(_, value)| value).collect();
+        match values {
+            Some(values) if !values.is_empty() => choice(&values),
+            _ => self.unknown(&format!("the values of `{}` are computed", class.name)),
+        }
+    }
+}
+
+/// The hint that a text in quotes is.
+pub(super) fn parse_hint(text: &str) -> Option<Expr> {
+    if nesting::too_deep(text) {
+        return None;
+    }
+    parse_expression(text.trim()).ok().map(|parsed| *parsed.into_syntax().body)
+}
+
+/// The members of `A | B | C`, in order. The chain leans to the left and is as long as the author likes.
+fn alternatives<'e>(expr: &'e Expr, members: &mut Vec<&'e Expr>) {
+    match expr {
+        Expr::BinOp(operation) if operation.op == Operator::BitOr => {
+            alternatives(&operation.left, members);
+            alternatives(&operation.right, members);
+        }
+        other => members.push(other),
+    }
+}
+
+/// The types in brackets.
+pub(super) fn elements(slice: &Expr) -> &[Expr] {
+    match slice {
+        Expr::Tuple(tuple) => &tuple.elts,
+        one => std::slice::from_ref(one),
+    }
+}
+
+/// One of several schemas: each once, the alternatives of alternatives among them, anything where one takes anything.
+fn any_of(schemas: Vec<Value>) -> Value {
+    let mut members: Vec<Value> = Vec::new();
+    for schema in schemas {
+        let inner = match &schema {
+            Value::Object(object) if object.len() == 1 && object.contains_key("anyOf") => object["anyOf"].as_array(),
+            _ => None,
+        };
+        let several = inner.cloned().unwrap_or_else(|| vec![schema]);
+        for member in several {
+            if !members.contains(&member) {
+                members.push(member);
+            }
+        }
+    }
+    if members.contains(&json!({})) {
+        return json!({});
+    }
+    if members.len() == 1 { members.remove(0) } else { json!({"anyOf": members}) }
+}
+
+/// The schema, or `null`. In OpenAPI 3.0 `nullable` stands beside a type.
+pub(super) fn nullable(mut schema: Value) -> Value {
+    let Some(object) = schema.as_object_mut() else { return schema };
+    if let Some(members) = object.get_mut("anyOf").and_then(Value::as_array_mut) {
+        for member in members {
+            *member = nullable(member.take());
+        }
+        return schema;
+    }
+    if object.contains_key("type") {
+        object.insert("nullable".into(), true.into());
+    }
+    if let Some(values) = object.get_mut("enum").and_then(Value::as_array_mut)
+        && !values.contains(&Value::Null)
+    {
+        values.push(Value::Null);
+    }
+    schema
+}
+
+/// Whether a schema takes `null`, and says so.
+pub(super) fn is_nullable(schema: &Value) -> bool {
+    let members =
+        || schema.get("anyOf").and_then(Value::as_array).is_some_and(|members| members.iter().any(is_nullable));
+    let listed = || schema.get("enum").and_then(Value::as_array).is_some_and(|values| values.contains(&Value::Null));
+    schema.get("nullable") == Some(&Value::Bool(true)) || members() || (schema.get("type").is_none() && listed())
+}
+
+/// One of some values, with their type where they share one.
+fn choice(values: &[Value]) -> Value {
+    let kind = |value: &Value| match value {
+        Value::String(_) => Some("string"),
+        Value::Bool(_) => Some("boolean"),
+        Value::Number(number) if number.is_f64() => Some("number"),
+        Value::Number(_) => Some("integer"),
+        _ => None,
+    };
+    let typed: Vec<&Value> = values.iter().filter(|value| !value.is_null()).collect();
+    let shared =
+        typed.first().and_then(|first| kind(first)).filter(|first| typed.iter().all(|v| kind(v) == Some(first)));
+    match shared {
+        Some(shared) if typed.len() < values.len() => json!({"type": shared, "enum": values, "nullable": true}),
+        Some(shared) => json!({"type": shared, "enum": values}),
+        None => json!({"enum": values}),
+    }
+}
+
+/// A name as it is written.
+pub(super) fn dotted(expr: &Expr) -> String {
+    match expr {
+        Expr::Name(name) => name.id.to_string(),
+        Expr::Attribute(attribute) => format!("{}.{}", dotted(&attribute.value), attribute.attr),
+        _ => "…".into(),
+    }
+}

@@ -1,0 +1,140 @@
+//! Methods of the model's class as functions of the contract.
+
+use kea_core::{Field, Function, Layout, ValueType, contract::DEFAULT_FUNCTION};
+use ruff_python_ast::{Parameter, ParameterWithDefault, Parameters, StmtClassDef, StmtFunctionDef};
+use serde_json::{Value, json};
+
+use super::{
+    annotation::{Types, nullable},
+    class::{self, Method},
+    docstring::{self, Docstring},
+    extra::Fallback,
+    outputs::field,
+    project::{ModuleId, Project},
+};
+
+/// The functions of a class, `predict` first, and what could not be found out.
+pub(super) fn of_class<'a>(project: &Project<'a>, class: &'a StmtClassDef) -> (Vec<Function>, Vec<String>) {
+    let mut types = Types::new(project);
+    let mut functions = Vec::new();
+    for method in class::methods(project, Project::MAIN, class) {
+        functions.extend(types.function(&method));
+    }
+    functions.sort_by_key(|function| function.name != DEFAULT_FUNCTION);
+    if functions.is_empty() {
+        types.place = format!("`{}`", class.name);
+        types.note("it has no function that can be called; write a public method with type hints, as `def predict(self, x: float) -> float`");
+    }
+    (functions, types.notes)
+}
+
+impl<'a> Types<'_, 'a> {
+    fn function(&mut self, method: &Method<'a>) -> Option<Function> {
+        let function = method.function;
+        let name = function.name.as_str();
+        self.place = format!("`{name}`");
+        if !self.can_be_called(method) {
+            return None;
+        }
+        let words = docstring::of(&function.body).unwrap_or_default();
+        let inputs = self.inputs(method, &words);
+        self.place = format!("`{name}`: the result");
+        let outputs = self.outputs(method.module, function.returns.as_deref(), &words.returns);
+        Some(Function {
+            name: name.to_owned(),
+            description: words.summary(),
+            layout: Layout::Arguments,
+            inputs,
+            outputs,
+            idempotent: false,
+        })
+    }
+
+    /// Whether requests can call a method: its hints ask for it, and all that it needs can be given by name.
+    fn can_be_called(&mut self, method: &Method<'_>) -> bool {
+        let (function, name) = (method.function, method.function.name.as_str());
+        if !is_hinted(method) && name != DEFAULT_FUNCTION {
+            self.note("it has no type hints, so it is not a function of the service");
+            return false;
+        }
+        let by_position = positional(&function.parameters, method.bound).any(|parameter| parameter.default.is_none());
+        if by_position {
+            self.note(
+                "arguments before `/` cannot be given by name, so it is not a function of the service; remove the `/`",
+            );
+        }
+        !by_position
+    }
+
+    fn inputs(&mut self, method: &Method<'_>, words: &Docstring) -> Vec<Field> {
+        let parameters = &method.function.parameters;
+        self.note_variadic("*", parameters.vararg.as_deref());
+        self.note_variadic("**", parameters.kwarg.as_deref());
+        // What is left before `/` has a default and is never given.
+        let named = parameters.args.iter().skip(usize::from(method.bound && parameters.posonlyargs.is_empty()));
+        named
+            .chain(&parameters.kwonlyargs)
+            .map(|parameter| self.input(method.module, method.function, parameter, words))
+            .collect()
+    }
+
+    fn note_variadic(&mut self, stars: &str, parameter: Option<&Parameter>) {
+        if let Some(parameter) = parameter {
+            let what = format!("`{stars}{}` cannot be described, so requests cannot give it", parameter.name);
+            self.note(&what);
+        }
+    }
+
+    fn input(
+        &mut self,
+        module: ModuleId,
+        function: &StmtFunctionDef,
+        parameter: &ParameterWithDefault,
+        words: &Docstring,
+    ) -> Field {
+        let name = parameter.name().as_str();
+        self.place = format!("`{}`: argument `{name}`", function.name);
+        let hint = parameter.annotation();
+        let mut schema = match hint {
+            Some(hint) => self.schema(module, hint, 0),
+            None => self.unhinted(),
+        };
+        let said = self.said_of(module, hint, parameter.default());
+        self.place = format!("`{}`", function.name);
+        if said.default == Fallback::Known(Value::Null) {
+            schema = nullable(schema);
+        }
+        said.apply(&mut schema);
+        let mut field = field(name.to_owned(), schema, said.default == Fallback::Required);
+        let described = words.parameter(name);
+        if !described.is_empty() {
+            field.description = described;
+        }
+        field.default = take_default(&mut field.value);
+        field
+    }
+
+    fn unhinted(&mut self) -> Value {
+        self.note("it has no type hint, so anything is accepted");
+        json!({})
+    }
+}
+
+/// The default belongs to the field, not to its schema.
+fn take_default(value: &mut ValueType) -> Option<Value> {
+    match value {
+        ValueType::Json { schema } => schema.as_object_mut().and_then(|schema| schema.remove("default")),
+        ValueType::Scalar { .. } | ValueType::Tensor { .. } => None,
+    }
+}
+
+fn is_hinted(method: &Method<'_>) -> bool {
+    let parameters = &method.function.parameters;
+    let hinted = parameters.iter_non_variadic_params().skip(usize::from(method.bound));
+    method.function.returns.is_some() || hinted.into_iter().any(|parameter| parameter.annotation().is_some())
+}
+
+/// Parameters that can only be given by position, without the instance.
+fn positional(parameters: &Parameters, bound: bool) -> impl Iterator<Item = &ParameterWithDefault> {
+    parameters.posonlyargs.iter().skip(usize::from(bound))
+}
