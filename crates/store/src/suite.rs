@@ -78,7 +78,7 @@ pub(crate) fn version(id: &str) -> Version {
         env: BTreeMap::from([("LEVEL".into(), "3".into())]),
         resources: Resources::default(),
     };
-    Version { id: version_id(id), model, contract: None, created_at: Timestamp::UNIX_EPOCH }
+    Version { id: version_id(id), model, contract: None, prepared: None, created_at: Timestamp::UNIX_EPOCH }
 }
 
 fn contract() -> Arc<Contract> {
