@@ -74,7 +74,7 @@ pub enum DetectError {
     )]
     OwnClass { file: String, name: String },
     #[error(
-        "`{file}` holds an object of `{class}`, which is of no framework that KEA knows: write a Python class that loads it"
+        "`{file}` holds an object of `{class}`, which is of no framework that KEA knows: give the framework ScikitLearn if it has those methods, or write a Python class that loads it"
     )]
     UnknownClass { file: String, class: String },
     #[error("`{file}` is compressed with {by}, which is not looked into: name the framework that made it")]
@@ -87,6 +87,8 @@ pub enum DetectError {
     NoModel { files: String },
     #[error(transparent)]
     Source(#[from] SourceError),
+    #[error("`{file}` is {what} by its content: rename it so that it ends with `.{ending}`")]
+    Ending { file: String, what: &'static str, ending: &'static str },
     #[error("`{file}` cannot be read: {why}")]
     Unreadable { file: String, why: io::Error },
 }
@@ -174,6 +176,16 @@ fn settle(path: PathBuf, inspected: Inspected, given: Option<Framework>) -> Resu
 /// Keras' files are called TensorFlow's, and the other way round, by those who use the one through the other.
 fn same_family(given: Framework, found: Framework) -> bool {
     matches!((given, found), (Framework::TensorFlow, Framework::Keras) | (Framework::Keras, Framework::TensorFlow))
+}
+
+/// Checks that a file's name ends as its content wants: the libraries that load it go by that.
+fn ends_with(path: &Path, what: &'static str, endings: &'static [&'static str]) -> Result<(), DetectError> {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    if endings.contains(&ending) {
+        Ok(())
+    } else {
+        Err(DetectError::Ending { file: name(path), what, ending: endings[0] })
+    }
 }
 
 fn name(path: &Path) -> String {

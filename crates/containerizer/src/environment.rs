@@ -314,7 +314,7 @@ impl Making<'_> {
             limit: self.limit,
             lock: self.lock,
         };
-        let told = run.run(|line| self.progress.step(ENVIRONMENT, StepState::Running, line.trim())).await;
+        let told = run.run(|line| self.progress.step(ENVIRONMENT, StepState::Running, line)).await;
         let what = what.to_owned();
         told.map_err(|failure| match failure {
             Failure::Start(why) => EnvironmentError::Start { what, why },

@@ -103,28 +103,33 @@ pub(crate) fn mentions(reader: impl Read) -> io::Result<Mentions> {
         }
         let last = read == 0;
         let searched = if last { window.len() } else { window.len().saturating_sub(LONGEST) };
-        (0..searched).for_each(|at| found.look(&window[at..]));
+        let mut at = 0;
+        while at < searched {
+            at += found.look(&window[at..]);
+        }
         if last {
             return Ok(found);
         }
-        window.drain(..searched);
+        window.drain(..at);
     }
 }
 
 impl Mentions {
-    /// Takes what begins at the first of `bytes`.
-    fn look(&mut self, bytes: &[u8]) {
+    /// Takes what begins at the first of `bytes`, and returns how many of them cannot begin anything else.
+    fn look(&mut self, bytes: &[u8]) -> usize {
         match bytes[0] {
             0x8c | b'X' => self.look_at_text(bytes),
             b'V' if self.sklearn.is_none() => self.look_at_line(bytes),
             b'c' => {
                 if let Some((module, name)) = classic_global(bytes) {
                     self.class(module, name);
+                    return 1 + module.len() + 1 + name.len() + 1;
                 }
             }
             b'v' if self.xgboost.is_none() => self.xgboost = ubjson_version(bytes),
             _ => {}
         }
+        1
     }
 
     fn look_at_text(&mut self, bytes: &[u8]) {

@@ -139,7 +139,7 @@ fn read(pipe: Option<impl AsyncRead + Send + Unpin + 'static>, out: bool, lines:
 }
 
 async fn send(line: &mut Vec<u8>, out: bool, lines: &mpsc::Sender<(bool, String)>) {
-    let text = String::from_utf8_lossy(line).trim_end().to_owned();
+    let text = String::from_utf8_lossy(line).trim().to_owned();
     line.clear();
     if !text.is_empty() {
         let _ = lines.send((out, text)).await;

@@ -8,7 +8,7 @@ use std::{
 
 use kea_core::Framework;
 
-use super::{DetectError, Inspected, name, pickled, unreadable, zipped};
+use super::{DetectError, Inspected, ends_with, name, pickled, unreadable, zipped};
 use crate::pickle::{self, Compression};
 
 /// How much of a file's beginning and end is looked at.
@@ -32,7 +32,7 @@ pub(super) fn inspect(path: &Path) -> Result<Inspected, DetectError> {
     } else if pickle::is_pickle(&first) || compression != Compression::None {
         pickled::inspect(path, compression)
     } else {
-        by_text(&first, &last, file)
+        by_text(&first, &last, path)
     }
 }
 
@@ -41,8 +41,8 @@ pub(super) fn is_model(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     match extension.to_ascii_lowercase().as_str() {
         "onnx" | "keras" | "h5" | "hdf5" | "pt" | "pth" | "pt2" | "joblib" | "pkl" | "pickle" | "skops" | "ubj" => true,
-        "json" | "txt" | "model" | "bst" => {
-            ends(path).is_ok_and(|(first, last)| by_text(&first, &last, String::new()).is_ok())
+        "json" | "txt" | "model" | "lgb" | "bin" => {
+            ends(path).is_ok_and(|(first, last)| by_text(&first, &last, path).is_ok())
         }
         _ => false,
     }
@@ -95,13 +95,16 @@ fn refused(first: &[u8], file: &str) -> Option<DetectError> {
     }
 }
 
-fn by_text(first: &[u8], last: &[u8], file: String) -> Result<Inspected, DetectError> {
+fn by_text(first: &[u8], last: &[u8], path: &Path) -> Result<Inspected, DetectError> {
+    let file = name(path);
     if first.starts_with(b"tree\n") || first.starts_with(b"tree\r\n") {
+        ends_with(path, "a LightGBM model", &["txt", "model", "lgb"])?;
         return Ok(Inspected::sure(Framework::LightGBM, format!("`{file}` begins as LightGBM's models do")));
     }
     let ubjson = first.starts_with(b"{L\0\0\0\0\0\0\0\x07learner");
     let json = || first.starts_with(b"{") && contains(first, b"\"learner\"");
     if ubjson || json() {
+        ends_with(path, "an XGBoost model", if ubjson { &["ubj", "model", "bin"] } else { &["json", "model"] })?;
         let mut found = Inspected::sure(Framework::XGBoost, format!("`{file}` holds XGBoost's `learner`"));
         found.needs = pickled::xgboost(version_at_end(last).as_deref());
         return Ok(found);

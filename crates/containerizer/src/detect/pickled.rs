@@ -11,7 +11,7 @@ use crate::pickle::{self, Compression, Mentions};
 const PICKLED: [Framework; 3] = [Framework::ScikitLearn, Framework::XGBoost, Framework::LightGBM];
 
 /// Packages whose estimators behave as scikit-learn's, and what pip calls them.
-const RELATED: [(&str, &str); 10] = [
+const RELATED: [(&str, &str); 11] = [
     ("imblearn", "imbalanced-learn"),
     ("catboost", "catboost"),
     ("category_encoders", "category-encoders"),
@@ -20,6 +20,7 @@ const RELATED: [(&str, &str); 10] = [
     ("mlxtend", "mlxtend"),
     ("sklearn_pandas", "sklearn-pandas"),
     ("sklego", "scikit-lego"),
+    ("quantile_forest", "quantile-forest"),
     ("skorch", "skorch"),
     ("umap", "umap-learn"),
 ];
@@ -50,9 +51,15 @@ const PRESENT: [&str; 22] = [
     "threading",
 ];
 
+/// Endings that say that a file is something else.
+const OTHERS: [&str; 9] = ["bin", "h5", "json", "keras", "lgb", "model", "pt2", "skops", "txt"];
+
 /// What the pickle at `path` is.
 pub(super) fn inspect(path: &Path, compression: Compression) -> Result<Inspected, DetectError> {
     let file = name(path);
+    if path.extension().is_some_and(|ending| OTHERS.iter().any(|other| ending == *other)) {
+        return Err(DetectError::Ending { file, what: "a pickle", ending: "pkl" });
+    }
     if let Compression::Other(by) = compression {
         return Ok(Inspected {
             why: format!("`{file}` is compressed with {by}, which is not looked into"),
@@ -63,22 +70,23 @@ pub(super) fn inspect(path: &Path, compression: Compression) -> Result<Inspected
         });
     }
     let reader = compression.unpack(File::open(path).map_err(unreadable(path))?);
-    judge(&file, &pickle::mentions(reader).map_err(unreadable(path))?)
+    judge(path, &pickle::mentions(reader).map_err(unreadable(path))?)
 }
 
 /// What a model is that mentions this.
-pub(super) fn judge(file: &str, found: &Mentions) -> Result<Inspected, DetectError> {
+pub(super) fn judge(path: &Path, found: &Mentions) -> Result<Inspected, DetectError> {
+    let file = name(path);
     if let Some(name) = &found.own {
-        return Err(DetectError::OwnClass { file: file.to_owned(), name: format!("__main__.{name}") });
+        return Err(DetectError::OwnClass { file, name: format!("__main__.{name}") });
     }
     if let Some(what) = found.container {
-        return Err(DetectError::Container { file: file.to_owned(), what });
+        return Err(DetectError::Container { file, what });
     }
-    let Some((module, class)) = &found.root else { return Err(DetectError::Unknown { file: file.to_owned() }) };
+    let Some((module, class)) = &found.root else { return Err(DetectError::Unknown { file }) };
     let class = format!("{module}.{class}");
     let why = format!("`{file}` holds an object of `{class}`");
-    let framework = framework_of(module).ok_or(DetectError::UnknownClass { file: file.to_owned(), class });
-    Ok(Inspected { also: also(&framework), framework, why, needs: packages(found), notes: notes(found) })
+    let framework = framework_of(module).ok_or(DetectError::UnknownClass { file, class });
+    Ok(Inspected { also: also(&framework), framework, why, needs: packages(found), notes: notes(path, found) })
 }
 
 fn framework_of(module: &str) -> Option<Framework> {
@@ -144,11 +152,14 @@ fn is_before(version: &str, limit: [u64; 3]) -> bool {
 }
 
 /// Sentences about what is needed besides and cannot be known.
-fn notes(found: &Mentions) -> Vec<String> {
+fn notes(path: &Path, found: &Mentions) -> Vec<String> {
+    let beside =
+        |module: &str| path.with_file_name(module).is_dir() || path.with_file_name(format!("{module}.py")).is_file();
     let known = |module: &str| {
         PRESENT.contains(&module)
             || ["sklearn", "xgboost", "lightgbm", "pandas"].contains(&module)
             || RELATED.iter().any(|(related, _)| *related == module)
+            || beside(module)
     };
     let unknown = found.packages.iter().filter(|module| !known(module));
     unknown

@@ -68,7 +68,7 @@ fn files_are_known_by_their_content_and_with_their_version() {
         ("boosted.ubj", "XGBoost Python: xgboost-cpu==3.2.0"),
         ("boosted.joblib", "XGBoost Python: scikit-learn xgboost-cpu==3.2.0"),
         ("light.txt", "LightGBM Python: "),
-        ("light.joblib", "LightGBM Python: scikit-learn lightgbm"),
+        ("light.joblib", "LightGBM Python: scikit-learn==1.9.1 lightgbm"),
         ("light-pipeline.joblib", "ScikitLearn Python: scikit-learn==1.9.1 lightgbm"),
         ("network.keras", "Keras Python: keras>=3.15.1 tensorflow"),
     ] {
@@ -122,6 +122,29 @@ fn what_cannot_be_served_says_what_to_do_instead() {
 }
 
 #[test]
+fn a_name_that_would_mislead_the_library_is_refused() {
+    let read = |name: &str| fs::read(fixture(name)).unwrap();
+    let files = folder(&[
+        ("boosted", &read("boosted.ubj")),
+        ("light.model", &read("light.txt")),
+        ("light.joblib", &read("light.txt")),
+        ("iris.json", &read("iris.joblib")),
+        ("iris", &read("iris.joblib")),
+        ("iris.zip", &read("iris.skops")),
+    ]);
+    check(
+        &files.path().join("boosted"),
+        None,
+        "an XGBoost model by its content: rename it so that it ends with `.ubj`",
+    );
+    check(&files.path().join("light.model"), None, "LightGBM Python");
+    check(&files.path().join("light.joblib"), None, "ends with `.txt`");
+    check(&files.path().join("iris.json"), None, "ends with `.pkl`");
+    check(&files.path().join("iris"), None, "ScikitLearn Python");
+    check(&files.path().join("iris.zip"), None, "ends with `.skops`");
+}
+
+#[test]
 fn pytorchs_archives_are_told_apart() {
     let script =
         archive(&[("m/data.pkl", ""), ("m/constants.pkl", ""), ("m/code/__torch__.py", ""), ("m/version", "3")]);
@@ -155,7 +178,7 @@ fn a_python_class_is_a_custom_model_in_a_file_and_in_a_folder() {
 #[test]
 fn a_syntax_error_is_told_with_its_place() {
     let files = folder(&[("model.py", b"class Model:\n    def predict(self:\n        return 1\n")]);
-    check(&files.path().join("model.py"), None, "model.py:2:");
+    check(&files.path().join("model.py"), None, "model.py:3:");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use kea_core::Framework;
 use serde_json::Value;
 
-use super::{DetectError, Inspected, name, pickled, unreadable};
+use super::{DetectError, Inspected, ends_with, name, pickled, unreadable};
 use crate::{archive::Archive, pickle, schema};
 
 /// Most bytes of a description within an archive that are read.
@@ -20,11 +20,14 @@ pub(super) fn inspect(path: &Path) -> Result<Inspected, DetectError> {
     if has("schema.json") {
         skops(&mut archive, path)
     } else if has("metadata.json") && has("config.json") {
+        ends_with(path, "a Keras archive", &["keras"])?;
         Ok(keras(&mut archive, &file))
     } else if archive.any(|name| name.contains("/code/")) && in_folder("constants.pkl") {
+        ends_with(path, "a TorchScript program", &["pt", "pth", "ts", "torchscript"])?;
         let why = format!("`{file}` holds a TorchScript program");
         Ok(Inspected { notes: vec![TORCH_SIZE.to_owned()], ..Inspected::sure(Framework::PyTorch, why) })
     } else if has("serialized_exported_program.json") || in_folder("archive_format") {
+        ends_with(path, "an exported PyTorch program", &["pt2"])?;
         Ok(exported(&mut archive, &file))
     } else if archive.find("data.pkl").is_some() {
         Err(weights_only(&file))
@@ -79,9 +82,10 @@ fn keras_packages(version: &str) -> Vec<String> {
 }
 
 fn skops(archive: &mut Archive, path: &Path) -> Result<Inspected, DetectError> {
+    ends_with(path, "a skops file", &["skops"])?;
     let bytes = archive.read("schema.json", DESCRIPTION).map_err(unreadable(path))?;
     let schema: Value = serde_json::from_slice(&bytes).map_err(|error| unreadable(path)(error.into()))?;
-    let mut found = pickled::judge(&name(path), &schema::mentions(&schema))?;
+    let mut found = pickled::judge(path, &schema::mentions(&schema))?;
     found.needs.push("skops".to_owned());
     Ok(found)
 }
