@@ -83,9 +83,22 @@ impl ResponseCache for MemoryCache {
     }
 }
 
+/// How the answer of a call is kept.
+pub(crate) struct Plan {
+    pub(crate) key: String,
+    owner: Option<String>,
+    ttl: Duration,
+}
+
+/// How the answer of a call is kept, where it may be.
+pub(crate) fn plan(call: &ValidCall) -> Option<Plan> {
+    let ttl = call.admitted.service.route.settings.cache.ttl.map_or(DEFAULT_TTL, |span| span.0);
+    Some(Plan { key: key(call)?, owner: owner(call), ttl })
+}
+
 /// The key of a call, where its answer may be taken from the cache: service, version, function, inputs as the model gets
 /// them, and the caller unless answers are shared.
-pub(crate) fn key(call: &ValidCall) -> Option<String> {
+fn key(call: &ValidCall) -> Option<String> {
     let decoded = call.decoded.as_ref()?;
     let forbidden = call.parts.headers.get(header::CACHE_CONTROL).is_some_and(forbids);
     if forbidden {
@@ -122,16 +135,17 @@ pub(crate) fn key(call: &ValidCall) -> Option<String> {
     Some(format!("{}:{digest}", service.id))
 }
 
-/// What is kept of an answer; `None` where it is too large, or the replica forbids keeping it.
-pub(crate) fn entry(call: &ValidCall, headers: &HeaderMap, body: &Bytes) -> Option<CachedResponse> {
-    let forbidden = headers.get(header::CACHE_CONTROL).is_some_and(forbids);
-    let ttl = call.admitted.service.route.settings.cache.ttl.map_or(DEFAULT_TTL, |span| span.0);
-    (!forbidden && body.len() <= LARGEST).then(|| CachedResponse {
-        body: body.clone(),
-        headers: headers.clone(),
-        owner: owner(call),
-        ttl,
-    })
+impl Plan {
+    /// What is kept of an answer; `None` where it is too large, or the replica forbids keeping it.
+    pub(crate) fn entry(&self, headers: &HeaderMap, body: &Bytes) -> Option<CachedResponse> {
+        let forbidden = headers.get(header::CACHE_CONTROL).is_some_and(forbids);
+        (!forbidden && body.len() <= LARGEST).then(|| CachedResponse {
+            body: body.clone(),
+            headers: headers.clone(),
+            owner: self.owner.clone(),
+            ttl: self.ttl,
+        })
+    }
 }
 
 /// Whose answer it is: all callers' where the service shares them or knows none.

@@ -53,6 +53,8 @@ pub enum RouterError {
         /// The last replica's failure.
         reason: String,
     },
+    /// The replica broke off in the middle of its answer.
+    Broken(String),
     /// The replica did not answer in time.
     Timeout {
         /// The service.
@@ -108,6 +110,10 @@ impl From<RouterError> for ApiError {
             }
             E::Unreachable { service, reason } => {
                 let detail = format!("no replica of `{service}` could answer: {reason}");
+                Self::new(StatusCode::BAD_GATEWAY, "unreachable", detail)
+            }
+            E::Broken(reason) => {
+                let detail = format!("the replica broke off in the middle of its answer: {reason}");
                 Self::new(StatusCode::BAD_GATEWAY, "unreachable", detail)
             }
             E::Timeout { service, after } => {

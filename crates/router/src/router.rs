@@ -16,7 +16,7 @@ use kea_http::ApiError;
 
 use crate::{
     RouterError,
-    cache::{self, CachedResponse, ResponseCache},
+    cache::{self, CachedResponse, Plan, ResponseCache},
     error, forward, identify, metrics,
     table::{ServiceEntry, Table},
     v2,
@@ -59,17 +59,17 @@ impl Router {
         let metrics = admitted.service.metrics.clone();
         let routed = async {
             let mut call = validate::call(admitted, self.body_limit).await?; // 400, 413, 415
-            let Some(key) = cache::key(&call) else {
+            let Some(plan) = cache::plan(&call) else {
                 let response = forward::send(&mut call).await?; // 502, 503, 504
                 return Ok(marked(response, &call, "bypass", None));
             };
-            if let Some(hit) = self.cache.get(&key).await {
+            if let Some(hit) = self.cache.get(&plan.key).await {
                 call.admitted.service.metrics.cache_hit();
-                return Ok(marked(from_cache(hit), &call, "hit", Some(&key)));
+                return Ok(marked(from_cache(hit), &call, "hit", Some(&plan.key)));
             }
             let response = forward::send(&mut call).await?;
-            let response = self.fill(&key, &call, response).await?;
-            Ok(marked(response, &call, "miss", Some(&key)))
+            let response = self.fill(&plan, response).await?;
+            Ok(marked(response, &call, "miss", Some(&plan.key)))
         };
         let answered: Result<Response, RouterError> = routed.await;
         let response = answered.unwrap_or_else(|error| ApiError::from(error).into_response());
@@ -78,18 +78,14 @@ impl Router {
     }
 
     /// Keeps a good answer, which is read whole for that.
-    async fn fill(&self, key: &str, call: &ValidCall, response: Response) -> Result<Response, RouterError> {
+    async fn fill(&self, plan: &Plan, response: Response) -> Result<Response, RouterError> {
         if response.status() != StatusCode::OK {
             return Ok(response);
         }
         let (parts, body) = response.into_parts();
-        let broken = |error: axum::Error| RouterError::Unreachable {
-            service: call.admitted.service.route.id.to_string(),
-            reason: error.to_string(),
-        };
-        let body = body.collect().await.map_err(broken)?.to_bytes();
-        if let Some(entry) = cache::entry(call, &parts.headers, &body) {
-            self.cache.put(key.to_string(), entry).await;
+        let body = body.collect().await.map_err(|error| RouterError::Broken(error.to_string()))?.to_bytes();
+        if let Some(entry) = plan.entry(&parts.headers, &body) {
+            self.cache.put(plan.key.clone(), entry).await;
         }
         Ok(Response::from_parts(parts, Body::from(body)))
     }

@@ -1,0 +1,122 @@
+//! Configuration of `kea serve`: defaults, then `kea.toml`, then `KEA_…` variables, then options. Every mistake of the
+//! file is reported at once, with its key, before anything is started.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use kea_core::quantity::{Memory, Span};
+use serde::de::DeserializeOwned;
+
+use crate::cli::{LogFormat, ServeArgs};
+
+/// The file that is read where no other is named.
+const DEFAULT_FILE: &str = "kea.toml";
+
+/// The effective configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) log_format: LogFormat,
+    pub(crate) token_ttl: Span,
+    /// Largest body of a model's request, in bytes.
+    pub(crate) body_limit: usize,
+    /// Size of the response cache, in bytes.
+    pub(crate) cache_bytes: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 8080).into(),
+            data_dir: "./kea-data".into(),
+            log_format: LogFormat::Human,
+            token_ttl: Span(Duration::from_secs(12 * 3600)),
+            body_limit: 64 << 20,
+            cache_bytes: 64 << 20,
+        }
+    }
+}
+
+impl Config {
+    /// The configuration for these options.
+    pub(crate) fn load(args: &ServeArgs) -> anyhow::Result<Self> {
+        let mut config = Self::default();
+        if let Some(file) = file(args.config.as_deref()) {
+            let text =
+                std::fs::read_to_string(&file).with_context(|| format!("`{}` cannot be read", file.display()))?;
+            config.read(&text).with_context(|| format!("`{}`", file.display()))?;
+        }
+        // Options stand for the variables too: the command line reads both.
+        config.listen = args.listen.unwrap_or(config.listen);
+        config.data_dir = args.data_dir.clone().unwrap_or(config.data_dir);
+        config.log_format = args.log_format.unwrap_or(config.log_format);
+        config.token_ttl = args.token_ttl.unwrap_or(config.token_ttl);
+        Ok(config)
+    }
+
+    fn read(&mut self, text: &str) -> anyhow::Result<()> {
+        let table: toml::Table = text.parse()?;
+        let mut mistakes = Vec::new();
+        for (key, value) in table {
+            let read = match key.as_str() {
+                "listen" => set(&mut self.listen, value),
+                "data-dir" => set(&mut self.data_dir, value),
+                "log-format" => set(&mut self.log_format, value),
+                "token-ttl" => set(&mut self.token_ttl, value),
+                "body-limit" => set_bytes(&mut self.body_limit, value),
+                "cache-size" => set_bytes(&mut self.cache_bytes, value),
+                _ => Err("is not a key of KEA: there are listen, data-dir, log-format, token-ttl, body-limit and \
+                          cache-size"
+                    .into()),
+            };
+            mistakes.extend(read.err().map(|why| format!("`{key}`: {why}")));
+        }
+        if mistakes.is_empty() { Ok(()) } else { bail!("{}", mistakes.join("; ")) }
+    }
+}
+
+fn file(named: Option<&Path>) -> Option<PathBuf> {
+    let default = || Path::new(DEFAULT_FILE).exists().then(|| DEFAULT_FILE.into());
+    named.map(Path::to_path_buf).or_else(default)
+}
+
+fn set<T: DeserializeOwned>(field: &mut T, value: toml::Value) -> Result<(), String> {
+    *field = value.try_into().map_err(|error: toml::de::Error| error.message().to_string())?;
+    Ok(())
+}
+
+fn set_bytes<T: TryFrom<u64>>(field: &mut T, value: toml::Value) -> Result<(), String> {
+    let memory: Memory = value.try_into().map_err(|error: toml::de::Error| error.message().to_string())?;
+    *field = T::try_from(memory.bytes)
+        .map_err(|_| format!("{} bytes are more than this machine can count", memory.bytes))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_changes_what_it_names() {
+        let mut config = Config::default();
+        config.read("listen = \"0.0.0.0:9000\"\nbody-limit = \"1Mi\"\ntoken-ttl = \"1h\"").unwrap();
+        assert_eq!(config.listen, ([0, 0, 0, 0], 9000).into());
+        assert_eq!(config.body_limit, 1 << 20);
+        assert_eq!(config.token_ttl.0.as_secs(), 3600);
+        assert_eq!(config.data_dir, Config::default().data_dir);
+    }
+
+    #[test]
+    fn every_mistake_is_reported_with_its_key() {
+        let error =
+            Config::default().read("listen = \"here\"\nport = 1\nbody-limit = \"big\"").unwrap_err().to_string();
+        for part in ["`listen`", "`port`: is not a key", "`body-limit`: `big` is not an amount of memory"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

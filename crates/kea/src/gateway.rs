@@ -1,0 +1,47 @@
+//! The Request Router as the management API asks for it.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use async_trait::async_trait;
+use axum::body::Body;
+use http::{Request, Response};
+use kea_api::Gateway;
+use kea_auth::Caller;
+use kea_core::{ServiceId, VersionId};
+use kea_http::{ApiError, PeerAddress};
+use kea_router::Router;
+
+/// The router of this process.
+pub(crate) struct RouterGateway(Arc<Router>);
+
+impl RouterGateway {
+    pub(crate) fn new(router: Arc<Router>) -> Self {
+        Self(router)
+    }
+}
+
+#[async_trait]
+impl Gateway for RouterGateway {
+    async fn handle(&self, _: &str, _: &str, mut request: Request<Body>, peer: SocketAddr) -> Response<Body> {
+        request.extensions_mut().insert(PeerAddress(peer));
+        self.0.handle(request).await
+    }
+
+    async fn cached(&self, caller: &Caller, key: &str) -> Option<Response<Body>> {
+        self.0.cached(caller, key).await
+    }
+
+    fn active_replicas(&self, id: &ServiceId) -> Vec<String> {
+        self.0.active_replicas(id)
+    }
+
+    fn validate(
+        &self,
+        service: &str,
+        version: Option<&str>,
+        function: &str,
+        body: &[u8],
+    ) -> Result<VersionId, ApiError> {
+        self.0.validate(service, version, Some(function), body)
+    }
+}

@@ -1,0 +1,143 @@
+//! The roles that KEA starts by itself: `kea model-server`, one replica, and `kea confine`, a program within limits.
+
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::Args;
+use kea_core::{Framework, ServiceId, VersionId, quantity::Span};
+use kea_logs::Format;
+use kea_server::{Confinement, EngineConfig, PythonModel, ServerConfig};
+
+use crate::{progress, signals};
+
+/// How a replica is run.
+#[derive(Debug, Args)]
+pub(crate) struct ModelServerArgs {
+    /// Service that it answers for
+    #[arg(long)]
+    service: ServiceId,
+    /// Version of its model
+    #[arg(long, default_value = "1")]
+    version: VersionId,
+    /// Address and port to listen on
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// The model's file or folder
+    #[arg(long, value_name = "PATH", required_unless_present = "command")]
+    model: Option<PathBuf>,
+    /// What made the model
+    #[arg(long, value_parser = framework, required_unless_present = "command")]
+    framework: Option<Framework>,
+    /// Python of the model's environment
+    #[arg(long, value_name = "PATH")]
+    python: Option<PathBuf>,
+    /// ONNX Runtime's shared library
+    #[arg(long, value_name = "PATH", env = "KEA_ONNXRUNTIME")]
+    onnxruntime: Option<PathBuf>,
+    /// Worker processes or sessions
+    #[arg(long, default_value_t = 1)]
+    workers: usize,
+    /// Most rows that are run together
+    #[arg(long, default_value_t = 64)]
+    max_batch_rows: usize,
+    /// Most requests that wait
+    #[arg(long, default_value_t = 1024)]
+    queue_limit: usize,
+    /// How long a request waits for its answer
+    #[arg(long, default_value = "5s")]
+    timeout: Span,
+    /// Threads of one worker or session
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Most memory of one worker process, in bytes
+    #[arg(long, value_name = "BYTES")]
+    memory: Option<u64>,
+    /// Largest body of a request, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    body_limit: usize,
+    /// Standard input is the control channel of who started it
+    #[arg(long)]
+    control: bool,
+    /// Command of an existing web service
+    #[arg(last = true)]
+    command: Vec<String>,
+}
+
+/// What is run within which limits.
+#[derive(Debug, Args)]
+pub(crate) struct ConfineArgs {
+    /// Most bytes of private memory
+    #[arg(long, value_name = "BYTES")]
+    memory: Option<u64>,
+    /// Process whose death ends the program
+    #[arg(long, value_name = "PID")]
+    parent: Option<u32>,
+    /// The program and its arguments
+    #[arg(last = true, required = true)]
+    program: Vec<OsString>,
+}
+
+fn framework(text: &str) -> Result<Framework, String> {
+    let known = Framework::ALL.into_iter().find(|framework| framework.as_str().eq_ignore_ascii_case(text));
+    known.ok_or_else(|| format!("one of {}", Framework::ALL.map(Framework::as_str).join(", ")))
+}
+
+/// Runs one replica until it is told to stop.
+pub(crate) fn run(args: ModelServerArgs) -> ExitCode {
+    let ran = kea_logs::init_tracing(Format::Human, "info").map_err(anyhow::Error::from).and_then(|()| {
+        let config = config(args)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        Ok(runtime.block_on(async { kea_server::run(config, signals::stop()).await })?)
+    });
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress::note(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Becomes the program; comes back only where that fails.
+pub(crate) fn confine(args: &ConfineArgs) -> ExitCode {
+    let limits = Confinement { memory: args.memory, parent: args.parent };
+    let error = kea_server::confine(&limits, &args.program);
+    progress::note(&format!("error: `{}` cannot be run: {error}", args.program[0].display()));
+    ExitCode::from(127)
+}
+
+fn config(args: ModelServerArgs) -> anyhow::Result<ServerConfig> {
+    let engine = engine(&args)?;
+    Ok(ServerConfig {
+        service: args.service,
+        version: args.version,
+        listen: args.listen,
+        engine,
+        workers: args.workers.max(1),
+        max_batch_rows: args.max_batch_rows.max(1),
+        queue_limit: args.queue_limit.max(1),
+        timeout: args.timeout.0,
+        threads: args.threads.max(1),
+        memory: args.memory,
+        body_limit: args.body_limit,
+        control: args.control,
+    })
+}
+
+fn engine(args: &ModelServerArgs) -> anyhow::Result<EngineConfig> {
+    if !args.command.is_empty() {
+        return Ok(EngineConfig::External { command: args.command.clone() });
+    }
+    let model = args.model.clone().ok_or_else(|| anyhow::anyhow!("--model is missing"))?;
+    match args.framework {
+        Some(Framework::Onnx) => {
+            let library = args.onnxruntime.clone();
+            let missing = "--onnxruntime is missing: the path of libonnxruntime.so, which the Python package has";
+            Ok(EngineConfig::Onnx { model, library: library.ok_or_else(|| anyhow::anyhow!(missing))? })
+        }
+        Some(framework) => {
+            let python = args.python.clone().ok_or_else(|| anyhow::anyhow!("--python is missing"))?;
+            Ok(EngineConfig::Python(PythonModel { python, framework, model }))
+        }
+        None => Err(anyhow::anyhow!("--framework is missing")),
+    }
+}

@@ -1,0 +1,173 @@
+//! `kea serve`: all components in one process.
+
+use std::{
+    fs::{File, TryLockError},
+    net::SocketAddr,
+    path::Path,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use axum::{extract::Request, response::Response};
+use kea_api::ApiState;
+use kea_auth::{ADMIN_USERNAME, Authenticator};
+use kea_core::port::{ServiceStore, UserStore};
+use kea_deployer::{LocalDeployer, LocalOptions};
+use kea_logs::{Format, Limits, LogBook};
+use kea_router::{Router, cache::MemoryCache, is_service_request};
+use kea_store::SqlStore;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::{
+    cli::{LogFormat, ServeArgs},
+    config::Config,
+    gateway::RouterGateway,
+    progress, signals,
+};
+
+/// How long requests under way may take once KEA is told to stop.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Sets the first admin's password.
+const ADMIN_PASSWORD: &str = "KEA_ADMIN_PASSWORD";
+
+/// Runs KEA on this machine until it is told to stop.
+pub(crate) fn run(args: &ServeArgs) -> ExitCode {
+    match start(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress::note(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: &ServeArgs) -> anyhow::Result<()> {
+    let config = Config::load(args)?;
+    kea_logs::init_tracing(log_format(config.log_format), "info")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let _only_one = lock(&config.data_dir)?;
+    let folder = config.data_dir.canonicalize()?;
+    let store = Arc::new(SqlStore::open(&folder.join("kea.db")).await.context("the store cannot be opened")?);
+    let auth = Arc::new(Authenticator::new(store.clone() as Arc<dyn UserStore>, config.token_ttl.0).await?);
+    let logs = Arc::new(LogBook::open(folder.join("logs"), Limits::default()).context("no place for logs")?);
+    let listener = TcpListener::bind(config.listen).await.with_context(|| {
+        format!("cannot listen on {}: is another KEA running? `--listen` takes another address", config.listen)
+    })?;
+    let address = listener.local_addr()?;
+    let made_password = first_admin(&auth).await?;
+
+    let deployer = LocalDeployer::start(LocalOptions {
+        store: store.clone() as Arc<dyn ServiceStore>,
+        logs: logs.clone(),
+        folder,
+        program: std::env::current_exe()?,
+        address,
+    })
+    .await?;
+    let cache = Arc::new(MemoryCache::new(config.cache_bytes));
+    let router = Arc::new(Router::new(auth.clone(), cache, config.body_limit));
+    let following = tokio::spawn(follow(router.clone(), deployer.clone()));
+
+    let ready = Arc::new(AtomicBool::new(true));
+    let stopping = CancellationToken::new();
+    let metrics = router.clone();
+    let api = kea_api::router(ApiState {
+        deployer: deployer.clone(),
+        auth,
+        logs,
+        gateway: Arc::new(RouterGateway::new(router.clone())),
+        ready: ready.clone(),
+        stopping: stopping.clone(),
+        metrics: Arc::new(move || metrics.metrics()),
+    });
+    welcome(address, made_password.as_deref());
+    let stop = async move {
+        signals::stop().await;
+        ready.store(false, Ordering::Relaxed);
+        stopping.cancel();
+        tracing::info!("stopping: requests under way finish first");
+    };
+    kea_http::serve(listener, dispatcher(router, api), stop, DRAIN).await;
+    following.abort();
+    deployer.stop().await;
+    Ok(())
+}
+
+fn log_format(format: LogFormat) -> Format {
+    match format {
+        LogFormat::Human => Format::Human,
+        LogFormat::Json => Format::Json,
+    }
+}
+
+/// Requests of services go to the router at once; all others to the management API.
+fn dispatcher(
+    router: Arc<Router>,
+    api: axum::Router,
+) -> impl Fn(Request) -> futures_util::future::BoxFuture<'static, Response> + Clone + Send + 'static {
+    move |request| {
+        let (router, api) = (router.clone(), api.clone());
+        Box::pin(kea_http::rim(request, |request| async move {
+            if is_service_request(request.method(), request.uri().path()) {
+                return router.handle(request).await;
+            }
+            match api.oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        }))
+    }
+}
+
+/// Gives the router each snapshot of the deployer.
+async fn follow(router: Arc<Router>, deployer: Arc<LocalDeployer>) {
+    let mut snapshots = deployer.follow();
+    loop {
+        let snapshot = snapshots.borrow_and_update().clone();
+        router.follow(&snapshot);
+        if snapshots.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Two servers on one folder would start every service twice.
+fn lock(folder: &Path) -> anyhow::Result<File> {
+    std::fs::create_dir_all(folder).with_context(|| format!("the folder `{}` cannot be made", folder.display()))?;
+    let file = File::create(folder.join("kea.lock"))
+        .with_context(|| format!("the folder `{}` cannot be written", folder.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another KEA uses `{}`: stop it, or give another `--data-dir`", folder.display())
+        }
+        Err(TryLockError::Error(error)) => Err(error).context("the data folder cannot be locked"),
+    }
+}
+
+async fn first_admin(auth: &Authenticator) -> anyhow::Result<Option<String>> {
+    let given = std::env::var(ADMIN_PASSWORD).ok().filter(|password| !password.is_empty());
+    Ok(auth.ensure_admin(given.as_deref()).await?)
+}
+
+fn welcome(address: SocketAddr, made_password: Option<&str>) {
+    progress::note(&format!("KEA answers on http://{address}, documentation on http://{address}/docs"));
+    if let Some(password) = made_password {
+        progress::note(&format!(
+            "the user `{ADMIN_USERNAME}` was made with the password `{password}`; it is not shown again"
+        ));
+        progress::note(&format!("log in with: kea login http://{address} --username {ADMIN_USERNAME}"));
+    }
+}
