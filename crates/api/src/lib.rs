@@ -1,1 +1,30 @@
-//! .
+//! The management API and the documentation pages: the door through which people and programs reach the components.
+//!
+//! A handler translates between HTTP and a port; it decides nothing. Every operation is in one list, [`routes`], from
+//! which both the router and the OpenAPI document are made. This crate knows neither processes nor Kubernetes.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod balancing;
+mod contracts;
+mod document;
+mod errors;
+mod extract;
+mod gateway;
+mod guard;
+mod health;
+mod login;
+mod logs;
+mod operation;
+mod pages;
+mod payload;
+mod requests;
+mod routes;
+mod schema_check;
+mod services;
+mod state;
+
+pub use document::openapi_document;
+pub use gateway::Gateway;
+pub use routes::router;
+pub use state::{ApiState, Metrics};

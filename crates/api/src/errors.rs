@@ -1,0 +1,117 @@
+//! Turns the components' errors into answers: one exhaustive match each.
+
+use http::StatusCode;
+use kea_auth::AuthError;
+use kea_core::{
+    ServiceId,
+    management::Violation,
+    port::{DeployError, StoreError},
+};
+use kea_http::ApiError;
+use kea_logs::LogError;
+
+/// Answer to a caller that the Authenticator does not let in.
+pub(crate) fn of_auth(error: AuthError) -> ApiError {
+    let unauthorized = |kind, detail: &str| ApiError::new(StatusCode::UNAUTHORIZED, kind, detail);
+    match error {
+        AuthError::Missing => unauthorized(
+            "no-token",
+            "a token is needed: log in with POST /api/v1/k8c/auth/login and send `Authorization: Bearer TOKEN`",
+        ),
+        AuthError::Malformed => {
+            unauthorized("malformed-token", "the header `Authorization` is not of the form `Bearer TOKEN`")
+        }
+        AuthError::Expired => unauthorized("expired-token", "the token has expired: log in again"),
+        AuthError::Invalid => unauthorized("invalid-token", "the token is not one of this server: log in again"),
+        AuthError::WrongCredentials => unauthorized("wrong-credentials", "user name or password is wrong"),
+        AuthError::Throttled { retry_after } => {
+            let detail = "too many failed logins: wait before the next one";
+            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "throttled", detail).with_retry_after(retry_after)
+        }
+        AuthError::Store(error) => of_store(&error),
+    }
+}
+
+/// Answer to a request that the Service Deployer refuses.
+pub(crate) fn of_deployer(error: DeployError) -> ApiError {
+    match error {
+        DeployError::NotFound(id) => no_service(id.as_str()),
+        DeployError::NoSuchVersion { .. } => ApiError::new(StatusCode::NOT_FOUND, "no-such-version", error.to_string()),
+        DeployError::Conflict(why) => ApiError::new(StatusCode::CONFLICT, "conflict", why),
+        DeployError::Invalid { pointer, detail } => {
+            let violation = Violation {
+                pointer,
+                expected: "a value that can be met".into(),
+                received: "one that cannot".into(),
+                detail: detail.clone(),
+            };
+            ApiError::new(StatusCode::BAD_REQUEST, "cannot-be-met", detail).with_errors(vec![violation])
+        }
+        DeployError::Store(error) => of_store(&error),
+    }
+}
+
+/// Answer to a request for logs that cannot be read. The error's own words name files of the server.
+pub(crate) fn of_logs(error: &LogError) -> ApiError {
+    match error {
+        LogError::Io { .. } => {
+            tracing::error!(%error, "a log cannot be read");
+            let detail = "the log cannot be read: KEA's own log says why";
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "log-unreadable", detail)
+        }
+        LogError::Closed => {
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the server is about to stop: try again later")
+        }
+    }
+}
+
+/// The store's own words are for the log: they name files of the server.
+fn of_store(error: &StoreError) -> ApiError {
+    tracing::error!(%error, "the store failed");
+    match error {
+        StoreError::Unavailable(_) => {
+            let detail = "the store is not available: try again, and look into KEA's log";
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", detail)
+        }
+        StoreError::Corrupt { .. } => {
+            let detail = "what is stored cannot be read: KEA's log says what";
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "store-corrupt", detail)
+        }
+    }
+}
+
+/// Answer where there is no such service.
+pub(crate) fn no_service(name: impl AsRef<str>) -> ApiError {
+    let detail = format!("there is no service `{}`: GET /api/v1/k8c/services lists them", name.as_ref());
+    ApiError::new(StatusCode::NOT_FOUND, "no-service", detail)
+}
+
+/// Answer where functions are asked for before a replica or the source has told them.
+pub(crate) fn no_contract(id: &ServiceId) -> ApiError {
+    let detail = format!("the functions of `{id}` are not known yet: GET /api/v1/k8c/services/{id} says how far it is");
+    ApiError::new(StatusCode::CONFLICT, "contract-unknown", detail)
+}
+
+/// Answer to a body that does not fit.
+pub(crate) fn invalid(errors: Vec<Violation>) -> ApiError {
+    let detail = match errors.as_slice() {
+        [one] => one.detail.clone(),
+        many => format!("{} things are wrong with the request: `errors` lists them", many.len()),
+    };
+    ApiError::new(StatusCode::BAD_REQUEST, "invalid-request", detail).with_errors(errors)
+}
+
+/// Answer to a query parameter that would be ignored.
+pub(crate) fn unknown_query(name: &str, known: &[String]) -> ApiError {
+    let known = match known {
+        [] => "takes none".to_owned(),
+        names => format!("takes `{}`", names.join("`, `")),
+    };
+    let detail = format!("there is no query parameter `{name}`: this operation {known}");
+    ApiError::new(StatusCode::BAD_REQUEST, "unknown-query-parameter", detail)
+}
+
+/// Answer to a query parameter that cannot be read.
+pub(crate) fn bad_query(why: impl std::fmt::Display) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "bad-query-parameter", why.to_string())
+}

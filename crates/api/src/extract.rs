@@ -1,0 +1,53 @@
+//! What handlers take from the path and the query.
+
+use std::collections::HashMap;
+
+use axum::extract::{FromRequestParts, Path, Query};
+use http::request::Parts;
+use kea_core::ServiceId;
+use kea_http::ApiError;
+use serde::de::DeserializeOwned;
+
+use crate::{ApiState, errors};
+
+/// The service that the path names. A name that no service can have is a service that there is not.
+pub(crate) struct ServiceName(pub(crate) ServiceId);
+
+impl FromRequestParts<ApiState> for ServiceName {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
+        let text = path_text(parts, state, "serviceId").await?;
+        text.parse().map(Self).map_err(|_not_a_label| errors::no_service(text))
+    }
+}
+
+/// The function that the path names.
+pub(crate) struct FunctionName(pub(crate) String);
+
+impl FromRequestParts<ApiState> for FunctionName {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
+        path_text(parts, state, "function").await.map(Self)
+    }
+}
+
+async fn path_text(parts: &mut Parts, state: &ApiState, name: &str) -> Result<String, ApiError> {
+    let params = Path::<HashMap<String, String>>::from_request_parts(parts, state).await;
+    let text = params.ok().and_then(|Path(mut params)| params.remove(name));
+    // A path that is no UTF-8 names no service.
+    text.ok_or_else(|| errors::no_service(parts.uri.path()))
+}
+
+/// Query parameters, each read as its type.
+pub(crate) struct Params<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequestParts<ApiState> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        query.map(|Query(params)| Self(params)).map_err(|rejection| errors::bad_query(rejection.body_text()))
+    }
+}

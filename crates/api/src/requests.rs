@@ -1,0 +1,85 @@
+//! Requests to services: called, checked without a call, answered from the cache. All of it is the gateway's work.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    response::Response,
+};
+use http::StatusCode;
+use kea_core::{
+    contract::DEFAULT_FUNCTION,
+    management::{ValidationRequest, ValidationResponse},
+};
+use kea_http::{ApiError, PeerAddress};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::{
+    ApiState, errors,
+    extract::{FunctionName, Params, ServiceName},
+    guard::Session,
+    payload::Payload,
+};
+
+/// `POST /services/{serviceId}/predict`
+pub(crate) async fn predict(State(state): State<ApiState>, ServiceName(id): ServiceName, request: Request) -> Response {
+    let peer = peer(&request);
+    state.gateway.handle(id.as_str(), DEFAULT_FUNCTION, request, peer).await
+}
+
+/// `POST /services/{serviceId}/{function}`
+pub(crate) async fn call(
+    State(state): State<ApiState>,
+    ServiceName(id): ServiceName,
+    FunctionName(function): FunctionName,
+    request: Request,
+) -> Response {
+    let peer = peer(&request);
+    state.gateway.handle(id.as_str(), &function, request, peer).await
+}
+
+/// Who is at the other end of the connection. A request that came through none, as in tests, has no address.
+fn peer(request: &Request) -> SocketAddr {
+    let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    request.extensions().get::<PeerAddress>().map_or(nobody, |PeerAddress(peer)| *peer)
+}
+
+/// `POST /router/validate`
+pub(crate) async fn validate(
+    State(state): State<ApiState>,
+    Payload(request): Payload<ValidationRequest>,
+) -> Result<Json<ValidationResponse>, ApiError> {
+    let ValidationRequest { service_id, request_payload, schema_version, function } = request;
+    let function = function.as_deref().unwrap_or(DEFAULT_FUNCTION);
+    let body = serde_json::to_vec(&request_payload).expect("a JSON value is written");
+    let schema_version = state.gateway.validate(service_id.as_str(), schema_version.as_deref(), function, &body)?;
+    Ok(Json(ValidationResponse { valid: true, schema_version }))
+}
+
+/// Which answer is asked for.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CacheQuery {
+    /// The value of the header `kea-cache-key` of the answer that is meant.
+    #[schemars(length(min = 1))]
+    pub(crate) cache_key: String,
+}
+
+/// `GET /router/cache`
+pub(crate) async fn cached(
+    State(state): State<ApiState>,
+    Params(CacheQuery { cache_key }): Params<CacheQuery>,
+    Session(caller): Session,
+) -> Result<Response, ApiError> {
+    if cache_key.is_empty() {
+        return Err(errors::bad_query(
+            "`cacheKey` is empty: send the value of the header `kea-cache-key` of an answer",
+        ));
+    }
+    state.gateway.cached(&caller, &cache_key).await.ok_or_else(|| {
+        let detail = "no answer is cached under this key: it has expired, or there was none";
+        ApiError::new(StatusCode::NOT_FOUND, "not-cached", detail)
+    })
+}

@@ -1,0 +1,128 @@
+//! Services: deployed, listed, changed, deleted; their versions and functions.
+
+use axum::{Json, extract::State, response::IntoResponse};
+use http::{HeaderName, StatusCode, header};
+use kea_core::{
+    VersionId,
+    management::{
+        BASE_PATH, DeployRequest, DeployResponse, MethodInfo, ServiceDetails, ServiceInfo, UpdateRequest,
+        UpdateResponse, VersionInfo, Violation,
+    },
+};
+use kea_http::ApiError;
+
+use crate::{
+    ApiState,
+    contracts::VersionQuery,
+    errors,
+    extract::{Params, ServiceName},
+    payload::Payload,
+};
+
+/// `POST /services`
+pub(crate) async fn deploy(
+    State(state): State<ApiState>,
+    Payload(request): Payload<DeployRequest>,
+) -> Result<(StatusCode, [(HeaderName, String); 1], Json<DeployResponse>), ApiError> {
+    has_something_to_run(&request)?;
+    let details = state.deployer.deploy(request).await.map_err(errors::of_deployer)?;
+    let ServiceDetails { service_id, version, kubernetes_service, .. } = details;
+    let location = [(header::LOCATION, format!("{BASE_PATH}/services/{service_id}"))];
+    Ok((StatusCode::CREATED, location, Json(DeployResponse { service_id, version, kubernetes_service })))
+}
+
+fn has_something_to_run(request: &DeployRequest) -> Result<(), ApiError> {
+    let DeployRequest { source_code, container_image, command, .. } = request;
+    if source_code.is_some() || container_image.is_some() || command.as_ref().is_some_and(|words| !words.is_empty()) {
+        return Ok(());
+    }
+    Err(errors::invalid(vec![Violation {
+        pointer: "/sourceCode".into(),
+        expected: "the path or URL of a model in `sourceCode`, or a `containerImage`, or a `command`".into(),
+        received: "none of them".into(),
+        detail: "nothing to run is named: send `sourceCode` with the path or URL of the model's file or folder".into(),
+    }]))
+}
+
+/// `GET /services`
+pub(crate) async fn list(State(state): State<ApiState>) -> Json<Vec<ServiceInfo>> {
+    Json(state.deployer.list().into_iter().map(info).collect())
+}
+
+fn info(details: ServiceDetails) -> ServiceInfo {
+    let ServiceDetails { service_id, model_name, status, version, replicas, ready_replicas, .. } = details;
+    ServiceInfo { service_id, model_name, status, version, replicas, ready_replicas }
+}
+
+/// `GET /services/{serviceId}`
+pub(crate) async fn get(
+    State(state): State<ApiState>,
+    ServiceName(id): ServiceName,
+) -> Result<Json<ServiceDetails>, ApiError> {
+    state.deployer.get(&id).map(Json).ok_or_else(|| errors::no_service(id.as_str()))
+}
+
+/// `PUT /services/{serviceId}`
+pub(crate) async fn update(
+    State(state): State<ApiState>,
+    ServiceName(id): ServiceName,
+    Payload(change): Payload<UpdateRequest>,
+) -> Result<Json<UpdateResponse>, ApiError> {
+    state.deployer.update(&id, change).await.map(changed).map_err(errors::of_deployer)
+}
+
+/// `POST /services/{serviceId}/rollback`
+pub(crate) async fn rollback(
+    State(state): State<ApiState>,
+    ServiceName(id): ServiceName,
+) -> Result<Json<UpdateResponse>, ApiError> {
+    state.deployer.rollback(&id).await.map(changed).map_err(errors::of_deployer)
+}
+
+fn changed(details: ServiceDetails) -> Json<UpdateResponse> {
+    let ServiceDetails { service_id, status, version, .. } = details;
+    Json(UpdateResponse { service_id, status, version })
+}
+
+/// `DELETE /services/{serviceId}`
+pub(crate) async fn delete(
+    State(state): State<ApiState>,
+    ServiceName(id): ServiceName,
+) -> Result<impl IntoResponse, ApiError> {
+    state.deployer.delete(&id).await.map(|()| StatusCode::NO_CONTENT).map_err(errors::of_deployer)
+}
+
+/// `GET /services/{serviceId}/versions`
+pub(crate) async fn versions(
+    State(state): State<ApiState>,
+    ServiceName(id): ServiceName,
+) -> Result<Json<Vec<VersionInfo>>, ApiError> {
+    state.deployer.versions(&id).await.map(Json).map_err(errors::of_deployer)
+}
+
+/// `GET /services/{serviceId}/methods`
+pub(crate) async fn methods(
+    State(state): State<ApiState>,
+    ServiceName(id): ServiceName,
+    Params(VersionQuery { version }): Params<VersionQuery>,
+) -> Result<Json<Vec<MethodInfo>>, ApiError> {
+    let (_, contract) = found_contract(&state, &id, version.as_ref()).await?;
+    let contract = contract.ok_or_else(|| errors::no_contract(&id))?;
+    let method = |function: &kea_core::Function| MethodInfo {
+        name: function.name.clone(),
+        description: function.description.clone(),
+        path: format!("{BASE_PATH}/services/{id}/{}", function.name),
+        inputs: function.inputs.clone(),
+        outputs: function.outputs.clone(),
+    };
+    Ok(Json(contract.functions.iter().map(method).collect()))
+}
+
+/// The contract of a version, or of the live one.
+pub(crate) async fn found_contract(
+    state: &ApiState,
+    id: &kea_core::ServiceId,
+    version: Option<&VersionId>,
+) -> Result<(VersionId, Option<std::sync::Arc<kea_core::Contract>>), ApiError> {
+    state.deployer.contract(id, version).await.map_err(errors::of_deployer)
+}

@@ -1,0 +1,54 @@
+//! Load balancing of a service.
+
+use serde_json::json;
+
+use crate::support::{Answer, TestApi};
+
+const PATH: &str = "/api/v1/k8c/router/loadbalancer";
+
+async fn configure(api: &TestApi, replicas: &[&str]) -> Answer {
+    let body = json!({"serviceId": "iris", "algorithm": "least_connections", "replicas": replicas});
+    api.call("POST", PATH, &body.to_string()).await
+}
+
+#[tokio::test]
+async fn the_first_configuration_is_created_and_the_next_one_an_update() {
+    let api = TestApi::start().await;
+    assert_eq!(configure(&api, &[]).await.json["status"], "created");
+    assert_eq!(configure(&api, &[]).await.json["status"], "updated");
+    assert_eq!(api.call("DELETE", &format!("{PATH}/iris"), "").await.status, 204);
+    assert_eq!(configure(&api, &[]).await.json["status"], "created");
+}
+
+#[tokio::test]
+async fn replicas_are_kept_by_name_whether_named_or_addressed() {
+    let api = TestApi::start().await;
+    assert_eq!(configure(&api, &["127.0.0.1:4001", "iris-1-1", "iris-1-0"]).await.status, 201);
+    let details = api.get(&format!("{PATH}/iris")).await.json;
+    assert_eq!(details["replicas"], json!(["iris-1-1", "iris-1-0"]));
+    assert_eq!(details["algorithm"], "least_connections");
+}
+
+#[tokio::test]
+async fn only_replicas_in_use_that_take_requests_are_active() {
+    let api = TestApi::start().await;
+    assert_eq!(api.get(&format!("{PATH}/iris")).await.json["activeReplicaCount"], 1);
+    configure(&api, &["iris-1-1"]).await;
+    assert_eq!(api.get(&format!("{PATH}/iris")).await.json["activeReplicaCount"], 0);
+}
+
+#[tokio::test]
+async fn each_unknown_replica_is_named() {
+    let api = TestApi::start().await;
+    let refused = configure(&api, &["iris-1-0", "ghost", "127.0.0.1:1"]).await;
+    assert_eq!(refused.status, 400);
+    assert_eq!(refused.pointers(), ["/replicas/1", "/replicas/2"]);
+    assert_eq!(refused.json["errors"][0]["expected"], "one of `iris-1-0`, `iris-1-1`");
+}
+
+#[tokio::test]
+async fn a_service_that_there_is_not_cannot_be_configured() {
+    let api = TestApi::start().await;
+    let body = r#"{"serviceId": "nope", "algorithm": "round_robin", "replicas": []}"#;
+    assert_eq!(api.call("POST", PATH, body).await.status, 404);
+}
