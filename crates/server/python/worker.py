@@ -288,7 +288,7 @@ def warm_up(contract: dict, infer):
 
 
 def attempt(contract: dict, run):
-    """What `run` returns; where it fails, `None` and a sentence in the contract: the row may be at fault, not the model."""
+    """What `run` returns, or `None` and a sentence in the contract: a failure may be the row's fault."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -323,7 +323,9 @@ class Column:
     def set_categories(self, categories, closed: bool) -> None:
         values = [value for value in np.asarray(categories).tolist() if not is_missing(value)]
         kinds = {type(value) for value in values}
-        datatype = {str: "BYTES", int: "INT64", bool: "BOOL", float: "FP64"}.get(kinds.pop() if len(kinds) == 1 else None)
+        datatype = {str: "BYTES", int: "INT64", bool: "BOOL", float: "FP64"}.get(
+            kinds.pop() if len(kinds) == 1 else None
+        )
         if datatype is None:
             return
         self.nullable |= len(values) < len(categories)
@@ -560,7 +562,9 @@ class Features:
             inputs[0]["example"] = rows["input"].tolist()
             return outputs
         for filler in (0.0, 1.0, 0.5):
-            row = [filler if column.example == 0.0 and not column.categories else column.example for column in self.columns]
+            row = [
+                filler if column.example == 0.0 and not column.categories else column.example for column in self.columns
+            ]
             try:
                 outputs = run(self.request([[value] for value in row]))
             except Exception:
@@ -581,7 +585,9 @@ class Features:
             self.index = pandas.Index(self.names)
         except ImportError:
             if not self.matrix:
-                raise Unusable("the model takes named columns of several types: add `pandas` to its requirements") from None
+                raise Unusable(
+                    "the model takes named columns of several types: add `pandas` to its requirements"
+                ) from None
         forgotten = forget_names(model)
         if self.index is None:
             return
@@ -683,7 +689,9 @@ class Scores:
         self.model, self.predict = model, predict
         classes = getattr(model, "classes_", None)
         self.kind = "value" if classes is None else "label"
-        if classes is None and (hasattr(model, "labels_") or hasattr(model, "cluster_centers_") or is_outlier_detector(model)):
+        if classes is None and (
+            hasattr(model, "labels_") or hasattr(model, "cluster_centers_") or is_outlier_detector(model)
+        ):
             self.kind = "cluster"
         self.classes = classes if isinstance(classes, np.ndarray) else None
         self.dtypes = {}
@@ -759,7 +767,9 @@ def gives_the_same(shortcut, plain, features, probes) -> bool:
     try:
         rows = features.arrange(probes)
         single = [rows[i : i + 1] for i in range(2)]
-        return all(np.array_equal(a, b) for x in (rows, *single) for a, b in zip(shortcut(x), plain(x)) if b is not None)
+        return all(
+            np.array_equal(a, b) for x in (rows, *single) for a, b in zip(shortcut(x), plain(x)) if b is not None
+        )
     except Exception:
         return False
 
@@ -770,13 +780,20 @@ def by_argmax(model, predict_proba):
     kind = type(last).__name__
     own = type(last).__module__.split(".")[0] in ("sklearn", "xgboost", "lightgbm")
     classes = getattr(model, "classes_", None)
-    if predict_proba is None or not own or not isinstance(classes, np.ndarray) or kind not in EXACT_ARGMAX | ROUNDED_ARGMAX:
+    if (
+        predict_proba is None
+        or not own
+        or not isinstance(classes, np.ndarray)
+        or kind not in EXACT_ARGMAX | ROUNDED_ARGMAX
+    ):
         return None
     exact = kind in EXACT_ARGMAX
 
     def run(rows):
         probabilities = predict_proba(rows)
-        if not exact and np.count_nonzero(probabilities > probabilities.max(axis=1, keepdims=True) - NEAR) != len(probabilities):
+        if not exact and np.count_nonzero(probabilities > probabilities.max(axis=1, keepdims=True) - NEAR) != len(
+            probabilities
+        ):
             return model.predict(rows), probabilities
         return classes.take(probabilities.argmax(axis=1)), probabilities
 
@@ -854,8 +871,8 @@ def load_skops(path: str):
     refused = [kind for kind in untrusted if kind.split(".")[0] not in TRUSTED_BY_SKOPS]
     if refused:
         raise Unusable(
-            f"the skops file holds types that are of no known package: {', '.join(refused)}; save the model with joblib "
-            "if you trust them"
+            f"the skops file holds types that are of no known package: {', '.join(refused)}; save the model "
+            "with joblib if you trust them"
         )
     return skops.io.load(path, trusted=untrusted)
 
@@ -917,7 +934,12 @@ def load_xgboost(arguments) -> Model:
         model = xgboost.Booster(model_file=arguments.model)
     model.set_param({"nthread": arguments.threads})
     objective = json.loads(model.save_config())["learner"]["objective"]["name"]
-    kinds = {"binary:logistic": "binary", "multi:softprob": "multiclass", "multi:softmax": "label", "binary:hinge": "label"}
+    kinds = {
+        "binary:logistic": "binary",
+        "multi:softprob": "multiclass",
+        "multi:softmax": "label",
+        "binary:hinge": "label",
+    }
     # scikit-learn's API, which leaves its mark in the file, stops at the best iteration; the booster's own does not.
     best = model.attr("best_iteration") if model.attr("scikit_learn") else None
     rounds = (0, int(best) + 1) if best else (0, 0)
@@ -985,9 +1007,13 @@ def field_of_spec(name: str, spec) -> dict:
     dtype = getattr(spec.dtype, "name", spec.dtype)
     datatype = "BYTES" if dtype == "string" else DATATYPES.get(dtype)
     if datatype is None:
-        raise Unusable(f"input `{name}` is of type {dtype}, which the protocol cannot carry: export the model with FP32")
+        raise Unusable(
+            f"input `{name}` is of type {dtype}, which the protocol cannot carry: export the model with FP32"
+        )
     known = spec.shape is not None and getattr(spec.shape, "rank", 0) is not None
-    return tensor(name, datatype, [-1 if length is None else int(length) for length in spec.shape] if known else [-1, -1])
+    return tensor(
+        name, datatype, [-1 if length is None else int(length) for length in spec.shape] if known else [-1, -1]
+    )
 
 
 def tensorflow_with(threads: int):
@@ -1033,7 +1059,9 @@ def load_keras(arguments) -> Model:
 
     model = keras.saving.load_model(arguments.model, compile=False)
     if not getattr(model, "inputs", None):
-        raise Unusable("the Keras model has no recorded inputs: call it once before `model.save`, or build it with `keras.Input`")
+        raise Unusable(
+            "the Keras model has no recorded inputs: call it once before `model.save`, or build it with `keras.Input`"
+        )
     specs = [tensor_.name if len(model.inputs) > 1 else named_or("input", tensor_.name) for tensor_ in model.inputs]
     inputs = [field_of_spec(name, spec) for name, spec in zip(specs, model.inputs)]
     structure = getattr(model, "_inputs_struct", None)
@@ -1097,7 +1125,9 @@ def exported_program(torch, path: str):
     program = torch.export.load(path)
     wanted = program.graph_signature.user_inputs
     values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
-    inputs = [tensor(name, torch_datatype(values[name].dtype), map(fixed_length, values[name].shape)) for name in wanted]
+    inputs = [
+        tensor(name, torch_datatype(values[name].dtype), map(fixed_length, values[name].shape)) for name in wanted
+    ]
     return program.module(), inputs, []
 
 
@@ -1117,13 +1147,17 @@ def torch_script(torch, path: str):
         model = torch.jit.load(path, map_location="cpu").eval()
     except RuntimeError as error:
         raise Unusable(
-            f"the file is no TorchScript archive: save the model with `torch.jit.script(model).save(...)` or as an exported "
-            f"program (.pt2); a state_dict has only weights, and needs a custom class ({error})"
+            f"the file is no TorchScript archive: save the model with `torch.jit.script(model).save(...)` or as an "
+            f"exported program (.pt2); a state_dict has only weights, and needs a custom class ({error})"
         ) from error
     taken = [argument for argument in model.forward.schema.arguments[1:] if not argument.has_default_value()]
     shape = guessed_shape(torch, model) if len(taken) == 1 else None
     inputs = [tensor(argument.name, "FP32", shape or [-1, -1]) for argument in taken]
-    incomplete = [] if shape else ["TorchScript does not record the inputs' shapes and types; two dimensions of FP32 are assumed."]
+    incomplete = (
+        []
+        if shape
+        else ["TorchScript does not record the inputs' shapes and types; two dimensions of FP32 are assumed."]
+    )
     return model, inputs, incomplete
 
 
@@ -1466,8 +1500,8 @@ def explained(error: BaseException) -> str:
         return f"a package of the model's environment cannot be imported: {error}"
     if isinstance(error, AttributeError) and "Can't get attribute" in str(error):
         return (
-            f"{error}: the model was saved with a class or function of the author's own; put it into a module beside the "
-            "model's file and save the model again, or serve it by a custom class"
+            f"{error}: the model was saved with a class or function of the author's own; put it into a module beside "
+            "the model's file and save the model again, or serve it by a custom class"
         )
     if isinstance(error, SystemExit):
         return f"the model ended the process while it was loaded: {error}"
@@ -1482,7 +1516,10 @@ def missing_module(name: str) -> str:
             f"the installed `{package}` has no module `{name}`: require the version of `{package}` that the model was "
             "saved with"
         )
-    return f"the model needs the Python module `{name}`, which its environment does not have: add `{package}` to its requirements"
+    return (
+        f"the model needs the Python module `{name}`, which its environment does not have: add `{package}` to its "
+        "requirements"
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1498,7 +1535,19 @@ LOADERS = {
     "PyTorch": load_pytorch,
     "Custom": load_custom,
 }
-REPORTED = ("numpy", "scipy", "pandas", "sklearn", "joblib", "skops", "xgboost", "lightgbm", "tensorflow", "keras", "torch")
+REPORTED = (
+    "numpy",
+    "scipy",
+    "pandas",
+    "sklearn",
+    "joblib",
+    "skops",
+    "xgboost",
+    "lightgbm",
+    "tensorflow",
+    "keras",
+    "torch",
+)
 
 
 def versions() -> dict:
