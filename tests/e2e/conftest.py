@@ -1,0 +1,63 @@
+"""Fixtures: the real binary on a port of its own, and real models trained on data sets that scikit-learn ships."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from harness import Kea
+from models import ModelShelf
+
+
+@pytest.fixture(scope="session")
+def binary() -> Path:
+    path = os.environ.get("KEA_BIN")
+    if not path or not Path(path).exists():
+        pytest.fail("KEA_BIN does not name the binary: run `make e2e`")
+    return Path(path)
+
+
+@pytest.fixture(scope="session")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Python environments that the KEAs of all tests share, as one user's KEA keeps them from one day to the next."""
+    return tmp_path_factory.mktemp("environments")
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> ModelShelf:
+    return ModelShelf(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def start(binary: Path, environments: Path, tmp_path: Path) -> Iterator[Callable[..., Kea]]:
+    """Starts KEAs that end with the test, also when it fails."""
+    started: list[Kea] = []
+
+    def start(name: str = "kea", **options: object) -> Kea:
+        kea = Kea(binary, tmp_path / name, environments, **options)
+        started.append(kea)
+        kea.start()
+        return kea
+
+    yield start
+    for kea in started:
+        kea.stop()
+        shutil.rmtree(kea.data_dir, ignore_errors=True)
+
+
+@pytest.fixture
+def kea(start: Callable[..., Kea]) -> Kea:
+    """A KEA of this test alone, logged in as admin."""
+    return start()
+
+
+@pytest.fixture(scope="module")
+def shared_kea(binary: Path, environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kea]:
+    """A KEA for all tests of a module that only read, or use services of their own."""
+    kea = Kea(binary, tmp_path_factory.mktemp("shared"), environments)
+    kea.start()
+    yield kea
+    kea.stop()
