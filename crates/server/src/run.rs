@@ -13,7 +13,7 @@ use crate::{
     control::{self, Control, Event, ParentGone},
     engine::{
         onnx::{self, OnnxRunner},
-        python::{PythonRunner, WorkerSpec},
+        python::{Program, PythonRunner, WorkerSpec},
     },
     external,
     handler::Handler,
@@ -159,6 +159,7 @@ async fn load_python(
         _ => None,
     };
     let spec = Arc::new(WorkerSpec {
+        program: Program::write()?,
         python: python.python.clone(),
         framework: python.framework,
         model: python.model.clone(),

@@ -34,9 +34,39 @@ const LOAD_WITHIN: Duration = Duration::from_secs(600);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 
+/// The worker program as a file, removed when the server ends.
+#[derive(Debug)]
+pub(crate) struct Program {
+    path: PathBuf,
+}
+
+impl Program {
+    /// Writes the program into the folder for temporary files.
+    pub(crate) fn write() -> Result<Self, String> {
+        let path = env::temp_dir().join(format!("kea-worker-{}.py", std::process::id()));
+        // A file of that name was left by an earlier process of the same number, or is a trap: it is never written to.
+        let _ = std::fs::remove_file(&path);
+        let written = std::fs::OpenOptions::new().write(true).create_new(true).open(&path).and_then(|mut file| {
+            use std::io::Write;
+            file.write_all(PROGRAM.as_bytes())
+        });
+        match written {
+            Ok(()) => Ok(Self { path }),
+            Err(error) => Err(format!("the worker program cannot be written to `{}`: {error}", path.display())),
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
 /// What a worker is started with.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct WorkerSpec {
+    pub(crate) program: Program,
     pub(crate) python: PathBuf,
     pub(crate) framework: Framework,
     pub(crate) model: PathBuf,
@@ -183,7 +213,7 @@ fn command(spec: &WorkerSpec, socket: StdUnixStream) -> Result<Command, String> 
     if let Some(bytes) = spec.memory {
         command.args(["--memory", &bytes.to_string()]);
     }
-    command.arg("--").arg(&spec.python).args(["-u", "-c", PROGRAM]);
+    command.arg("--").arg(&spec.python).arg("-u").arg(&spec.program.path);
     command.args(["--framework", spec.framework.as_str(), "--threads", &spec.threads.to_string()]);
     command.arg("--model").arg(&spec.model);
     if let Some((file, class)) = &spec.class {
