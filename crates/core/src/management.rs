@@ -21,6 +21,9 @@ use crate::{
 /// Where the management API lives.
 pub const BASE_PATH: &str = "/api/v1/k8c";
 
+/// Last segments of paths below a service that are the management API's own: no function can have these names.
+pub const RESERVED_FUNCTIONS: [&str; 3] = ["methods", "versions", "rollback"];
+
 /// Asks for a service, or for a new version of it where it exists.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

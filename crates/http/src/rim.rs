@@ -73,6 +73,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_length_of_an_errors_body_is_its_own() {
+        let mut empty = ApiError::new(StatusCode::NOT_FOUND, "x", "y").into_response();
+        empty.headers_mut().insert("content-length", 0.into());
+        let (parts, _) = answer("/x", |_| empty).await;
+        assert!(!parts.headers().contains_key("content-length"));
+    }
+
+    #[tokio::test]
     async fn an_error_of_an_inference_path_is_one_text() {
         let error = ApiError::new(StatusCode::UNAUTHORIZED, "no-token", "a token is needed");
         let (parts, body) = answer("/v2/models/x/infer", |_| error.into_response()).await;

@@ -72,3 +72,48 @@ where
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+    use http::{HeaderValue, StatusCode, header};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::{ApiError, rim};
+
+    /// Sends `request` to a server that answers everything with 404, and gives what comes back before it closes.
+    async fn ask(request: &str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let refuse = |request| {
+            rim(request, |_| async {
+                let mut response = ApiError::new(StatusCode::NOT_FOUND, "no-path", "nothing here").into_response();
+                // As a framework's router does with an empty body.
+                response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+                response
+            })
+        };
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let server = tokio::spawn(serve(listener, refuse, async { drop(stopped.await) }, Duration::from_secs(1)));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        stop.send(()).unwrap();
+        server.await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn an_error_reaches_the_caller_whole() {
+        let answer = ask("GET /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 404 Not Found"), "{answer}");
+        assert!(answer.contains("nothing here"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_http_is_refused() {
+        assert!(ask("nonsense\r\n\r\n").await.starts_with("HTTP/1.1 400"));
+    }
+}

@@ -80,7 +80,10 @@ impl VersionEntry {
             });
             same.cloned().unwrap_or_else(|| Arc::new(Endpoint::new(replica.name.clone(), replica.address)))
         };
-        let used = route.replicas.iter().filter(|r| only.is_empty() || only.iter().any(|name| **name == *r.name));
+        let named = |replica: &&kea_core::service::ReplicaAddress| only.iter().any(|name| **name == *replica.name);
+        // Named replicas that are all gone, as after an update, restrict nothing: answering is better than refusing.
+        let all = !route.replicas.iter().any(|replica| named(&replica));
+        let used = route.replicas.iter().filter(|replica| all || named(replica));
         Self {
             version: route.version.clone(),
             made_at: route.made_at,

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use kea_core::{Contract, Framework};
+use kea_core::{Contract, Framework, management::RESERVED_FUNCTIONS};
 use kea_openapi::{source, validate::Validator};
 use tokio::{net::TcpListener, sync::watch};
 
@@ -135,6 +135,7 @@ async fn load(config: &ServerConfig) -> Result<Model, String> {
         EngineConfig::Onnx { model, library } => load_onnx(config, model, library, reporters, &jobs)?,
         EngineConfig::External { .. } => return Err("a command is served by itself".into()),
     };
+    refuse_reserved(&contract)?;
     let validator = Validator::compile(Arc::new(contract)).map_err(|error| error.to_string())?;
     Ok(Model {
         service: config.service.clone(),
@@ -143,6 +144,14 @@ async fn load(config: &ServerConfig) -> Result<Model, String> {
         queue,
         health: watch,
         timeout: config.timeout,
+    })
+}
+
+/// Functions of these names could not be called: their paths are the management API's.
+fn refuse_reserved(contract: &Contract) -> Result<(), String> {
+    let reserved = contract.function_names().into_iter().find(|name| RESERVED_FUNCTIONS.contains(name));
+    reserved.map_or(Ok(()), |name| {
+        Err(format!("a function cannot be called `{name}`, which is a path of the API: rename it"))
     })
 }
 
