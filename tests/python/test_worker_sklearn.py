@@ -225,6 +225,16 @@ def test_missing_values_reach_the_imputer(serve):
     assert outputs["label"].tolist() == model.predict(data).tolist()
 
 
+def test_only_numbers_are_nullable(serve):
+    encoded = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder())
+    columns = ColumnTransformer([("words", encoded, ["sepal_width"]), ("numbers", SimpleImputer(), ["sepal_length"])])
+    model = make_pipeline(columns, DecisionTreeClassifier()).fit(iris_with_words(), SPECIES)
+    predict = serve(model).predict
+    assert input_named(predict, "sepal_width")["enum"] == ["broad", "slim"]
+    assert "nullable" not in input_named(predict, "sepal_width")
+    assert input_named(predict, "sepal_length")["nullable"] is True
+
+
 def test_an_encoder_that_ignores_the_unknown_has_no_enum(serve):
     model = mixed_pipeline(handle_unknown="ignore").fit(iris_with_words(), SPECIES)
     words = input_named(serve(model).predict, "sepal_width")

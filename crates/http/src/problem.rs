@@ -93,8 +93,6 @@ pub(crate) fn shape(mut response: Response, shape: Shape, request_id: &str) -> R
     // A layer below may have counted the empty body.
     response.headers_mut().remove(header::CONTENT_LENGTH);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    // The length of the empty body that the handler left, where a router has written it already.
-    response.headers_mut().remove(header::CONTENT_LENGTH);
     *response.body_mut() = Body::from(body);
     response
 }

@@ -317,7 +317,8 @@ class Column:
     used: bool = True
 
     def field(self) -> dict:
-        more = {"nullable": True} if self.nullable else {}
+        # Only a number has a form for a missing value on the wire: NaN.
+        more = {"nullable": True} if self.nullable and self.datatype == "FP64" else {}
         return scalar(self.name, self.datatype, **more, **({"enum": self.categories} if self.closed else {}))
 
     def set_categories(self, categories, closed: bool) -> None:
@@ -1564,7 +1565,7 @@ def die_with_the_server() -> None:
 
 def answer(channel: Channel, model, request: dict, start: int) -> None:
     if request["op"] == "call":
-        result = model.call(request["function"], request["arguments"])
+        result = model.call(request["function"], request.get("arguments") or {})
         channel.send_json({"id": request["id"], "result": result})
         return
     if request["function"] != "predict":
