@@ -1493,6 +1493,13 @@ def described(error: BaseException, message: str = "") -> dict:
     return {"type": name_of(error), "message": message or str(error) or name_of(error), "traceback": text}
 
 
+def logged(error: dict) -> dict:
+    """The error, once the lines of the model's own code are in the log: a caller gets its text alone."""
+    if error["traceback"]:
+        print(error["traceback"], end="", file=sys.stderr, flush=True)
+    return error
+
+
 def explained(error: BaseException) -> str:
     """What to do about a model that cannot be loaded."""
     if isinstance(error, ModuleNotFoundError) and error.name:
@@ -1587,7 +1594,7 @@ def serve(channel: Channel, model) -> None:
         except ConnectionError:
             return
         except BaseException as error:  # whatever the model raises, SystemExit too, is an answer
-            channel.send_json({"id": request.get("id"), "error": described(error)})
+            channel.send_json({"id": request.get("id"), "error": logged(described(error))})
 
 
 def main() -> int:
@@ -1599,7 +1606,7 @@ def main() -> int:
     try:
         model = LOADERS[arguments.framework](arguments)
     except BaseException as error:
-        channel.send_json({"event": "failed", "error": described(error, explained(error))})
+        channel.send_json({"event": "failed", "error": logged(described(error, explained(error)))})
         return 1
     gc.collect()
     gc.freeze()  # what was loaded stays, so the collector need not look at it again
