@@ -22,7 +22,7 @@ pub(crate) async fn configure(
     let LoadBalancerConfig { service_id, algorithm, replicas } = config;
     let details = state.deployer.get(&service_id).ok_or_else(|| errors::no_service(service_id.as_str()))?;
     let replicas = names(&replicas, &details.replica_statuses)?;
-    let status = if details.settings.load_balancer == LoadBalancing::default() {
+    let status = if details.settings.load_balancer.is_none() {
         LoadBalancerStatus::Created
     } else {
         LoadBalancerStatus::Updated
@@ -80,7 +80,7 @@ fn word(rule: &LoadBalancing) -> &'static str {
 /// `GET /router/loadbalancer`
 pub(crate) async fn list(State(state): State<ApiState>) -> Json<Vec<LoadBalancerInfo>> {
     let info = |details: ServiceDetails| LoadBalancerInfo {
-        algorithm: details.settings.load_balancer.algorithm,
+        algorithm: details.settings.algorithm(),
         replicas: in_use(&details),
         service_id: details.service_id,
     };
@@ -96,7 +96,7 @@ pub(crate) async fn get(
     let replicas = in_use(&details);
     let active = state.gateway.active_replicas(&id);
     Ok(Json(LoadBalancerDetails {
-        algorithm: details.settings.load_balancer.algorithm,
+        algorithm: details.settings.algorithm(),
         active_replica_count: active.iter().filter(|name| replicas.contains(name)).count(),
         service_id: id,
         replicas,
@@ -105,11 +105,11 @@ pub(crate) async fn get(
 
 /// The replicas that are configured, or all of them.
 fn in_use(details: &ServiceDetails) -> Vec<String> {
-    let configured = &details.settings.load_balancer.replicas;
+    let configured = details.settings.chosen_replicas();
     if configured.is_empty() {
         details.replica_statuses.iter().map(|replica| replica.name.clone()).collect()
     } else {
-        configured.clone()
+        configured.to_vec()
     }
 }
 

@@ -150,10 +150,23 @@ pub struct Settings {
     pub timeout: Option<Span>,
     /// Who may call it and read its documentation.
     pub access: Access,
-    /// How replicas are chosen.
-    pub load_balancer: LoadBalancing,
+    /// How replicas are chosen; round robin over all of them where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_balancer: Option<LoadBalancing>,
     /// How the model server runs the model.
     pub server: ServerSettings,
+}
+
+impl Settings {
+    /// The rule by which a replica is chosen for a request.
+    pub fn algorithm(&self) -> Algorithm {
+        self.load_balancer.as_ref().map_or_else(Algorithm::default, |rule| rule.algorithm)
+    }
+
+    /// Names of the replicas to use; all of them where it is empty.
+    pub fn chosen_replicas(&self) -> &[String] {
+        self.load_balancer.as_ref().map_or(&[], |rule| &rule.replicas)
+    }
 }
 
 /// Response cache of a service. Off by default: only its author knows whether answers may be kept.

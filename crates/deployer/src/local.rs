@@ -260,7 +260,7 @@ impl Deployer for LocalDeployer {
     async fn balance(&self, id: &ServiceId, rule: Option<LoadBalancing>) -> Result<(), DeployError> {
         let _one_at_a_time = self.changing.lock().await;
         let (mut service, versions) = self.existing(id).await?;
-        service.settings.load_balancer = rule.unwrap_or_default();
+        service.settings.load_balancer = rule;
         self.change(service, versions, None).await.map(drop)
     }
 

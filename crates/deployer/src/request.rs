@@ -86,7 +86,7 @@ pub(crate) fn changed_settings(settings: &mut Settings, change: &UpdateRequest) 
     settings.cache = cache.unwrap_or_else(|| settings.cache.clone());
     settings.timeout = timeout.or(settings.timeout);
     settings.access = access.unwrap_or_else(|| settings.access.clone());
-    settings.load_balancer = load_balancer.unwrap_or_else(|| settings.load_balancer.clone());
+    settings.load_balancer = load_balancer.or(settings.load_balancer.take());
     settings.server = server.unwrap_or_else(|| settings.server.clone());
     Ok(())
 }

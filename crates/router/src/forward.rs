@@ -57,7 +57,7 @@ pub(crate) async fn send(call: &mut ValidCall) -> Result<Response, RouterError> 
     let mut last = None;
     loop {
         let version = call.admitted.version();
-        let algorithm = settings.load_balancer.algorithm;
+        let algorithm = settings.algorithm();
         let picked = version.balancer.pick(algorithm, &version.endpoints, &tried, call.admitted.client).cloned();
         let Some(endpoint) = picked else {
             return Err(match last {

@@ -55,7 +55,7 @@ impl ServiceEntry {
     fn new(route: &Arc<ServiceRoute>, before: Option<&Self>) -> Self {
         let version = |version: &VersionRoute| {
             let same = before.and_then(|entry| entry.versions.iter().find(|v| v.version == version.version));
-            VersionEntry::new(version, &route.settings.load_balancer.replicas, same)
+            VersionEntry::new(version, route.settings.chosen_replicas(), same)
         };
         Self {
             versions: route.versions.iter().map(version).collect(),

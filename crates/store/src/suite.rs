@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use kea_core::{
     Contract, Datatype, Field, Framework, Function, Layout, ServiceId, Settings, ValueType, VersionId,
     port::{ServiceStore, StoreError, User, UserStore},
-    service::{Algorithm, ModelSpec, Resources, Service, Version},
+    service::{Algorithm, LoadBalancing, ModelSpec, Resources, Service, Version},
 };
 
 pub(crate) type Outcome = Result<(), StoreError>;
@@ -114,7 +114,7 @@ async fn version_names(store: &dyn ServiceStore, service: &str) -> Result<Vec<St
 
 pub(crate) async fn a_service_is_read_as_it_was_put(store: &dyn ServiceStore) -> Outcome {
     let mut iris = service("iris");
-    iris.settings.load_balancer.algorithm = Algorithm::IpHash;
+    iris.settings.load_balancer = Some(LoadBalancing { algorithm: Algorithm::IpHash, ..LoadBalancing::default() });
     iris.settings.cache.enabled = true;
     let mut first = version("1");
     first.contract = Some(contract());

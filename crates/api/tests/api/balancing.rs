@@ -16,6 +16,9 @@ async fn the_first_configuration_is_created_and_the_next_one_an_update() {
     let api = TestApi::start().await;
     assert_eq!(configure(&api, &[]).await.json["status"], "created");
     assert_eq!(configure(&api, &[]).await.json["status"], "updated");
+    let the_default = json!({"serviceId": "iris", "algorithm": "round_robin", "replicas": []}).to_string();
+    assert_eq!(api.call("POST", PATH, &the_default).await.json["status"], "updated");
+    assert_eq!(api.call("POST", PATH, &the_default).await.json["status"], "updated", "a default is a rule as well");
     assert_eq!(api.call("DELETE", &format!("{PATH}/iris"), "").await.status, 204);
     assert_eq!(configure(&api, &[]).await.json["status"], "created");
 }

@@ -125,7 +125,7 @@ impl Deployer for FakeDeployer {
     }
 
     async fn balance(&self, id: &ServiceId, rule: Option<LoadBalancing>) -> Result<(), DeployError> {
-        self.change(id, |service| service.settings.load_balancer = rule.unwrap_or_default()).map(drop)
+        self.change(id, |service| service.settings.load_balancer = rule).map(drop)
     }
 
     fn list(&self) -> Vec<ServiceDetails> {
