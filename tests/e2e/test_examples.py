@@ -1,0 +1,68 @@
+"""Every example does what its README says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from harness import PASSWORD, Kea
+from shell_blocks import Shell, blocks_of
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+FOLDERS = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
+
+# What must have been printed, besides every command having succeeded.
+EXPECTED = {
+    "custom-class": ["billing", "parcel", "there is no department 'kitchen'", "/inputs/text"],
+    "documents": ["kea-cache: hit"],
+    "iris": ["setosa", "virginica", "sepal_length"],
+    "onnx": ["patients", "variable"],
+    "python-client": ["shipping", "/inputs/text", "/inputs/colour"],
+    "web-service": ["0.24", "USD"],
+}
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The examples, where they may write files."""
+    copy = tmp_path_factory.mktemp("copy") / "examples"
+    shutil.copytree(EXAMPLES, copy, ignore=shutil.ignore_patterns("*.joblib", "*.onnx", "__pycache__"))
+    return copy
+
+
+def environment(kea: Kea) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}:{kea.binary.parent}:{os.environ['PATH']}"
+    return {
+        "PATH": path,
+        "KEA_SERVER": kea.url,
+        "KEA_PASSWORD": PASSWORD,
+        "XDG_CONFIG_HOME": str(kea.folder / "config"),
+    }
+
+
+def test_every_example_is_tested() -> None:
+    assert sorted(EXPECTED) == FOLDERS
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_commands_of_an_example_do_what_they_say(name: str, copies: Path, shared_kea: Kea) -> None:
+    shared_kea.cli("login", env={"KEA_PASSWORD": PASSWORD})
+    shell = Shell(copies / name, environment(shared_kea))
+    try:
+        printed = "".join(shell.run(block) for block in blocks_of(copies / name / "README.md"))
+    finally:
+        shell.close()
+    for part in EXPECTED[name]:
+        assert part in printed, f"{part} is not in:\n{printed}"
+
+
+def test_curl_alone_is_enough(copies: Path, shared_kea: Kea) -> None:
+    done = subprocess.run(
+        [copies / "curl.sh", shared_kea.url], env=environment(shared_kea), capture_output=True, text=True, timeout=420
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"department":"shipping"' in done.stdout
