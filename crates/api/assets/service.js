@@ -1,9 +1,9 @@
 // The documentation of one service, or of the management API, by Swagger UI.
 
-import { askToLogIn, fetchJson, logOut, showSession, tell, token } from "./session.js";
+import { askToLogIn, element, fetchJson, logOut, prose, showSession, tell, token, user } from "./session.js";
 
 const place = Object.fromEntries(
-  ["api", "session", "summary", "notice", "document", "raw"].map((id) => [id, document.getElementById(id)]),
+  ["api", "session", "summary", "notice", "incomplete", "document", "raw"].map((id) => [id, document.getElementById(id)]),
 );
 const name = decodeURIComponent(location.pathname.split("/")[2] ?? "");
 const isApi = name === "api";
@@ -13,7 +13,7 @@ const say = (text) => { place.summary.textContent = text; };
 
 async function load() {
   say("Loading…");
-  showSession(place.session, token() ? "Logged in" : null, {
+  showSession(place.session, token() ? user() ?? "Logged in" : null, {
     onLogIn: () => ask("Calls need a token unless the service is public."),
     onLogOut: load,
   });
@@ -29,8 +29,8 @@ async function load() {
 function show(spec) {
   document.title = `${spec.info.title} · KEA`;
   say("");
-  if (isApi) place.raw.href = source;
-  place.raw.hidden = !isApi;
+  offer(spec);
+  tellIncomplete(spec.info["x-kea-incomplete"] ?? []);
   const ui = SwaggerUIBundle({
     spec,
     domNode: place.document,
@@ -43,13 +43,40 @@ function show(spec) {
     // Nothing is sent to validators elsewhere.
     validatorUrl: null,
     requestInterceptor: withToken,
+    onComplete: () => lock(ui, spec),
   });
   if (!isApi) openFirst(ui, spec);
 }
 
-// Opens the first function, unless the address names another one.
+// Lets the document be taken along. A private one needs the token, which a plain link does not send.
+function offer(spec) {
+  URL.revokeObjectURL(place.raw.href);
+  const text = JSON.stringify(spec, null, 2);
+  place.raw.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+  place.raw.download = `${name}-openapi.json`;
+  place.raw.hidden = false;
+}
+
+// Says what could not be found out about the service.
+function tellIncomplete(notes) {
+  const items = notes.map((note) => element("li", {}, ...prose(note)));
+  const notice = element("section", { class: "notice" }, element("h2", {}, "Not fully described"), element("ul", {}, ...items));
+  place.incomplete.replaceChildren(...(notes.length ? [notice] : []));
+}
+
+// Shows the operations that need a token as open to who has one.
+function lock(ui, spec) {
+  for (const scheme of Object.keys(spec.components?.securitySchemes ?? {})) {
+    if (token()) ui.preauthorizeApiKey(scheme, token());
+  }
+}
+
+// Opens the default function, or the first one, unless the address names another.
 function openFirst(ui, spec) {
-  const [operation] = Object.values(spec.paths).flatMap((path) => Object.values(path));
+  const all = Object.entries(spec.paths).flatMap(([path, methods]) =>
+    Object.values(methods).map((operation) => ({ path, ...operation })),
+  );
+  const operation = all.find(({ path }) => path.endsWith("/predict")) ?? all[0];
   if (location.hash || !operation?.operationId) return;
   ui.layoutActions.show(["operations", operation.tags?.[0] ?? "default", operation.operationId], true);
 }
@@ -65,6 +92,8 @@ function withToken(request) {
 function refused(error) {
   say("");
   place.document.replaceChildren();
+  place.incomplete.replaceChildren();
+  place.raw.hidden = true;
   if (error.status === 401) {
     ask(token() ? error.message : "This service is not public: its documentation is for users of this server.");
     logOut();

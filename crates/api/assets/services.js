@@ -1,6 +1,6 @@
 // The list of services.
 
-import { askToLogIn, element, fetchJson, logOut, showSession, tell } from "./session.js";
+import { askToLogIn, element, fetchJson, logOut, prose, showSession, tell } from "./session.js";
 
 // How often a list with services on their way is fetched again, in milliseconds.
 const AGAIN = 3000;
@@ -75,8 +75,8 @@ function card(service) {
   return element(
     "li", { class: "card" },
     element("div", { class: "title" }, element("h2", {}, title), element("span", { class: `status ${status}` }, status)),
-    element("p", { class: "quiet" }, modelName),
-    reason && status !== "deployed" ? element("p", { class: status === "failed" ? "problem" : "quiet" }, reason) : null,
+    modelName !== serviceId ? element("p", { class: "quiet" }, modelName) : null,
+    reason && status !== "deployed" ? element("p", { class: status === "failed" ? "problem" : "quiet" }, ...prose(reason)) : null,
     element("dl", {}, ...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)])),
     words.length ? element("ul", { class: "functions", "aria-label": "Functions" }, ...words) : null,
     element("code", { class: "url", title: "URL to POST to" }, url),

@@ -1,12 +1,16 @@
 // The session of the pages: the token is kept for this tab alone, and sent to this server alone.
 
 const KEY = "kea-token";
+const USER = "kea-user";
 const BASE = "/api/v1/k8c";
 
 export const token = () => sessionStorage.getItem(KEY);
 
+export const user = () => sessionStorage.getItem(USER);
+
 export function logOut() {
   sessionStorage.removeItem(KEY);
+  sessionStorage.removeItem(USER);
 }
 
 // Makes an element with its attributes and children; text is always text, never markup.
@@ -15,6 +19,11 @@ export function element(name, attributes = {}, ...children) {
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
   made.append(...children.filter((child) => child !== null));
   return made;
+}
+
+// Nodes of a sentence of the server's, in which words between backticks are code.
+export function prose(text) {
+  return text.split("`").map((part, index) => (index % 2 ? element("code", {}, part) : part));
 }
 
 // An answer that is no success, with what the server says of it.
@@ -48,6 +57,7 @@ async function logIn(username, password) {
     body: JSON.stringify({ username, password }),
   });
   sessionStorage.setItem(KEY, session.token);
+  sessionStorage.setItem(USER, username);
 }
 
 // Shows a login form within `place`; calls `done` once it has succeeded.
@@ -98,5 +108,5 @@ export function showSession(place, user, { onLogIn, onLogOut }) {
 
 // Shows a sentence in place of what was to be seen.
 export function tell(place, text) {
-  place.replaceChildren(element("p", { class: "notice", role: "alert" }, text));
+  place.replaceChildren(element("p", { class: "notice", role: "alert" }, ...prose(text)));
 }

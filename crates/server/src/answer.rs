@@ -1,12 +1,12 @@
 //! From a call to its answer: decode, queue, wait, render. One function a protocol.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use kea_core::{Contract, Function, ServiceId, Tensor, ValueType, VersionId};
 use kea_http::ApiError;
 use kea_openapi::{
-    render,
+    render::{self, Renderer},
     validate::{Call, Rejection, Validator},
 };
 use tokio::{sync::watch, time::timeout};
@@ -24,13 +24,48 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Model {
     pub(crate) service: ServiceId,
     pub(crate) version: VersionId,
-    pub(crate) validator: Validator,
+    pub(crate) queue: Queue,
+    pub(crate) health: watch::Receiver<Health>,
+    pub(crate) timeout: Duration,
+    validator: Validator,
+    functions: HashMap<Arc<str>, Prepared>,
+}
+
+/// What of a function need not be worked out for each call.
+struct Prepared {
+    name: Arc<str>,
+    renderer: Renderer,
+    /// Whether it takes and gives any number of rows.
+    of_rows: bool,
+}
+
+/// What a model is made of.
+pub(crate) struct ModelParts {
+    pub(crate) service: ServiceId,
+    pub(crate) version: VersionId,
     pub(crate) queue: Queue,
     pub(crate) health: watch::Receiver<Health>,
     pub(crate) timeout: Duration,
 }
 
 impl Model {
+    /// Makes the model ready to be called by its contract.
+    ///
+    /// # Errors
+    /// The contract cannot be compiled.
+    pub(crate) fn new(parts: ModelParts, contract: Contract) -> Result<Self, String> {
+        let validator = Validator::compile(Arc::new(contract)).map_err(|error| error.to_string())?;
+        let functions = validator.contract().functions.iter().map(|function| {
+            let name: Arc<str> = function.name.as_str().into();
+            let prepared =
+                Prepared { name: name.clone(), renderer: Renderer::new(function), of_rows: takes_rows(function) };
+            (name, prepared)
+        });
+        let functions = functions.collect();
+        let ModelParts { service, version, queue, health, timeout } = parts;
+        Ok(Self { service, version, queue, health, timeout, validator, functions })
+    }
+
     pub(crate) fn contract(&self) -> &Arc<Contract> {
         self.validator.contract()
     }
@@ -40,12 +75,12 @@ impl Model {
         let call = self.validator.decode(name, body).map_err(rejected)?;
         let function = self.function(name)?;
         let work = match call {
-            Call::Tensors(inputs) => work(function, inputs),
+            Call::Tensors(inputs) => function.work(inputs),
             Call::Arguments(arguments) => Work::Call(arguments),
         };
         let mut out = Vec::with_capacity(256);
-        match self.run(name, work).await? {
-            Outcome::Tensors(outputs) => render::predictions(function, &outputs, &mut out),
+        match self.run(function, work).await? {
+            Outcome::Tensors(outputs) => function.renderer.predictions(&outputs, &mut out),
             Outcome::Result(result) => {
                 let predictions = render::predictions_of_result(&result);
                 serde_json::to_writer(&mut out, &predictions).expect("a value is JSON");
@@ -58,7 +93,7 @@ impl Model {
     pub(crate) async fn infer(&self, name: &str, body: &[u8]) -> Result<Vec<u8>, ApiError> {
         let call = self.validator.decode_v2(name, body).map_err(rejected)?;
         let function = self.function(name)?;
-        let outputs = match self.run(name, work(function, call.inputs)).await? {
+        let outputs = match self.run(function, function.work(call.inputs)).await? {
             Outcome::Tensors(outputs) => outputs,
             Outcome::Result(_) => {
                 let detail = format!("function `{name}` does not answer with tensors: call it by KEA's own protocol");
@@ -76,16 +111,15 @@ impl Model {
         Ok(out)
     }
 
-    fn function(&self, name: &str) -> Result<&Function, ApiError> {
-        let contract = self.contract();
-        contract.function(name).ok_or_else(|| {
-            let known = contract.function_names().into_iter().map(String::from).collect();
+    fn function(&self, name: &str) -> Result<&Prepared, ApiError> {
+        self.functions.get(name).ok_or_else(|| {
+            let known = self.functions.keys().map(ToString::to_string).collect();
             rejected(Rejection::NoFunction { name: name.into(), known })
         })
     }
 
-    async fn run(&self, function: &str, work: Work) -> Result<Outcome, ApiError> {
-        let waiting = self.queue.submit(function.into(), work).map_err(|Refused| self.full())?;
+    async fn run(&self, function: &Prepared, work: Work) -> Result<Outcome, ApiError> {
+        let waiting = self.queue.submit(function.name.clone(), work).map_err(|Refused| self.full())?;
         match timeout(self.timeout, waiting).await {
             Ok(Ok(outcome)) => outcome.map_err(|error| failed(&error)),
             Ok(Err(_worker_gone)) => Err(self.not_ready()),
@@ -107,20 +141,22 @@ impl Model {
     }
 }
 
-/// Rows of a batch, where the function takes any number of them.
-fn work(function: &Function, inputs: Vec<Tensor>) -> Work {
+impl Prepared {
+    /// Rows of a batch, where the function takes any number of them.
+    fn work(&self, inputs: Vec<Tensor>) -> Work {
+        let rows = inputs.first().map_or(0, Tensor::rows);
+        let of_rows = self.of_rows && inputs.iter().all(|input| input.rows() == rows);
+        if of_rows { Work::Rows(inputs, rows) } else { Work::Whole(inputs) }
+    }
+}
+
+fn takes_rows(function: &Function) -> bool {
     let takes_rows = |value: &ValueType| match value {
         ValueType::Tensor { shape, .. } => shape.first() == Some(&-1),
         ValueType::Scalar { .. } => true,
         ValueType::Json { .. } => false,
     };
-    let of_rows = function.inputs.iter().chain(&function.outputs).all(|field| takes_rows(&field.value));
-    let rows = inputs.first().map_or(0, Tensor::rows);
-    if of_rows && inputs.iter().all(|input| input.rows() == rows) {
-        Work::Rows(inputs, rows)
-    } else {
-        Work::Whole(inputs)
-    }
+    function.inputs.iter().chain(&function.outputs).all(|field| takes_rows(&field.value))
 }
 
 /// What a rejected request is answered with.
@@ -135,6 +171,7 @@ fn rejected(rejection: Rejection) -> ApiError {
 /// What a failed call is answered with. The text is the model's own: its author and its callers know what it means.
 fn failed(error: &ModelError) -> ApiError {
     let (status, kind) = match error {
+        ModelError::Arguments(_) => (StatusCode::BAD_REQUEST, "invalid-arguments"),
         ModelError::Raised { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "model-error"),
         ModelError::Crashed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "model-crashed"),
         ModelError::Unusable(_) => (StatusCode::INTERNAL_SERVER_ERROR, "model-answer"),

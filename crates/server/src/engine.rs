@@ -9,6 +9,9 @@ pub(crate) mod python;
 /// Why a model gave no outputs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ModelError {
+    /// The caller's arguments cannot be turned into what the function takes.
+    #[error("{0}")]
+    Arguments(String),
     /// The model's code raised an exception.
     #[error("the model raised {kind}: {message}")]
     Raised {

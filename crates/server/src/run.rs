@@ -3,11 +3,11 @@
 use std::{io, sync::Arc, time::Duration};
 
 use kea_core::{Contract, Framework, management::RESERVED_FUNCTIONS};
-use kea_openapi::{source, validate::Validator};
+use kea_openapi::source;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
-    answer::Model,
+    answer::{Model, ModelParts},
     batch,
     config::{EngineConfig, PythonModel, ServerConfig},
     control::{self, Control, Event, ParentGone},
@@ -136,15 +136,14 @@ async fn load(config: &ServerConfig) -> Result<Model, String> {
         EngineConfig::External { .. } => return Err("a command is served by itself".into()),
     };
     refuse_reserved(&contract)?;
-    let validator = Validator::compile(Arc::new(contract)).map_err(|error| error.to_string())?;
-    Ok(Model {
+    let parts = ModelParts {
         service: config.service.clone(),
         version: config.version.clone(),
-        validator,
         queue,
         health: watch,
         timeout: config.timeout,
-    })
+    };
+    Model::new(parts, contract)
 }
 
 /// Functions of these names could not be called: their paths are the management API's.

@@ -1,6 +1,6 @@
 //! Examples: the author's where there is one, else values made from the schema.
 
-use kea_core::{Field, Function, Layout, ValueType};
+use kea_core::{Datatype, Field, Function, Layout, ValueType};
 use serde_json::{Map, Value, json};
 
 use super::schema::{element, must_be_given};
@@ -22,7 +22,8 @@ pub(super) struct ExampleInputs {
 /// Examples of a function's `inputs`; none where a value cannot be made up.
 pub(super) fn of_inputs(function: &Function) -> Vec<ExampleInputs> {
     let one = |inputs| ExampleInputs { name: "one", summary: "One row", inputs, rows: 1 };
-    let many = |inputs| ExampleInputs { name: "many", summary: "Many rows", inputs, rows: 2 };
+    // Documents are sorted, and pages show the first example.
+    let many = |inputs| ExampleInputs { name: "several", summary: "Many rows", inputs, rows: 2 };
     let call = |inputs| ExampleInputs { name: "call", summary: "One call", inputs, rows: 1 };
     match function.layout {
         Layout::Features | Layout::Tensors if !function.inputs.is_empty() => {
@@ -93,13 +94,20 @@ pub(super) fn of_predictions(function: &Function, rows: usize) -> Option<Value> 
     }
     let mut prediction = Map::new();
     for field in &function.outputs {
-        match output(field) {
+        match class(function, field).or_else(|| output(field)) {
             Some(value) => drop(prediction.insert(field.name.clone(), value)),
             None if field.required => return None,
             None => {}
         }
     }
     Some(json!({"predictions": vec![Value::Object(prediction); rows]}))
+}
+
+/// The class that is the likeliest one by the example's probabilities.
+fn class(function: &Function, field: &Field) -> Option<Value> {
+    let text = field.name == "label" && matches!(field.value, ValueType::Scalar { datatype: Datatype::Bytes });
+    let labels = function.outputs.iter().map(|output| &output.labels).find(|labels| !labels.is_empty())?;
+    (text && field.example.is_none()).then(|| labels[0].clone().into())
 }
 
 fn output(field: &Field) -> Option<Value> {

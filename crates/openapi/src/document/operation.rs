@@ -86,7 +86,7 @@ fn with_examples(schema: &Value, examples: &[ExampleInputs], shown: &dyn Fn(&Exa
 fn summary(function: &Function) -> String {
     let sentence = function.description.split_inclusive(". ").next().unwrap_or_default().trim().trim_end_matches('.');
     match sentence.char_indices().nth(SUMMARY) {
-        _ if sentence.is_empty() => format!("Call `{}`", function.name),
+        _ if sentence.is_empty() => format!("Call {}", function.name),
         Some((end, _)) => format!("{}…", &sentence[..end]),
         None => sentence.to_owned(),
     }

@@ -157,7 +157,7 @@ impl Runner for PythonRunner {
         let header = frame::infer_header(function, inputs);
         match self.ask(&header, inputs).await? {
             Answer::Outputs(outputs) => Ok(outputs),
-            Answer::Raised { kind, message } => Err(ModelError::Raised { kind, message }),
+            Answer::Raised { kind, message } => Err(raised(kind, message)),
             Answer::Result(_) => Err(ModelError::Unusable("a result came where tensors were asked for".into())),
         }
     }
@@ -166,10 +166,17 @@ impl Runner for PythonRunner {
         let header = frame::call_header(function, arguments);
         match self.ask(&header, &[]).await? {
             Answer::Result(result) => Ok(result),
-            Answer::Raised { kind, message } => Err(ModelError::Raised { kind, message }),
+            Answer::Raised { kind, message } => Err(raised(kind, message)),
             Answer::Outputs(_) => Err(ModelError::Unusable("tensors came where a result was asked for".into())),
         }
     }
+}
+
+/// The worker's word for arguments that do not fit what the function takes: the caller's fault, not the model's.
+const INVALID_ARGUMENT: &str = "InvalidArgument";
+
+fn raised(kind: String, message: String) -> ModelError {
+    if kind == INVALID_ARGUMENT { ModelError::Arguments(message) } else { ModelError::Raised { kind, message } }
 }
 
 impl Worker {
