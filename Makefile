@@ -41,7 +41,7 @@ doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
 deny: tools
-	cargo-deny --offline check licenses bans sources
+	cargo-deny --locked check licenses bans sources
 
 unit: ## Tests of the crates
 	cargo nextest run --locked --workspace $(NEXTEST_ARGS)
