@@ -21,9 +21,11 @@ def binary() -> Path:
 
 
 @pytest.fixture(scope="session")
-def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def environments() -> Path:
     """Python environments that the KEAs of all tests share, as one user's KEA keeps them from one day to the next."""
-    return tmp_path_factory.mktemp("environments")
+    folder = Path(os.environ.get("KEA_TEST_ENVIRONMENTS") or Path(__file__).parents[2] / ".cache" / "environments")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
