@@ -28,6 +28,8 @@ class Reader:
         tools = [Path(sys.executable).parent, binary.parent]
         path = os.pathsep.join([*map(str, tools), os.environ["PATH"]])
         config = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / "config"), "KEA_DATA_DIR": str(home / "data")}
+        # What was downloaded before need not be again.
+        config["XDG_CACHE_HOME"] = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
         self.env = {**config, "PATH": path, "KEA_PASSWORD": PASSWORD, "KEA_LISTEN": "127.0.0.1:0"}
         self.shell = Shell(ROOT, self.env)
         self.server: subprocess.Popen[bytes] | None = None
