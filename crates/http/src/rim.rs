@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, header};
 use tracing::Instrument;
 
 use crate::{ApiError, RequestId, problem, request_id};
@@ -31,7 +31,15 @@ pub async fn rim<F: Future<Output = Response>>(mut request: Request, inner: impl
     let response = logged.instrument(span).await;
     let mut response = problem::shape(response, shape, &id.0);
     response.headers_mut().insert(request_id::REQUEST_ID, id.header_value());
+    if leaves_a_body_unread(response.status()) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
+}
+
+/// The connection ends after such an answer; a caller that is not told would send its next request on it.
+fn leaves_a_body_unread(status: StatusCode) -> bool {
+    [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::REQUEST_TIMEOUT].contains(&status)
 }
 
 /// Changes are worth a line; reads and predictions are counted by metrics, and seen with `KEA_LOG=debug`.
@@ -87,6 +95,13 @@ mod tests {
         assert_eq!(parts.headers()["content-type"], "application/json");
         assert_eq!(parts.headers()["www-authenticate"], "Bearer");
         assert_eq!(body, serde_json::json!({"error": "a token is needed"}));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_not_read_ends_the_connection() {
+        let answer = async |status| answer("/x", move |_| ApiError::new(status, "x", "y").into_response()).await.0;
+        assert_eq!(answer(StatusCode::PAYLOAD_TOO_LARGE).await.headers()["connection"], "close");
+        assert!(!answer(StatusCode::NOT_FOUND).await.headers().contains_key("connection"));
     }
 
     #[tokio::test]
