@@ -22,46 +22,16 @@ use super::{ModelError, Runner};
 use crate::health::HealthReporter;
 
 mod frame;
+mod program;
 
 use frame::{Answer, Frames};
-
-/// The worker program: needs only the standard library, numpy and the model's framework.
-const PROGRAM: &str = include_str!("../../python/worker.py");
+pub(crate) use program::Program;
 
 /// Large models take minutes to read; past this, the model hangs in loading.
 const LOAD_WITHIN: Duration = Duration::from_secs(600);
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
-
-/// The worker program as a file, removed when the server ends.
-#[derive(Debug)]
-pub(crate) struct Program {
-    path: PathBuf,
-}
-
-impl Program {
-    /// Writes the program into the folder for temporary files.
-    pub(crate) fn write() -> Result<Self, String> {
-        let path = env::temp_dir().join(format!("kea-worker-{}.py", std::process::id()));
-        // A file of that name was left by an earlier process of the same number, or is a trap: it is never written to.
-        let _ = std::fs::remove_file(&path);
-        let written = std::fs::OpenOptions::new().write(true).create_new(true).open(&path).and_then(|mut file| {
-            use std::io::Write;
-            file.write_all(PROGRAM.as_bytes())
-        });
-        match written {
-            Ok(()) => Ok(Self { path }),
-            Err(error) => Err(format!("the worker program cannot be written to `{}`: {error}", path.display())),
-        }
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
 
 /// What a worker is started with.
 #[derive(Debug)]
@@ -220,7 +190,7 @@ fn command(spec: &WorkerSpec, socket: StdUnixStream) -> Result<Command, String> 
     if let Some(bytes) = spec.memory {
         command.args(["--memory", &bytes.to_string()]);
     }
-    command.arg("--").arg(&spec.python).arg("-u").arg(&spec.program.path);
+    command.arg("--").arg(&spec.python).arg("-u").arg(spec.program.folder());
     command.args(["--framework", spec.framework.as_str(), "--threads", &spec.threads.to_string()]);
     command.arg("--model").arg(&spec.model);
     if let Some((file, class)) = &spec.class {
