@@ -171,15 +171,22 @@ class Model:
 """
 
 
-@pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "service.py").write_text(SERVICE)
-    (tmp_path / "helper.py").write_text("GREETING = 'kia ora'\n")
-    return tmp_path
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("service")
+    (folder / "service.py").write_text(SERVICE)
+    (folder / "helper.py").write_text("GREETING = 'kia ora'\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(start_shared, folder):
+    return start_shared("Custom", folder, file=folder / "service.py", class_name="Model")
 
 
 @pytest.fixture
-def model(start, folder):
+def ended_model(start, folder):
+    """One that the test ends."""
     return start("Custom", folder, file=folder / "service.py", class_name="Model")
 
 
@@ -307,22 +314,22 @@ def test_an_exception_is_an_answer_with_the_models_own_lines(model):
     assert (error["type"], error["message"]) == ("LookupError", "no such flower")
     assert "raise LookupError(text)" in error["traceback"]
     assert "def answer" not in error["traceback"]
-    assert "<string>" not in error["traceback"]
+    assert "kea_worker" not in error["traceback"]
     assert model.call_raw("leave")["error"]["type"] == "SystemExit"
     assert model.call("predict", values=[1]) == [1.0]
 
 
-def test_printed_megabytes_are_logs_and_never_answers(model):
-    assert model.call("shout", megabytes=8) == 0
-    assert model.output("stdout").count("\n") == 8 * 16
-    assert model.captured["stderr"] == "done"
+def test_printed_megabytes_are_logs_and_never_answers(ended_model):
+    assert ended_model.call("shout", megabytes=8) == 0
+    assert ended_model.output("stdout").count("\n") == 8 * 16
+    assert ended_model.captured["stderr"] == "done"
 
 
-def test_a_worker_that_dies_closes_the_socket(model):
-    assert [model.call("die_on_the_tenth") for _ in range(9)] == list(range(1, 10))
+def test_a_worker_that_dies_closes_the_socket(ended_model):
+    assert [ended_model.call("die_on_the_tenth") for _ in range(9)] == list(range(1, 10))
     with pytest.raises(WorkerGone):
-        model.call("die_on_the_tenth")
-    assert model.wait() == 7
+        ended_model.call("die_on_the_tenth")
+    assert ended_model.wait() == 7
 
 
 def test_coroutines_are_awaited_in_one_loop(model):

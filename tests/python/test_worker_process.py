@@ -21,14 +21,20 @@ IRIS = load_iris()
 CANCER = load_breast_cancer()
 
 
-@pytest.fixture
-def iris(serve):
-    return serve(LogisticRegression(max_iter=1000).fit(IRIS.data, IRIS.target))
+@pytest.fixture(scope="module")
+def iris_model():
+    return LogisticRegression(max_iter=1000).fit(IRIS.data, IRIS.target)
 
 
-def test_a_closed_socket_ends_the_worker_at_once(iris):
+@pytest.fixture(scope="module")
+def iris(serve_shared, iris_model):
+    return serve_shared(iris_model)
+
+
+def test_a_closed_socket_ends_the_worker_at_once(serve, iris_model):
+    worker = serve(iris_model)
     began = time.monotonic()
-    assert iris.hang_up() == 0
+    assert worker.hang_up() == 0
     assert time.monotonic() - began < 5
 
 
@@ -50,20 +56,18 @@ def test_requests_that_wait_together_are_answered_in_order(iris):
     assert [iris.receive()[0]["id"] for _ in range(20)] == list(range(20))
 
 
-def test_batches_larger_than_the_buffer_and_small_ones_after_them(iris):
-    model = LogisticRegression(max_iter=1000).fit(IRIS.data, IRIS.target)
+def test_batches_larger_than_the_buffer_and_small_ones_after_them(iris, iris_model):
     many = np.tile(IRIS.data, (10_000, 1))
-    assert np.array_equal(iris.infer_rows(many)["label"], model.predict(many))
-    assert np.array_equal(iris.infer_rows(IRIS.data)["label"], model.predict(IRIS.data))
+    assert np.array_equal(iris.infer_rows(many)["label"], iris_model.predict(many))
+    assert np.array_equal(iris.infer_rows(IRIS.data)["label"], iris_model.predict(IRIS.data))
 
 
-def test_headers_of_every_length_leave_the_numbers_as_they_are(iris):
-    model = LogisticRegression(max_iter=1000).fit(IRIS.data, IRIS.target)
+def test_headers_of_every_length_leave_the_numbers_as_they_are(iris, iris_model):
     spec, data = written("input", IRIS.data)
     for padding in range(9):
         _, tensors = iris.ask({"op": "infer", "function": "predict", "inputs": [spec], "x": "x" * padding}, data)
         probabilities = np.frombuffer(tensors[len(IRIS.data) * 8 :]).reshape(-1, 3)
-        assert np.array_equal(probabilities, model.predict_proba(IRIS.data))
+        assert np.array_equal(probabilities, iris_model.predict_proba(IRIS.data))
 
 
 def test_requests_that_make_no_sense_are_errors_and_not_the_end(iris):
@@ -142,6 +146,16 @@ def test_files_that_are_no_model_are_failures_that_say_so(start, tmp_path):
     assert message(start("LightGBM", tmp_path / "text.txt"))
 
 
+def test_modules_that_the_worker_leaves_for_later_are_no_way_into_it(start, tmp_path):
+    for name in ("json", "asyncio", "numpy", "kea_worker"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('shadowed')")
+    (tmp_path / "model.py").write_text(
+        "class Model:\n    async def predict(self, x: float):\n        return {'x': x}\n"
+    )
+    worker = start("Custom", tmp_path, file=tmp_path / "model.py", class_name="Model", cwd=tmp_path)
+    assert worker.call("predict", x=1) == {"x": 1.0}
+
+
 def test_a_class_of_the_authors_script_is_explained(start, tmp_path):
     script = "import pickle\nclass Mine:\n    def predict(self, x): return x\npickle.dump(Mine(), open('m.pkl', 'wb'))"
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
@@ -160,9 +174,8 @@ def test_a_module_beside_the_model_is_found(start, tmp_path):
     assert worker.infer_rows([[1.5]])["value"].tolist() == [3.0]
 
 
-def test_another_version_of_scikit_learn_is_a_warning_that_says_what_to_require(start, tmp_path):
-    model = LogisticRegression(max_iter=1000).fit(IRIS.data, IRIS.target)
-    state = pickle.dumps(model).replace(installed(), b"1.0.0")
+def test_another_version_of_scikit_learn_is_a_warning_that_says_what_to_require(start, iris_model, tmp_path):
+    state = pickle.dumps(iris_model).replace(installed(), b"1.0.0")
     (tmp_path / "old.pkl").write_bytes(state)
     worker = start("ScikitLearn", tmp_path / "old.pkl")
     assert len(worker.infer_rows(IRIS.data)["label"]) == 150

@@ -63,9 +63,27 @@ def columns_of(data):
     return {name: data[name].to_numpy(object if data[name].dtype.kind in "OU" else None) for name in data}
 
 
-def test_a_classifier_has_features_label_and_probabilities(serve):
+@pytest.fixture(scope="module")
+def species(serve_shared):
+    """A classifier of iris by its data frame, and its worker."""
     model = LogisticRegression(max_iter=1000).fit(IRIS.data, SPECIES)
-    worker = serve(model)
+    return model, serve_shared(model)
+
+
+@pytest.fixture(scope="module")
+def mixed(serve_shared):
+    """A pipeline of columns of several types, and its worker."""
+    model = mixed_pipeline().fit(iris_with_words(), SPECIES)
+    return model, serve_shared(model)
+
+
+@pytest.fixture(scope="module")
+def cancer_forest(serve_shared):
+    return serve_shared(RandomForestClassifier(5, random_state=0).fit(CANCER.data, CANCER.target))
+
+
+def test_a_classifier_has_features_label_and_probabilities(species):
+    model, worker = species
     predict = worker.predict
     assert predict["layout"] == "features"
     assert predict["idempotent"] is True
@@ -80,8 +98,8 @@ def test_a_classifier_has_features_label_and_probabilities(serve):
     assert np.array_equal(outputs["probabilities"], model.predict_proba(IRIS.data))
 
 
-def test_versions_are_told(serve):
-    worker = serve(LogisticRegression(max_iter=1000).fit(IRIS.data, IRIS.target))
+def test_versions_are_told(species):
+    _, worker = species
     assert {"python", "numpy", "scikit-learn", "joblib"} <= set(worker.started["versions"])
 
 
@@ -201,10 +219,9 @@ def test_labels_have_the_type_of_the_classes(serve, labels, expected):
     assert np.array_equal(worker.infer_rows(IRIS.data)["label"], model.predict(IRIS.data))
 
 
-def test_columns_of_encoders_have_the_categories_types(serve):
+def test_columns_of_encoders_have_the_categories_types(mixed):
     data = iris_with_words()
-    model = mixed_pipeline().fit(data, SPECIES)
-    worker = serve(model)
+    model, worker = mixed
     predict = worker.predict
     assert [field["name"] for field in predict["inputs"]] == ["sepal_length", "sepal_width", "petal_length"]
     words, whole, number = (input_named(predict, n) for n in ("sepal_width", "petal_length", "sepal_length"))
@@ -217,11 +234,11 @@ def test_columns_of_encoders_have_the_categories_types(serve):
     assert np.array_equal(outputs["probabilities"], model.predict_proba(data))
 
 
-def test_missing_values_reach_the_imputer(serve):
+def test_missing_values_reach_the_imputer(mixed):
     data = iris_with_words()
-    model = mixed_pipeline().fit(data, SPECIES)
+    model, worker = mixed
     data["sepal_length"] = np.nan
-    outputs = serve(model).infer(**columns_of(data[["sepal_length", "sepal_width", "petal_length"]]))
+    outputs = worker.infer(**columns_of(data[["sepal_length", "sepal_width", "petal_length"]]))
     assert outputs["label"].tolist() == model.predict(data).tolist()
 
 
@@ -262,33 +279,32 @@ def test_text_goes_to_a_vectorizer(serve):
     assert outputs["label"].tolist() == model.predict(texts).tolist()
 
 
-def test_examples_are_rows_that_work(serve):
+def test_examples_are_rows_that_work(serve, mixed):
     scaled = make_pipeline(StandardScaler(), LogisticRegression()).fit(IRIS.data, SPECIES)
     worker = serve(scaled)
     means = [field["example"] for field in worker.predict["inputs"]]
     assert means == pytest.approx(IRIS.data.mean().tolist(), rel=1e-5)
     assert len(worker.infer_example()["label"]) == 1
-    mixed = serve(mixed_pipeline().fit(iris_with_words(), SPECIES))
-    assert input_named(mixed.predict, "sepal_width")["example"] in ("broad", "slim")
-    assert len(mixed.infer_example()["label"]) == 1
+    _, of_types = mixed
+    assert input_named(of_types.predict, "sepal_width")["example"] in ("broad", "slim")
+    assert len(of_types.infer_example()["label"]) == 1
     plain = serve(KNeighborsClassifier().fit(DIGITS.data, DIGITS.target))
     assert len(plain.infer_example()["label"]) == 1
 
 
-def test_missing_values_are_allowed_where_the_estimator_takes_them(serve):
+def test_missing_values_are_allowed_where_the_estimator_takes_them(serve, species):
     boosted = HistGradientBoostingClassifier(max_iter=5).fit(IRIS.data, IRIS.target)
     worker = serve(boosted)
     assert all(field["nullable"] for field in worker.predict["inputs"])
     rows = np.full((1, 4), np.nan)
     assert np.array_equal(worker.infer_rows(rows)["probabilities"], boosted.predict_proba(rows))
-    for strict in (LogisticRegression(max_iter=1000), make_pipeline(StandardScaler(), LogisticRegression())):
-        inputs = serve(strict.fit(IRIS.data, IRIS.target)).predict["inputs"]
-        assert not any(field.get("nullable") for field in inputs)
+    scaled = serve(make_pipeline(StandardScaler(), LogisticRegression()).fit(IRIS.data, IRIS.target))
+    for strict in (species[1], scaled):
+        assert not any(field.get("nullable") for field in strict.predict["inputs"])
 
 
-def test_one_column_a_feature_is_the_same_as_one_matrix(serve):
-    model = LogisticRegression(max_iter=1000).fit(IRIS.data, SPECIES)
-    worker = serve(model)
+def test_one_column_a_feature_is_the_same_as_one_matrix(species):
+    _, worker = species
     columns = worker.infer(**columns_of(IRIS.data))
     assert np.array_equal(columns["probabilities"], worker.infer_rows(IRIS.data)["probabilities"])
 
@@ -321,15 +337,13 @@ def test_every_form_of_file_is_read(start, tmp_path, form):
     assert np.array_equal(outputs["probabilities"], model.predict_proba(IRIS.data))
 
 
-def test_large_numbers_are_refused_by_a_forest_and_do_not_end_the_worker(serve):
-    worker = serve(RandomForestClassifier(5, random_state=0).fit(CANCER.data, CANCER.target))
-    answer, _ = worker.infer_raw({"input": np.full((1, 30), 1e300)})
+def test_large_numbers_are_refused_by_a_forest_and_do_not_end_the_worker(cancer_forest):
+    answer, _ = cancer_forest.infer_raw({"input": np.full((1, 30), 1e300)})
     assert answer["error"]["type"] == "ValueError"
     assert "float32" in answer["error"]["message"]
-    assert len(worker.infer_rows(CANCER.data[:3])["label"]) == 3
+    assert len(cancer_forest.infer_rows(CANCER.data[:3])["label"]) == 3
 
 
-def test_a_wrong_width_is_an_error(serve):
-    worker = serve(RandomForestClassifier(5, random_state=0).fit(CANCER.data, CANCER.target))
-    answer, _ = worker.infer_raw({"input": np.zeros((1, 29))})
+def test_a_wrong_width_is_an_error(cancer_forest):
+    answer, _ = cancer_forest.infer_raw({"input": np.zeros((1, 29))})
     assert "30 features" in answer["error"]["message"]

@@ -38,6 +38,13 @@ def two_inputs(keras):
     return keras.Model({"sepal": sepal, "petal": petal}, outputs)
 
 
+@pytest.fixture(scope="module")
+def saved_digits(start_shared, digits, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("digits") / "saved"
+    digits.export(folder, verbose=False)
+    return start_shared("TensorFlow", folder)
+
+
 def of_tensor(field):
     return field["type"]["tensor"]["datatype"], field["type"]["tensor"]["shape"]
 
@@ -72,13 +79,11 @@ def test_several_inputs_and_outputs_keep_their_names(start, two_inputs, tmp_path
     assert np.allclose(outputs["size"], expected["size"], atol=1e-6)
 
 
-def test_a_saved_model_is_served_by_its_signature(start, digits, tmp_path):
-    digits.export(tmp_path / "saved", verbose=False)
-    worker = start("TensorFlow", tmp_path / "saved")
-    (field,) = worker.predict["inputs"]
+def test_a_saved_model_is_served_by_its_signature(saved_digits, digits):
+    (field,) = saved_digits.predict["inputs"]
     assert of_tensor(field) == ("FP32", [-1, 64])
     rows = (DIGITS.data[:5] / 16).astype(np.float32)
-    (result,) = worker.infer(**{field["name"]: rows}).values()
+    (result,) = saved_digits.infer(**{field["name"]: rows}).values()
     assert np.allclose(result, digits.predict_on_batch(rows), atol=1e-6)
 
 
@@ -107,10 +112,8 @@ def test_a_saved_model_without_signature_says_what_to_do(start, tmp_path):
     assert "model.export(folder)" in worker.started["error"]["message"]
 
 
-def test_an_error_of_the_graph_is_an_answer(start, digits, tmp_path):
-    digits.export(tmp_path / "saved", verbose=False)
-    worker = start("TensorFlow", tmp_path / "saved")
-    (field,) = worker.predict["inputs"]
-    answer, _ = worker.infer_raw({field["name"]: np.zeros((1, 3), np.float32)})
+def test_an_error_of_the_graph_is_an_answer(saved_digits):
+    (field,) = saved_digits.predict["inputs"]
+    answer, _ = saved_digits.infer_raw({field["name"]: np.zeros((1, 3), np.float32)})
     assert answer["error"]["message"]
-    assert worker.infer(**{field["name"]: np.zeros((1, 64), np.float32)})
+    assert saved_digits.infer(**{field["name"]: np.zeros((1, 64), np.float32)})

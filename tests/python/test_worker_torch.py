@@ -21,6 +21,13 @@ def digits(torch):
     return torch.nn.Sequential(torch.nn.Linear(64, 16), torch.nn.ReLU(), torch.nn.Linear(16, 10)).eval()
 
 
+@pytest.fixture(scope="module")
+def script(start_shared, torch, digits, tmp_path_factory):
+    path = tmp_path_factory.mktemp("digits") / "model.pt"
+    torch.jit.script(digits).save(str(path))
+    return start_shared("PyTorch", path)
+
+
 def expected(torch, model, rows):
     with torch.inference_mode():
         return model(torch.from_numpy(rows)).numpy()
@@ -30,15 +37,13 @@ def shape(field):
     return field["type"]["tensor"]["shape"]
 
 
-def test_torch_script_is_served_with_the_width_of_its_first_layer(start, torch, digits, tmp_path):
-    torch.jit.script(digits).save(str(tmp_path / "model.pt"))
-    worker = start("PyTorch", tmp_path / "model.pt")
-    (field,) = worker.predict["inputs"]
+def test_torch_script_is_served_with_the_width_of_its_first_layer(script, torch, digits):
+    (field,) = script.predict["inputs"]
     assert (field["name"], shape(field)) == ("input", [-1, 64])
-    assert shape(worker.predict["outputs"][0]) == [-1, 10]
-    assert worker.contract["incomplete"] == []
+    assert shape(script.predict["outputs"][0]) == [-1, 10]
+    assert script.contract["incomplete"] == []
     for count in (1, 64):
-        result = worker.infer(input=ROWS[:count])["output"]
+        result = script.infer(input=ROWS[:count])["output"]
         assert np.allclose(result, expected(torch, digits, ROWS[:count]), atol=1e-6)
 
 
@@ -76,9 +81,7 @@ def test_a_state_dict_is_refused_with_what_to_do(start, torch, digits, tmp_path)
     assert "torch.jit.script(model).save" in worker.started["error"]["message"]
 
 
-def test_an_error_of_the_graph_is_an_answer(start, torch, digits, tmp_path):
-    torch.jit.script(digits).save(str(tmp_path / "model.pt"))
-    worker = start("PyTorch", tmp_path / "model.pt")
-    answer, _ = worker.infer_raw({"input": ROWS[:1, :3]})
+def test_an_error_of_the_graph_is_an_answer(script):
+    answer, _ = script.infer_raw({"input": ROWS[:1, :3]})
     assert "shapes cannot be multiplied" in answer["error"]["message"]
-    assert worker.infer(input=ROWS[:1])["output"].shape == (1, 10)
+    assert script.infer(input=ROWS[:1])["output"].shape == (1, 10)

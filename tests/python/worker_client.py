@@ -1,6 +1,7 @@
 """Starts the real worker as the model server does, and speaks to it over its socket."""
 
 import json
+import os
 import socket
 import struct
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-WORKER = Path(__file__).resolve().parents[2] / "crates" / "server" / "python" / "worker.py"
+WORKER = Path(__file__).resolve().parents[2] / "crates" / "server" / "python"
 PREFIX = struct.Struct("<IQ")
 NAMES = {"BOOL": "bool", "INT64": "int64", "INT32": "int32", "FP32": "float32", "FP64": "float64"}
 DATATYPES = {name: datatype for datatype, name in NAMES.items()}
@@ -23,14 +24,13 @@ class WorkerGone(Exception):
 class Worker:
     def __init__(self, framework, model, *, file=None, class_name=None, threads=1, cwd=None, python=sys.executable):
         self.stream, theirs = socket.socketpair()
-        # The program is given as text, as the model server gives it.
-        command = [python, "-u", "-c", WORKER.read_text(), "--framework", framework, "--threads", str(threads)]
+        command = [python, "-u", str(WORKER), "--framework", framework, "--threads", str(threads)]
         command += ["--model", str(model)]
         if file is not None:
             command += ["--file", str(file), "--class", class_name]
-        pipe = subprocess.PIPE
+        pipe, environment = subprocess.PIPE, {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
         with theirs:
-            self.process = subprocess.Popen(command, stdin=theirs, stdout=pipe, stderr=pipe, cwd=cwd)
+            self.process = subprocess.Popen(command, stdin=theirs, stdout=pipe, stderr=pipe, cwd=cwd, env=environment)
         self.captured = {}
         self.readers = [self._capture(name) for name in ("stdout", "stderr")]
         self.next_id = 0
