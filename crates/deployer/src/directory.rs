@@ -23,11 +23,7 @@ pub(crate) struct Directory {
 
 impl Directory {
     pub(crate) fn new() -> Self {
-        Self {
-            details: RwLock::default(),
-            snapshot: watch::channel(Arc::default()).0,
-            published: watch::channel(0).0,
-        }
+        Self { details: RwLock::default(), snapshot: watch::channel(Arc::default()).0, published: watch::channel(0).0 }
     }
 
     /// The snapshots, as they change.

@@ -28,6 +28,9 @@ use crate::{
     view::PublicAddress,
 };
 
+/// Preparations at the same time. More than there are cores, since most of them wait for downloads.
+const PREPARATIONS: usize = 8;
+
 /// What a deployer is made of.
 pub struct LocalOptions {
     /// Where wanted state is kept.
@@ -47,8 +50,6 @@ pub struct LocalDeployer {
     shared: Arc<Shared>,
     /// The wish of each service, to its loop. Held for a look-up alone.
     wishes: Mutex<HashMap<ServiceId, watch::Sender<Wish>>>,
-    /// Changes are made one after the other: each reads what there is, decides, and writes.
-    changing: tokio::sync::Mutex<()>,
     loops: TaskTracker,
 }
 
@@ -67,16 +68,13 @@ impl LocalDeployer {
             run_folder: folder.join("run"),
             cores: u32::try_from(cores).unwrap_or(u32::MAX),
             shutdown: CancellationToken::new(),
+            changing: tokio::sync::Mutex::default(),
+            preparing: tokio::sync::Semaphore::new(PREPARATIONS),
             store,
             logs,
             program,
         };
-        let deployer = Arc::new(Self {
-            shared: Arc::new(shared),
-            wishes: Mutex::default(),
-            changing: tokio::sync::Mutex::default(),
-            loops: TaskTracker::new(),
-        });
+        let deployer = Arc::new(Self { shared: Arc::new(shared), wishes: Mutex::default(), loops: TaskTracker::new() });
         for service in deployer.shared.store.services().await? {
             let versions = deployer.shared.store.versions(&service.id).await?;
             deployer.wish(Wish { service, versions });
@@ -169,7 +167,7 @@ impl Deployer for LocalDeployer {
     async fn deploy(&self, request: DeployRequest) -> Result<ServiceDetails, DeployError> {
         let id = request::service_id(&request)?;
         let model = request::model(&request)?;
-        let _one_at_a_time = self.changing.lock().await;
+        let _one_at_a_time = self.shared.changing.lock().await;
         let stored = self.stored(&id).await?;
         if stored.as_ref().is_some_and(|(service, _)| service.deleted) {
             return Err(being_removed(&id));
@@ -208,7 +206,7 @@ impl Deployer for LocalDeployer {
     }
 
     async fn update(&self, id: &ServiceId, change: UpdateRequest) -> Result<ServiceDetails, DeployError> {
-        let _one_at_a_time = self.changing.lock().await;
+        let _one_at_a_time = self.shared.changing.lock().await;
         let (mut service, versions) = self.existing(id).await?;
         service.replicas = request::replicas(change.replicas, service.replicas)?;
         request::changed_settings(&mut service.settings, &change)?;
@@ -235,7 +233,7 @@ impl Deployer for LocalDeployer {
     }
 
     async fn rollback(&self, id: &ServiceId) -> Result<ServiceDetails, DeployError> {
-        let _one_at_a_time = self.changing.lock().await;
+        let _one_at_a_time = self.shared.changing.lock().await;
         let (mut service, versions) = self.existing(id).await?;
         let earlier = service.live_history.iter().rev().find(|version| **version != service.version).cloned();
         let nothing = || DeployError::Conflict(format!("no version of `{id}` was live before {}", service.version));
@@ -244,7 +242,7 @@ impl Deployer for LocalDeployer {
     }
 
     async fn delete(&self, id: &ServiceId) -> Result<(), DeployError> {
-        let _one_at_a_time = self.changing.lock().await;
+        let _one_at_a_time = self.shared.changing.lock().await;
         let (mut service, versions) = match self.stored(id).await? {
             Some((service, _)) if service.deleted => return Ok(()),
             Some(found) => found,
@@ -258,7 +256,7 @@ impl Deployer for LocalDeployer {
     }
 
     async fn balance(&self, id: &ServiceId, rule: Option<LoadBalancing>) -> Result<(), DeployError> {
-        let _one_at_a_time = self.changing.lock().await;
+        let _one_at_a_time = self.shared.changing.lock().await;
         let (mut service, versions) = self.existing(id).await?;
         service.settings.load_balancer = rule;
         self.change(service, versions, None).await.map(drop)

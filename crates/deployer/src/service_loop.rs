@@ -12,7 +12,7 @@ use kea_core::{
     service::{Engine, PreparedModel, Service, Version},
 };
 use kea_logs::{LogBook, Stream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -40,6 +40,10 @@ pub(crate) struct Shared {
     pub(crate) cores: u32,
     /// KEA is on its way out: replicas stop, but their services stay wanted.
     pub(crate) shutdown: CancellationToken,
+    /// Changes are made one after the other: each reads what there is, decides, and writes.
+    pub(crate) changing: Mutex<()>,
+    /// Preparations that may run at the same time: each starts a Python, and a start brings all services at once.
+    pub(crate) preparing: Semaphore,
 }
 
 /// What is wanted of a service now.
@@ -61,25 +65,32 @@ pub(crate) async fn run(shared: Arc<Shared>, mut wishes: watch::Receiver<Wish>) 
     let (happenings, mut happened) = mpsc::unbounded_channel();
     let (events, mut replica_events) = mpsc::unbounded_channel();
     let tasks = TaskTracker::new();
-    let mut service = ServiceLoop { shared, state: ServiceState::new(service, versions), happenings, events, tasks };
-    loop {
+    let leaving = shared.shutdown.child_token();
+    let state = ServiceState::new(service, versions);
+    let mut service = ServiceLoop { shared, state, happenings, events, tasks, leaving };
+    let forgotten = loop {
         if service.reconcile().await.is_break() {
-            break;
+            break true;
         }
         service.publish();
         tokio::select! {
             changed = wishes.changed() => match changed {
                 Ok(()) => service.wish(wishes.borrow_and_update().clone()),
-                Err(_gone) => break,
+                Err(_gone) => break false,
             },
             Some(happening) = happened.recv() => service.happen(happening).await,
             Some((key, event)) = replica_events.recv() => service.note(key, event).await,
-            () = service.shared.shutdown.cancelled() => break,
+            () = service.shared.shutdown.cancelled() => break false,
         }
-    }
+    };
     service.stop_all();
     service.tasks.close();
     service.tasks.wait().await;
+    // Who wishes for a service of this name from now on needs another loop.
+    drop(wishes);
+    if forgotten {
+        service.forget().await;
+    }
 }
 
 struct ServiceLoop {
@@ -88,6 +99,8 @@ struct ServiceLoop {
     happenings: mpsc::UnboundedSender<Happening>,
     events: mpsc::UnboundedSender<(ReplicaKey, ReplicaEvent)>,
     tasks: TaskTracker,
+    /// The loop is on its way out: preparations are given up.
+    leaving: CancellationToken,
 }
 
 impl ServiceLoop {
@@ -102,10 +115,7 @@ impl ServiceLoop {
                 Step::Stop(version, ordinal) => {
                     self.stop(&version, ordinal);
                 }
-                Step::Forget => {
-                    self.forget().await;
-                    return std::ops::ControlFlow::Break(());
-                }
+                Step::Forget => return std::ops::ControlFlow::Break(()),
             }
         }
         std::ops::ControlFlow::Continue(())
@@ -140,12 +150,17 @@ impl ServiceLoop {
         version.failure = None;
         let (workspace, spec) = (self.shared.workspace.clone(), version.version.model.clone());
         let happenings = self.happenings.clone();
-        let shutdown = self.shared.shutdown.clone();
+        let (leaving, shared) = (self.leaving.clone(), self.shared.clone());
         self.tasks.spawn(async move {
             let told = Told { version: id.clone(), happenings: happenings.clone() };
+            let prepare = async {
+                // Never closed: its permit is always had in the end.
+                let _turn = shared.preparing.acquire().await;
+                workspace.prepare(&spec, &told).await
+            };
             let outcome = tokio::select! {
-                outcome = workspace.prepare(&spec, &told) => outcome,
-                () = shutdown.cancelled() => return,
+                outcome = prepare => outcome,
+                () = leaving.cancelled() => return,
             };
             // A loop that is gone has no use for the outcome.
             let _ = happenings.send(Happening::Prepared { version: id, outcome: Box::new(outcome) });
@@ -191,12 +206,15 @@ impl ServiceLoop {
     }
 
     fn stop_all(&self) {
+        self.leaving.cancel();
         for version in self.state.versions.values() {
             version.replicas.values().for_each(|replica| replica.stop.cancel());
         }
     }
 
-    async fn forget(&mut self) {
+    /// Removes what is left of a deleted service. No change is made meanwhile, so that none is made to half of it.
+    async fn forget(&self) {
+        let _one_at_a_time = self.shared.changing.lock().await;
         let id = &self.state.service.id;
         if let Err(error) = self.shared.store.delete_service(id).await {
             tracing::error!(service = %id, %error, "a deleted service stays in the store; it is deleted at the next start");
