@@ -216,7 +216,7 @@ fn request_router() -> Vec<Route> {
                 json!({"serviceId": "iris", "requestPayload": {"inputs": {"sepal_length": 5.1}}, "schemaVersion": "1"}),
             )
             .answers::<ValidationResponse>(StatusCode::OK, "The payload fits.")
-            .also(&[StatusCode::NOT_FOUND])
+            .also(&[StatusCode::NOT_FOUND, StatusCode::CONFLICT])
             .by(requests::validate),
         get(tag, "/router/cache", "getCachedResponse")
             .summary("An answer from the cache")

@@ -26,12 +26,14 @@ pub struct ApiError {
     pub errors: Vec<Violation>,
     /// When to try again.
     pub retry_after: Option<Duration>,
+    /// Methods that the path takes, as the header `Allow` lists them.
+    pub allow: Option<&'static str>,
 }
 
 impl ApiError {
     /// An error without a list of violations.
     pub fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, detail: detail.into(), errors: Vec::new(), retry_after: None }
+        Self { status, kind, detail: detail.into(), errors: Vec::new(), retry_after: None, allow: None }
     }
 
     /// With what is wrong with the request.
@@ -42,6 +44,11 @@ impl ApiError {
     /// With when to try again.
     pub fn with_retry_after(self, after: Duration) -> Self {
         Self { retry_after: Some(after), ..self }
+    }
+
+    /// With the methods that the path takes.
+    pub fn with_allow(self, methods: &'static str) -> Self {
+        Self { allow: Some(methods), ..self }
     }
 }
 
@@ -72,6 +79,9 @@ impl IntoResponse for ApiError {
         if let Some(after) = self.retry_after {
             let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some(methods) = self.allow {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

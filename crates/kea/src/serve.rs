@@ -120,7 +120,7 @@ fn dispatcher(
     move |request| {
         let (router, api) = (router.clone(), api.clone());
         Box::pin(kea_http::rim(request, |request| async move {
-            if is_service_request(request.method(), request.uri().path()) {
+            if is_service_request(request.uri().path()) {
                 return router.handle(request).await;
             }
             match api.oneshot(request).await {

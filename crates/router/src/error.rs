@@ -77,8 +77,8 @@ impl From<RouterError> for ApiError {
             }
             E::NoPath(path) => Self::new(StatusCode::NOT_FOUND, "no-path", format!("there is nothing at `{path}`")),
             E::WrongMethod(allowed) => {
-                let detail = format!("this path takes {allowed} requests alone");
-                Self::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", detail)
+                let detail = format!("this path takes these methods alone: {allowed}");
+                Self::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", detail).with_allow(allowed)
             }
             E::NoVersion { service, version, running } => {
                 let running = running.join(", ");

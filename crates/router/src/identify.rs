@@ -48,6 +48,9 @@ pub(crate) fn admit(table: &Table, auth: &Authenticator, request: Request) -> Re
         Err(error) => return Err(RouterError::Unauthenticated(error)),
     };
     let service = service.ok_or_else(|| RouterError::NoService(target.service.into()))?.clone();
+    if models_alone(&service) {
+        must_be_post(&request)?;
+    }
     let version = version(&service, &request, target.version)?;
     let admitted = Admitted {
         version,
@@ -58,7 +61,7 @@ pub(crate) fn admit(table: &Table, auth: &Authenticator, request: Request) -> Re
         service,
         request,
     };
-    check_method(&admitted)?;
+    check_call(&admitted)?;
     Ok(admitted)
 }
 
@@ -82,14 +85,21 @@ fn version(service: &ServiceEntry, request: &Request, of_path: Option<&str>) -> 
     })
 }
 
+/// Whether it is known that no version is an existing web service, so that a wrong method is one whatever the version.
+fn models_alone(service: &ServiceEntry) -> bool {
+    !service.versions.is_empty() && service.versions.iter().all(|version| version.engine != Engine::External)
+}
+
+fn must_be_post(request: &Request) -> Result<(), RouterError> {
+    if request.method() == Method::POST { Ok(()) } else { Err(RouterError::WrongMethod("POST")) }
+}
+
 /// A model's functions are called by POST; an existing web service knows its own methods, and its own parameters.
-fn check_method(admitted: &Admitted) -> Result<(), RouterError> {
+fn check_call(admitted: &Admitted) -> Result<(), RouterError> {
     if admitted.version().engine == Engine::External {
         return Ok(());
     }
-    if admitted.request.method() != Method::POST {
-        return Err(RouterError::WrongMethod("POST"));
-    }
+    must_be_post(&admitted.request)?;
     let query = admitted.request.uri().query().unwrap_or_default();
     let unknown = query.split('&').find(|pair| !pair.is_empty() && !pair.starts_with("version="));
     unknown.map_or(Ok(()), |pair| Err(RouterError::UnknownParameter(pair.split('=').next().unwrap_or_default().into())))

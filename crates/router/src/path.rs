@@ -1,11 +1,9 @@
 //! Reading a request's path: which service, which function, which protocol.
 
-use http::Method;
-use kea_core::{contract::DEFAULT_FUNCTION, management::BASE_PATH};
-
-/// Last segments below a service that belong to the management API.
-const MANAGEMENT: [(&Method, &str); 3] =
-    [(&Method::GET, "methods"), (&Method::GET, "versions"), (&Method::POST, "rollback")];
+use kea_core::{
+    contract::DEFAULT_FUNCTION,
+    management::{BASE_PATH, RESERVED_FUNCTIONS},
+};
 
 /// What a path asks of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +25,9 @@ pub(crate) enum Protocol {
 }
 
 /// Whether a request is the router's rather than the management API's.
-pub fn is_service_request(method: &Method, path: &str) -> bool {
+pub fn is_service_request(path: &str) -> bool {
     match below_services(path) {
-        Some((_, function)) => !function.is_empty() && !MANAGEMENT.contains(&(method, function)),
+        Some((_, function)) => !function.is_empty() && !RESERVED_FUNCTIONS.contains(&function),
         None => path == "/v2" || path.starts_with("/v2/"),
     }
 }
@@ -74,11 +72,11 @@ mod tests {
 
     #[test]
     fn management_keeps_its_own_paths() {
-        assert!(is_service_request(&Method::POST, "/api/v1/k8c/services/iris/predict"));
-        assert!(is_service_request(&Method::GET, "/v2/health/ready"));
-        assert!(!is_service_request(&Method::GET, "/api/v1/k8c/services/iris/methods"));
-        assert!(!is_service_request(&Method::POST, "/api/v1/k8c/services/iris/rollback"));
-        assert!(!is_service_request(&Method::GET, "/api/v1/k8c/services/iris"));
-        assert!(!is_service_request(&Method::GET, "/v20"));
+        assert!(is_service_request("/api/v1/k8c/services/iris/predict"));
+        assert!(is_service_request("/v2/health/ready"));
+        assert!(!is_service_request("/api/v1/k8c/services/iris/methods"));
+        assert!(!is_service_request("/api/v1/k8c/services/iris/rollback"));
+        assert!(!is_service_request("/api/v1/k8c/services/iris"));
+        assert!(!is_service_request("/v20"));
     }
 }

@@ -107,7 +107,8 @@ impl Router {
     /// Checks a request's body without calling the model; gives the version whose schema was used.
     ///
     /// # Errors
-    /// 400 with each thing that is wrong, or 404 where there is no such service, version or function.
+    /// 400 with each thing that is wrong, 404 where there is no such service or function, 409 where the schema is not
+    /// known yet.
     pub fn validate(
         &self,
         service: &str,
@@ -118,7 +119,7 @@ impl Router {
         let table = self.table.load();
         let entry = table.services.get(service).ok_or_else(|| RouterError::NoService(service.into()))?;
         let found = entry.version(version).ok_or_else(|| no_schema(entry, version))?;
-        let validator = found.validator.as_ref().ok_or_else(|| RouterError::NoContract(service.into()))?;
+        let validator = found.validator.as_ref().ok_or_else(|| contract_unknown(service))?;
         validator.check(function.unwrap_or(DEFAULT_FUNCTION), body).map_err(error::rejected)?;
         Ok(found.version.clone())
     }
@@ -146,8 +147,14 @@ fn no_schema(entry: &ServiceEntry, version: Option<&str>) -> ApiError {
             );
             ApiError::new(StatusCode::BAD_REQUEST, "no-schema", detail)
         }
-        None => RouterError::NoContract(service.to_string()).into(),
+        None => contract_unknown(service.as_str()),
     }
+}
+
+/// Unlike a call, which waits for the model, this is no failure of the server.
+fn contract_unknown(service: &str) -> ApiError {
+    let detail = format!("the schema of `{service}` is not known yet, so nothing can be checked against it");
+    ApiError::new(StatusCode::CONFLICT, "contract-unknown", detail)
 }
 
 fn from_cache(cached: CachedResponse) -> Response {

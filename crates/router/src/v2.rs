@@ -18,7 +18,7 @@ pub(crate) fn answer(table: &Table, auth: &Authenticator, request: &Request) -> 
     let no_path = || RouterError::NoPath(path.into());
     let segments: Vec<&str> = path.trim_matches('/').split('/').skip(1).collect();
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        return Err(RouterError::WrongMethod("GET"));
+        return Err(RouterError::WrongMethod("GET, HEAD"));
     }
     let body = match segments[..] {
         ["health", "live"] => json!({"live": true}),

@@ -152,7 +152,7 @@ fn schemas() -> Map<String, Value> {
                 "properties": {
                     "id": text,
                     "parameters": {"type": "object"},
-                    "inputs": {"type": "array", "items": reference("V2Tensor")},
+                    "inputs": {"type": "array", "minItems": 1, "items": reference("V2Tensor")},
                     "outputs": {"type": "array", "items": wanted},
                 },
             }),
