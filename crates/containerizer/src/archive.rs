@@ -6,7 +6,14 @@ use std::{
     path::Path,
 };
 
-use zip::ZipArchive;
+use zip::{
+    ZipArchive,
+    read::{ArchiveOffset, Config},
+};
+
+/// An archive begins with its file. Where that is left to be found out, the end of an archive within the archive, as
+/// PyTorch's exported programs hold one, is taken for its own.
+const WHOLE_FILE: Config = Config { archive_offset: ArchiveOffset::Known(0) };
 
 /// A zip archive that is open.
 pub(crate) struct Archive {
@@ -17,7 +24,7 @@ pub(crate) struct Archive {
 impl Archive {
     /// Opens the archive at `path`.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let zip = ZipArchive::new(BufReader::new(File::open(path)?))?;
+        let zip = ZipArchive::with_config(WHOLE_FILE, BufReader::new(File::open(path)?))?;
         let names = zip.file_names().filter_map(|name| Some(name.ok()?.into_owned())).collect();
         Ok(Self { zip, names })
     }
