@@ -54,7 +54,7 @@ impl Program {
     /// # Errors
     /// The folder or a file of it cannot be written.
     pub(crate) fn write() -> Result<Self, String> {
-        Self::write_to(env::temp_dir().join(format!("kea-worker-{}", std::process::id())))
+        Self::write_to(&env::temp_dir().join(format!("kea-worker-{}", std::process::id())))
     }
 
     /// What Python is given to run.
@@ -62,13 +62,13 @@ impl Program {
         &self.folder
     }
 
-    fn write_to(folder: PathBuf) -> Result<Self, String> {
+    fn write_to(folder: &Path) -> Result<Self, String> {
         // What has that name was left by an earlier process of the same number, or is a trap: it is never written into.
-        remove(&folder);
+        remove(folder);
         let failed =
             |error: io::Error| format!("the worker program cannot be written to `{}`: {error}", folder.display());
-        create_private(&folder).map_err(failed)?;
-        let program = Self { folder: folder.clone() };
+        create_private(folder).map_err(failed)?;
+        let program = Self { folder: folder.to_owned() };
         program.write_files().map_err(failed)?;
         Ok(program)
     }
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn the_folder_is_private_and_gone_with_the_program() {
         let scratch = Scratch::new("private");
-        let program = Program::write_to(scratch.join("program")).unwrap();
+        let program = Program::write_to(&scratch.join("program")).unwrap();
         let folder = program.folder().to_owned();
         assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
         for (path, text) in FILES {
@@ -157,7 +157,7 @@ mod tests {
         let scratch = Scratch::new("left");
         fs::create_dir_all(scratch.join("program/kea_worker")).unwrap();
         fs::write(scratch.join("program/numpy.py"), "raise SystemExit").unwrap();
-        let program = Program::write_to(scratch.join("program")).unwrap();
+        let program = Program::write_to(&scratch.join("program")).unwrap();
         assert!(!program.folder().join("numpy.py").exists());
     }
 
@@ -167,7 +167,7 @@ mod tests {
         fs::create_dir(scratch.join("target")).unwrap();
         fs::write(scratch.join("target/kept"), "").unwrap();
         std::os::unix::fs::symlink(scratch.join("target"), scratch.join("program")).unwrap();
-        let program = Program::write_to(scratch.join("program")).unwrap();
+        let program = Program::write_to(&scratch.join("program")).unwrap();
         assert!(program.folder().join("__main__.py").exists());
         assert!(fs::symlink_metadata(program.folder()).unwrap().is_dir());
         assert_eq!(fs::read_dir(scratch.join("target")).unwrap().count(), 1);
