@@ -181,7 +181,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(start_shared, folder):
-    return start_shared("Custom", folder, file=folder / "service.py", class_name="Model")
+    place = folder / "place"
+    place.mkdir()
+    return start_shared("Custom", folder, file=folder / "service.py", class_name="Model", cwd=place)
 
 
 @pytest.fixture
@@ -208,10 +210,10 @@ def refused(worker, function, **arguments):
     return error["message"]
 
 
-def test_load_is_called_once_in_the_models_folder(model, folder):
+def test_load_is_called_once_in_the_folder_of_the_replica(model, folder):
     assert model.started["contract"] is None
     model.call("predict", values=[1.0])
-    assert model.call("state") == {"loads": 1, "path": "unused", "cwd": str(folder), "greeting": "kia ora"}
+    assert model.call("state") == {"loads": 1, "path": "unused", "cwd": str(folder / "place"), "greeting": "kia ora"}
 
 
 def test_arguments_are_passed_by_name_and_defaults_hold(model):

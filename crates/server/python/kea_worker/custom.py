@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import inspect
-import os
 import pathlib
 import sys
 import typing
@@ -56,8 +55,6 @@ def load_custom(arguments) -> CustomModel:
     if not arguments.file or not arguments.class_name:
         raise Unusable("a custom model needs --file and --class")
     file = pathlib.Path(arguments.file).resolve()
-    folder = pathlib.Path(arguments.model).resolve()
-    os.chdir(folder if folder.is_dir() else folder.parent)
     sys.path.insert(0, str(file.parent))
     spec = importlib.util.spec_from_file_location(file.stem, file)
     module = sys.modules[file.stem] = importlib.util.module_from_spec(spec)
