@@ -129,15 +129,16 @@ pub struct UpdateRequest {
 }
 
 impl UpdateRequest {
-    /// Whether a new version of the model is asked for, rather than a change of what runs.
+    /// Whether other replicas are asked for, and so a new version, rather than a change that reaches those that run.
     pub fn names_a_model(&self) -> bool {
-        let Self { source_code, framework, command, requirements, env, resources, .. } = self;
+        let Self { source_code, framework, command, requirements, env, resources, server, .. } = self;
         source_code.is_some()
             || framework.is_some()
             || command.is_some()
             || requirements.is_some()
             || env.is_some()
             || resources.is_some()
+            || server.is_some()
     }
 }
 

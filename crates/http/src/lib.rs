@@ -9,6 +9,7 @@ pub mod problem;
 mod request_id;
 mod rim;
 mod serve;
+pub mod timeout;
 
 pub use problem::ApiError;
 pub use request_id::{REQUEST_ID, RequestId};

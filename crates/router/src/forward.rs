@@ -99,7 +99,7 @@ fn is_idempotent(call: &ValidCall) -> bool {
 
 async fn attempt(endpoint: &Arc<Endpoint>, call: &mut ValidCall, limit: Duration) -> Result<Response, Failure> {
     let in_flight = endpoint.begin();
-    let answered = tokio::time::timeout(limit, exchange(endpoint, call)).await;
+    let answered = tokio::time::timeout(limit, exchange(endpoint, call, limit)).await;
     let (response, connection) = answered.map_err(|_elapsed| Failure::Timeout)??;
     let (mut parts, body) = response.into_parts();
     drop_hop_by_hop(&mut parts.headers);
@@ -111,6 +111,7 @@ async fn attempt(endpoint: &Arc<Endpoint>, call: &mut ValidCall, limit: Duration
 async fn exchange(
     endpoint: &Endpoint,
     call: &mut ValidCall,
+    limit: Duration,
 ) -> Result<(Response<Incoming>, SendRequest<Body>), Failure> {
     loop {
         let (mut connection, reused) = match endpoint.reuse() {
@@ -120,7 +121,7 @@ async fn exchange(
                 (endpoint.connect().await.map_err(refused)?, false)
             }
         };
-        let request = outgoing(endpoint, call);
+        let request = outgoing(endpoint, call, limit);
         match connection.try_send_request(request).await {
             Ok(response) => return Ok((response, connection)),
             Err(mut error) => {
@@ -140,7 +141,7 @@ async fn exchange(
     }
 }
 
-fn outgoing(endpoint: &Endpoint, call: &mut ValidCall) -> Request<Body> {
+fn outgoing(endpoint: &Endpoint, call: &mut ValidCall, limit: Duration) -> Request<Body> {
     let external = call.admitted.version().engine == Engine::External;
     let body = match &mut call.body {
         CallBody::Whole(bytes) => Body::from(bytes.clone()),
@@ -151,7 +152,7 @@ fn outgoing(endpoint: &Endpoint, call: &mut ValidCall) -> Request<Body> {
     if external {
         to_web_service(endpoint, call, &mut request);
     } else {
-        to_model_server(endpoint, call, &mut request);
+        to_model_server(endpoint, call, limit, &mut request);
     }
     if let Some(id) = call.parts.extensions.get::<RequestId>() {
         request.headers_mut().insert(kea_http::REQUEST_ID, id.header_value());
@@ -160,12 +161,13 @@ fn outgoing(endpoint: &Endpoint, call: &mut ValidCall) -> Request<Body> {
 }
 
 /// A model server needs the path and the body; who calls is none of its business.
-fn to_model_server(endpoint: &Endpoint, call: &ValidCall, request: &mut Request<Body>) {
+fn to_model_server(endpoint: &Endpoint, call: &ValidCall, limit: Duration, request: &mut Request<Body>) {
     *request.method_mut() = Method::POST;
     *request.uri_mut() = call.parts.uri.clone();
     let headers = request.headers_mut();
     headers.insert(header::HOST, host(endpoint));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(kea_http::timeout::TIMEOUT, kea_http::timeout::value(limit));
 }
 
 /// An existing web service gets the request as it came, with its path re-rooted. KEA's token stays with KEA.

@@ -13,7 +13,7 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::{
     batch::{Outcome, Queue, Refused, Work},
-    engine::ModelError,
+    engine::{ModelError, Patience},
     health::Health,
 };
 
@@ -27,6 +27,7 @@ pub(crate) struct Model {
     pub(crate) queue: Queue,
     pub(crate) health: watch::Receiver<Health>,
     pub(crate) timeout: Duration,
+    patience: Arc<Patience>,
     validator: Validator,
     functions: HashMap<Arc<str>, Prepared>,
 }
@@ -46,6 +47,7 @@ pub(crate) struct ModelParts {
     pub(crate) queue: Queue,
     pub(crate) health: watch::Receiver<Health>,
     pub(crate) timeout: Duration,
+    pub(crate) patience: Arc<Patience>,
 }
 
 impl Model {
@@ -62,16 +64,17 @@ impl Model {
             (name, prepared)
         });
         let functions = functions.collect();
-        let ModelParts { service, version, queue, health, timeout } = parts;
-        Ok(Self { service, version, queue, health, timeout, validator, functions })
+        let ModelParts { service, version, queue, health, timeout, patience } = parts;
+        Ok(Self { service, version, queue, health, timeout, patience, validator, functions })
     }
 
     pub(crate) fn contract(&self) -> &Arc<Contract> {
         self.validator.contract()
     }
 
-    /// KEA's own protocol: `{"inputs": {...}}` to `{"predictions": [...]}`.
-    pub(crate) async fn predict(&self, name: &str, body: &[u8]) -> Result<Vec<u8>, ApiError> {
+    /// KEA's own protocol: `{"inputs": {...}}` to `{"predictions": [...]}`. Waits for `limit`, or for as long as the
+    /// replica was told at its start.
+    pub(crate) async fn predict(&self, name: &str, body: &[u8], limit: Option<Duration>) -> Result<Vec<u8>, ApiError> {
         let call = self.validator.decode(name, body).map_err(rejected)?;
         let function = self.function(name)?;
         let work = match call {
@@ -79,7 +82,7 @@ impl Model {
             Call::Arguments(arguments) => Work::Call(arguments),
         };
         let mut out = Vec::with_capacity(256);
-        match self.run(function, work).await? {
+        match self.run(function, work, limit).await? {
             Outcome::Tensors(outputs) => function.renderer.predictions(&outputs, &mut out),
             Outcome::Result(result) => {
                 let predictions = render::predictions_of_result(&result);
@@ -90,10 +93,10 @@ impl Model {
     }
 
     /// The Open Inference Protocol's `infer`, in JSON.
-    pub(crate) async fn infer(&self, name: &str, body: &[u8]) -> Result<Vec<u8>, ApiError> {
+    pub(crate) async fn infer(&self, name: &str, body: &[u8], limit: Option<Duration>) -> Result<Vec<u8>, ApiError> {
         let call = self.validator.decode_v2(name, body).map_err(rejected)?;
         let function = self.function(name)?;
-        let outputs = match self.run(function, function.work(call.inputs)).await? {
+        let outputs = match self.run(function, function.work(call.inputs), limit).await? {
             Outcome::Tensors(outputs) => outputs,
             Outcome::Result(_) => {
                 let detail = format!("function `{name}` does not answer with tensors: call it by KEA's own protocol");
@@ -118,13 +121,15 @@ impl Model {
         })
     }
 
-    async fn run(&self, function: &Prepared, work: Work) -> Result<Outcome, ApiError> {
+    async fn run(&self, function: &Prepared, work: Work, limit: Option<Duration>) -> Result<Outcome, ApiError> {
+        let limit = limit.unwrap_or(self.timeout);
+        self.patience.waits(limit);
         let waiting = self.queue.submit(function.name.clone(), work).map_err(|Refused| self.full())?;
-        match timeout(self.timeout, waiting).await {
+        match timeout(limit, waiting).await {
             Ok(Ok(outcome)) => outcome.map_err(|error| failed(&error)),
             Ok(Err(_worker_gone)) => Err(self.not_ready()),
             Err(_elapsed) => {
-                let detail = format!("the model did not answer within {} ms", self.timeout.as_millis());
+                let detail = format!("the model did not answer within {} ms", limit.as_millis());
                 Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, "model-timeout", detail))
             }
         }

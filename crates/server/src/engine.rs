@@ -1,5 +1,10 @@
 //! Engines: what turns inputs into outputs.
 
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
 use kea_core::Tensor;
 use serde_json::{Value, value::RawValue};
 
@@ -32,6 +37,34 @@ pub(crate) enum ModelError {
     /// What came back is not what the contract says.
     #[error("the model's answer cannot be used: {0}")]
     Unusable(String),
+}
+
+/// How long workers may take: twice the longest that a caller was ready to wait, since a slow answer is no reason to load
+/// the model again, but one that nobody waits for is.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    longest_millis: AtomicU64,
+}
+
+impl Patience {
+    pub(crate) fn new(timeout: Duration) -> Self {
+        let patience = Self { longest_millis: AtomicU64::new(0) };
+        patience.waits(timeout);
+        patience
+    }
+
+    /// A caller is ready to wait that long.
+    pub(crate) fn waits(&self, limit: Duration) {
+        let millis = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        if millis > self.longest_millis.load(Ordering::Relaxed) {
+            self.longest_millis.fetch_max(millis, Ordering::Relaxed);
+        }
+    }
+
+    /// After this long a worker counts as hung.
+    pub(crate) fn limit(&self) -> Duration {
+        Duration::from_millis(self.longest_millis.load(Ordering::Relaxed)).saturating_mul(2)
+    }
 }
 
 /// One worker of an engine: runs one thing at a time.

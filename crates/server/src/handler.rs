@@ -9,7 +9,7 @@ use axum::{
 };
 use http::{HeaderValue, Method, StatusCode, header};
 use kea_core::{contract::DEFAULT_FUNCTION, management::BASE_PATH};
-use kea_http::{ApiError, body};
+use kea_http::{ApiError, body, timeout};
 use kea_openapi::render;
 use serde_json::{Value, json};
 
@@ -47,8 +47,9 @@ impl Handler {
             let model = self.model_called(service)?;
             let function = function.to_string();
             allow(request.method(), &Method::POST)?;
+            let limit = timeout::read(request.headers());
             let body = body::read(request.into_body(), self.body_limit).await?;
-            return Ok(answered(&model, model.predict(&function, &body).await?));
+            return Ok(answered(&model, model.predict(&function, &body, limit).await?));
         }
         if let Some(rest) = path.strip_prefix("/v2") {
             let rest = rest.to_string();
@@ -94,8 +95,9 @@ impl Handler {
             "infer" => {
                 allow(request.method(), &Method::POST)?;
                 refuse_binary(&request)?;
+                let limit = timeout::read(request.headers());
                 let body = body::read(request.into_body(), self.body_limit).await?;
-                Ok(answered(&model, model.infer(DEFAULT_FUNCTION, &body).await?))
+                Ok(answered(&model, model.infer(DEFAULT_FUNCTION, &body, limit).await?))
             }
             _ => Err(no_path(request.uri().path())),
         }

@@ -12,6 +12,7 @@ use crate::{
     config::{EngineConfig, PythonModel, ServerConfig},
     control::{self, Control, Event, ParentGone},
     engine::{
+        Patience,
         onnx::{self, OnnxRunner},
         python::{Program, PythonRunner, WorkerSpec},
     },
@@ -22,10 +23,6 @@ use crate::{
 
 /// How long requests under way may take once the replica is told to stop.
 const DRAIN: Duration = Duration::from_secs(30);
-
-/// A worker gets this many times the request's timeout before it counts as hung: the caller is gone by then, but a slow
-/// answer is no reason to load the model again.
-const HUNG_FACTOR: u32 = 2;
 
 /// Why a replica ends.
 #[derive(Debug, thiserror::Error)]
@@ -130,8 +127,9 @@ async fn report(control: &mut Control, health: &Health, contract: &Contract) {
 async fn load(config: &ServerConfig) -> Result<Model, String> {
     let (queue, jobs) = batch::queue(config.queue_limit);
     let (reporters, watch) = health(config.workers);
+    let patience = Arc::new(Patience::new(config.timeout));
     let contract = match &config.engine {
-        EngineConfig::Python(python) => load_python(config, python, reporters, &jobs).await?,
+        EngineConfig::Python(python) => load_python(config, python, reporters, &jobs, &patience).await?,
         EngineConfig::Onnx { model, library } => load_onnx(config, model, library, reporters, &jobs)?,
         EngineConfig::External { .. } => return Err("a command is served by itself".into()),
     };
@@ -142,6 +140,7 @@ async fn load(config: &ServerConfig) -> Result<Model, String> {
         queue,
         health: watch,
         timeout: config.timeout,
+        patience,
     };
     Model::new(parts, contract)
 }
@@ -161,6 +160,7 @@ async fn load_python(
     python: &PythonModel,
     reporters: Vec<HealthReporter>,
     jobs: &Jobs,
+    patience: &Arc<Patience>,
 ) -> Result<Contract, String> {
     let source = match python.framework {
         Framework::Custom => Some(source::read(&python.model).map_err(|error| error.to_string())?),
@@ -174,7 +174,7 @@ async fn load_python(
         class: source.as_ref().map(|source| (source.file.clone(), source.class.clone())),
         threads: config.threads,
         memory: config.memory,
-        hung_after: config.timeout * HUNG_FACTOR,
+        patience: patience.clone(),
     });
     let mut contract = source.map(|source| source.contract);
     for reporter in reporters {
@@ -201,12 +201,15 @@ fn load_onnx(
         }
         let (jobs, max_rows) = (jobs.clone(), config.max_batch_rows);
         let runtime = tokio::runtime::Handle::current();
-        // Computing would block a thread of the runtime: each session has one of its own.
-        std::thread::Builder::new()
-            .name("onnx".into())
-            .spawn(move || runtime.block_on(batch::drive(jobs, runner, max_rows)))
-            .map_err(|error| format!("no thread for a session: {error}"))?;
         reporter.ready();
+        let work = move || {
+            // The state of health lives for as long as a session speaks for it.
+            let _reporter = reporter;
+            runtime.block_on(batch::drive(jobs, runner, max_rows));
+        };
+        // Computing would block a thread of the runtime: each session has one of its own.
+        let thread = std::thread::Builder::new().name("onnx".into()).spawn(work);
+        thread.map_err(|error| format!("no thread for a session: {error}"))?;
     }
     contract.ok_or_else(|| "no session was asked for".into())
 }

@@ -18,7 +18,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{ModelError, Runner};
+use super::{ModelError, Patience, Runner};
 use crate::health::HealthReporter;
 
 mod frame;
@@ -44,8 +44,7 @@ pub(crate) struct WorkerSpec {
     pub(crate) class: Option<(PathBuf, String)>,
     pub(crate) threads: usize,
     pub(crate) memory: Option<u64>,
-    /// A worker that does not answer for this long is ended.
-    pub(crate) hung_after: Duration,
+    pub(crate) patience: Arc<Patience>,
 }
 
 /// A worker, started again when it ends.
@@ -82,7 +81,7 @@ impl PythonRunner {
     }
 
     async fn ask(&mut self, header: &[u8], tensors: &[Tensor]) -> Result<Answer, ModelError> {
-        let limit = self.spec.hung_after;
+        let limit = self.spec.patience.limit();
         let Some(worker) = &mut self.worker else {
             return Err(ModelError::Crashed("it is being started again".into()));
         };
