@@ -20,7 +20,9 @@ PASSWORD = "correct horse battery staple"
 class Kea:
     """One server. `data_dir` survives `kill()` and `start()`; `stop()` ends everything that was started."""
 
-    def __init__(self, binary: Path, folder: Path, environments: Path | None, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, binary: Path, folder: Path, environments: Path | None, env: dict[str, str] | None = None
+    ) -> None:
         self.binary = binary
         self.folder = folder
         self.data_dir = folder / "data"
@@ -125,7 +127,9 @@ class Kea:
 
         return self._wait_for(failed, seconds, f"{name} to fail")
 
-    def predict(self, name: str, inputs: dict[str, Any], function: str = "predict", **options: Any) -> requests.Response:
+    def predict(
+        self, name: str, inputs: dict[str, Any], function: str = "predict", **options: Any
+    ) -> requests.Response:
         return self.request("POST", f"/services/{name}/{function}", json={"inputs": inputs}, **options)
 
     def predictions(self, name: str, inputs: dict[str, Any], function: str = "predict") -> list[dict[str, Any]]:
@@ -138,7 +142,12 @@ class Kea:
         env = {**os.environ, "XDG_CONFIG_HOME": str(self.folder / "config"), "KEA_SERVER": self.url}
         env |= options.pop("env", {})
         done = subprocess.run(
-            [self.binary, *arguments], capture_output=True, text=True, env=env, timeout=options.pop("timeout", 300), **options
+            [self.binary, *arguments],
+            capture_output=True,
+            text=True,
+            env=env,
+            timeout=options.pop("timeout", 300),
+            **options,
         )
         assert not check or done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done

@@ -43,6 +43,8 @@ pub struct LocalOptions {
     pub program: PathBuf,
     /// Where callers reach this KEA.
     pub address: std::net::SocketAddr,
+    /// Largest body of a model's request, in bytes: replicas take what the gateway takes.
+    pub body_limit: usize,
 }
 
 /// Runs services as processes of this machine.
@@ -59,7 +61,7 @@ impl LocalDeployer {
     /// # Errors
     /// The store cannot be read.
     pub async fn start(options: LocalOptions) -> Result<Arc<Self>, StoreError> {
-        let LocalOptions { store, logs, folder, program, address } = options;
+        let LocalOptions { store, logs, folder, program, address, body_limit } = options;
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let shared = Shared {
             workspace: Arc::new(Workspace::new(folder.clone())),
@@ -73,6 +75,7 @@ impl LocalDeployer {
             store,
             logs,
             program,
+            body_limit,
         };
         let deployer = Arc::new(Self { shared: Arc::new(shared), wishes: Mutex::default(), loops: TaskTracker::new() });
         for service in deployer.shared.store.services().await? {

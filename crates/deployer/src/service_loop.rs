@@ -34,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) directory: Arc<Directory>,
     pub(crate) address: PublicAddress,
     pub(crate) program: PathBuf,
+    pub(crate) body_limit: usize,
     /// Folder in which each replica has its own.
     pub(crate) run_folder: PathBuf,
     /// Cores of this machine, which replicas share where no limit is set.
@@ -316,6 +317,7 @@ fn launch(shared: &Shared, service: &Service, version: &Version, prepared: &Prep
     option("--service", service.id.as_str().into());
     option("--version", version.id.as_str().into());
     option("--threads", threads.to_string().into());
+    option("--body-limit", shared.body_limit.to_string().into());
     if let Some(path) = &prepared.path {
         option("--model", path.into());
     }

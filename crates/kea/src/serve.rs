@@ -74,6 +74,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         folder,
         program: std::env::current_exe()?,
         address,
+        body_limit: config.body_limit,
     })
     .await?;
     let cache = Arc::new(MemoryCache::new(config.cache_bytes));
