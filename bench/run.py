@@ -61,7 +61,9 @@ def parse():
     parser.add_argument("--only", nargs="+", default=[], choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--kea-bin", type=Path, default=ROOT / "target/release/kea")
     parser.add_argument("--constant-bin", type=Path, default=ROOT / "target/release/examples/constant")
-    parser.add_argument("--kea-settings", type=json.loads, default={}, metavar="JSON", help="added to each deploy request")
+    parser.add_argument(
+        "--kea-settings", type=json.loads, default={}, metavar="JSON", help="added to each deploy request"
+    )
     parser.add_argument("--quick", action="store_true", help="2 s a measurement: a smoke test, not figures")
     parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/benchmarks.md")
     return parser.parse_args()

@@ -96,7 +96,9 @@ def bentoml():
         "BENTOML_DO_NOT_TRACK": "True",
         "BENTOML_CONFIG_OPTIONS": "api_server.logging.access.enabled=false",
     }
-    return Competitor("bentoml", "BentoML, 2 workers", "bentoml", tuple(command.split()), "/predict", "bentoml", settings)
+    return Competitor(
+        "bentoml", "BentoML, 2 workers", "bentoml", tuple(command.split()), "/predict", "bentoml", settings
+    )
 
 
 CONSTANT = Competitor(

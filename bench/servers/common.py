@@ -32,9 +32,7 @@ def load_onnx():
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        FOLDER / f"{NAME}.onnx", options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(FOLDER / f"{NAME}.onnx", options, providers=["CPUExecutionProvider"])
     return lambda matrix: session.run(["probabilities"], {"input": matrix.astype(np.float32)})[0].tolist()
 
 
