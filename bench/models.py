@@ -1,6 +1,7 @@
 """Trains the benchmark's models on data that scikit-learn ships, and saves each as joblib and as ONNX.
 
-`NAME.joblib` knows the names of its features, where it has such. `NAME-plain.joblib` is the same model without them, for
+`NAME.joblib` knows the names of its features, where it has such. `NAME-plain.joblib` is the same model without
+them, for
 servers that give it bare arrays: scikit-learn would warn at every call, and slow them down for no fault of theirs.
 
 Beside them `models.json` says, for each model, its features, some rows and the label that the model gives each row.

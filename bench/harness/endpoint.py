@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 def named_body(model, row):
     """KEA's form, which the hand-written services share: named features, or one named row of numbers."""
-    inputs = dict(zip(model["features"], row)) if model["features"] else {"input": row}
+    inputs = dict(zip(model["features"], row, strict=False)) if model["features"] else {"input": row}
     return {"inputs": inputs}
 
 
@@ -83,7 +83,7 @@ class Endpoint:
 
     def verify(self, model):
         """Every sample row must get the label that scikit-learn gave it when the model was trained."""
-        for row, expected in zip(model["rows"], model["labels"]):
+        for row, expected in zip(model["rows"], model["labels"], strict=False):
             status, text = self.call(self.body(model, row))
             if status != 200:
                 raise RuntimeError(f"{self.path} answered {status}: {text[:400]}")

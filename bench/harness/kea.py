@@ -82,7 +82,7 @@ class Kea:
         names = [field["name"] for field in next(m for m in methods if m["name"] == "predict")["inputs"]]
 
         def body(_model, row):
-            return {"inputs": dict(zip(names, row)) if len(names) > 1 else {names[0]: row}}
+            return {"inputs": dict(zip(names, row, strict=False)) if len(names) > 1 else {names[0]: row}}
 
         return body
 

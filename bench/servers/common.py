@@ -39,4 +39,4 @@ def load_onnx():
 def prediction(probabilities):
     """One row's answer: the label, and the probability of each class by its name."""
     best = max(range(len(probabilities)), key=probabilities.__getitem__)
-    return {"label": int(CLASSES[best]), "probabilities": dict(zip(CLASSES, probabilities))}
+    return {"label": int(CLASSES[best]), "probabilities": dict(zip(CLASSES, probabilities, strict=False))}
