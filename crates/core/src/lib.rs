@@ -2,6 +2,7 @@
 //! the ports through which the rooms above reach the world.
 //!
 //! This crate knows nothing of HTTP, Kubernetes, files or SQL.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::needless_pass_by_value))]
 
 pub mod contract;
 pub mod documents;

@@ -255,7 +255,7 @@ impl<'p, 'a> Types<'p, 'a> {
         for (name, hint) in named {
             properties.insert(name, self.schema(module, hint, depth + 1));
         }
-        json!({"type": "object", "properties": properties, "required": required})
+        json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
     }
 
     fn class(&mut self, module: ModuleId, class: &'a StmtClassDef, depth: usize) -> Value {

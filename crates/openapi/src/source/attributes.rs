@@ -169,7 +169,6 @@ impl<'a> Types<'_, 'a> {
     /// Whether an object of the class may have more than its attributes.
     fn takes_more(&self, module: ModuleId, class: &'a StmtClassDef, kind: Kind) -> bool {
         match kind {
-            Kind::TypedDict => true,
             Kind::Pydantic => {
                 let lineage = class::lineage(self.project, module, class);
                 lineage

@@ -194,7 +194,13 @@ fn records_become_objects() {
             "properties": {"left": {"type": "integer"}, "right": {"type": "string", "default": "r"}},
         }),
     );
-    check("Movie", json!({"type": "object", "required": ["title"], "properties": {"title": {"type": "string"}}}));
+    check(
+        "Movie",
+        json!({
+            "type": "object", "required": ["title"], "additionalProperties": false,
+            "properties": {"title": {"type": "string"}},
+        }),
+    );
     check("Open", json!({"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}}));
 }
 
