@@ -9,6 +9,7 @@ use axum::{
 };
 use futures_util::FutureExt;
 use http::{HeaderValue, Method, StatusCode, header};
+use http_body::Body as _;
 use tracing::Instrument;
 
 use crate::{ApiError, RequestId, problem, request_id};
@@ -16,6 +17,7 @@ use crate::{ApiError, RequestId, problem, request_id};
 /// Runs `inner` for a request, within the rim.
 pub async fn rim<F: Future<Output = Response>>(mut request: Request, inner: impl FnOnce(Request) -> F) -> Response {
     let id = RequestId::of(request.headers());
+    let had_body = !request.body().is_end_stream();
     let method = request.method().clone();
     let path = request.uri().path();
     let shape = problem::Shape::of(path);
@@ -31,15 +33,16 @@ pub async fn rim<F: Future<Output = Response>>(mut request: Request, inner: impl
     let response = logged.instrument(span).await;
     let mut response = problem::shape(response, shape, &id.0);
     response.headers_mut().insert(request_id::REQUEST_ID, id.header_value());
-    if leaves_a_body_unread(response.status()) {
+    if had_body && may_leave_it_unread(response.status()) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
-/// The connection ends after such an answer; a caller that is not told would send its next request on it.
-fn leaves_a_body_unread(status: StatusCode) -> bool {
-    [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::REQUEST_TIMEOUT].contains(&status)
+/// Whether the answer may have come before the request's body was read. The connection ends then; a caller that is not
+/// told would send its next request on it.
+fn may_leave_it_unread(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401 | 403..=405 | 408 | 413 | 415 | 429)
 }
 
 /// Changes are worth a line; reads and predictions are counted by metrics, and seen with `KEA_LOG=debug`.
@@ -99,9 +102,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_was_not_read_ends_the_connection() {
-        let answer = async |status| answer("/x", move |_| ApiError::new(status, "x", "y").into_response()).await.0;
-        assert_eq!(answer(StatusCode::PAYLOAD_TOO_LARGE).await.headers()["connection"], "close");
-        assert!(!answer(StatusCode::NOT_FOUND).await.headers().contains_key("connection"));
+        let closes = async |body: &'static str, status| {
+            let request = Request::new(Body::from(body));
+            let inner = |_| async move { ApiError::new(status, "x", "y").into_response() };
+            rim(request, inner).await.headers().contains_key("connection")
+        };
+        assert!(closes("{}", StatusCode::PAYLOAD_TOO_LARGE).await);
+        assert!(closes("{}", StatusCode::METHOD_NOT_ALLOWED).await);
+        assert!(!closes("{}", StatusCode::BAD_REQUEST).await);
+        assert!(!closes("", StatusCode::METHOD_NOT_ALLOWED).await);
     }
 
     #[tokio::test]
