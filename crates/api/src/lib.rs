@@ -1,6 +1,6 @@
 //! The management API and the documentation pages: the door through which people and programs reach the components.
 //!
-//! A handler translates between HTTP and a port; it decides nothing. Every operation is in one list, [`routes`], from
+//! A handler translates between HTTP and a port; it decides nothing. Every operation is in one list, `routes`, from
 //! which both the router and the OpenAPI document are made. This crate knows neither processes nor Kubernetes.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use kea_auth::AuthError;
+use kea_core::management::BASE_PATH;
 use kea_http::ApiError;
 use kea_openapi::validate::Rejection;
 
@@ -131,7 +132,11 @@ fn unauthenticated(error: AuthError) -> ApiError {
             ApiError::new(StatusCode::TOO_MANY_REQUESTS, "throttled", detail).with_retry_after(retry_after)
         }
         AuthError::Store(error) => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "store", error.to_string()),
-        other => ApiError::new(StatusCode::UNAUTHORIZED, "unauthenticated", other.to_string()),
+        other => {
+            let detail =
+                format!("{other}: log in with POST {BASE_PATH}/auth/login and send `Authorization: Bearer TOKEN`");
+            ApiError::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+        }
     }
 }
 

@@ -69,7 +69,9 @@ class Model:
     let contract = read(folder.path()).unwrap().contract;
     let schemas: Vec<_> = contract.functions[0].inputs.iter().map(schema).collect();
     let color = json!({"type": "string", "enum": ["red"]});
-    let row = json!({"type": "object", "required": ["color"], "properties": {"color": color}});
+    let row = json!({
+        "type": "object", "required": ["color"], "additionalProperties": false, "properties": {"color": color},
+    });
     assert_eq!(schemas, [&row, &json!({"type": "number"}), &color, &json!({"type": "boolean"})]);
     assert_eq!(contract.incomplete, [""; 0]);
 }

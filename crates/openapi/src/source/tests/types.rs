@@ -174,6 +174,7 @@ fn records_become_objects() {
         "Address",
         json!({
             "type": "object", "description": "Where somebody lives.", "required": ["street"],
+            "additionalProperties": false,
             "properties": {"street": {"type": "string", "description": "With the number."}, "city": {"type": "string"}},
         }),
     );
