@@ -1,6 +1,6 @@
 //! The embedded store: what is wanted of services, the users and the server's own secrets, in one SQLite file.
 //!
-//! SQL is written in this crate alone, in words that PostgreSQL has too; what is particular to SQLite is in [`open`].
+//! SQL is written in this crate alone, in words that PostgreSQL has too; what is particular to SQLite is in `open.rs`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
