@@ -63,7 +63,7 @@ def test_a_killed_worker_process_is_replaced(shared_kea: Kea, models: ModelShelf
     assert not load.connection_errors and not load.wrong, load.summary()
     # At most what was at that worker at that moment; a loaded machine may start the next one after their time is over.
     assert len(load.refused) <= 4, load.summary()
-    assert all("SIGKILL" in text or "model-timeout" in text for text in load.refused), load.summary()
+    assert all("SIGKILL" in text or "did not answer within" in text for text in load.refused), load.summary()
     assert kea.replica_pids("killed-worker")[0] == server
 
 
@@ -134,14 +134,14 @@ def test_scaling_up_and_down_fails_no_request(shared_kea: Kea, models: ModelShel
     load.assert_all_answered()
 
 
-@pytest.mark.parametrize("broken", ["garbage", "raises"])
+@pytest.mark.parametrize("broken", ["cut", "raises"])
 def test_a_version_that_cannot_run_leaves_the_old_one_serving(
     shared_kea: Kea, models: ModelShelf, tmp_path: Path, broken: str
 ) -> None:
     kea = shared_kea
-    if broken == "garbage":
-        source, said = tmp_path / "garbage.joblib", "garbage.joblib"
-        source.write_bytes(b"\x80\x05this is no pickle" * 100)
+    if broken == "cut":
+        source, said = tmp_path / "cut.joblib", "cut.joblib is no joblib or pickle file"
+        source.write_bytes(models.iris(1).read_bytes()[:500])
     else:
         source, said = models.custom("raises-in-load", RAISES_IN_LOAD), "the weights are for another planet"
     name = f"broken-{broken}"
