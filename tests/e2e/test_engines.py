@@ -377,7 +377,8 @@ def test_any_command_that_listens_is_served(kea: Kea, tmp_path: Path) -> None:
 
 def test_a_command_needs_no_files(kea: Kea) -> None:
     kea.deploy("bare", command=["python3", "-m", "http.server", "--bind", "127.0.0.1", "{port}"])
-    assert kea.request("GET", "/services/bare/").status_code == 200
+    answer = kea.request("GET", "/services/bare/nothing")
+    assert answer.status_code == 404 and "File not found" in answer.text
 
 
 def test_a_command_that_ends_is_told_with_its_last_lines(kea: Kea) -> None:
