@@ -331,7 +331,7 @@ def test_the_traceback_is_in_the_log_and_not_in_the_answer(kea: Kea) -> None:
 
     def logged() -> bool:
         entries = kea.request("GET", "/logs/moods").json()["logEntries"]
-        return any("line 20, in predict" in entry for entry in entries) and any("TooSad: no" in e for e in entries)
+        return any("line 21, in predict" in entry for entry in entries) and any("TooSad: no" in e for e in entries)
 
     kea.wait_for(logged, "the exception in the log", 10)
 
