@@ -330,6 +330,7 @@ def test_a_web_service_answers_on_its_own_paths(kea: Kea, app: str) -> None:
     answer = kea.request("POST", f"{app}/predict", json={"numbers": [1, 2, 3]})
     assert answer.json() == {"sum": 6, "token": None}
     assert (answer.headers["kea-service"], answer.headers["kea-version"]) == ("app", "1")
+    assert kea.request("GET", f"{app}/").json() == {"hello": "world"}
     assert kea.request("GET", f"{app}/items/5", params={"q": "a b"}).json() == {"item": 5, "q": "a b"}
     assert kea.request("PUT", f"{app}/items/5").json() == {"put": 5}
 

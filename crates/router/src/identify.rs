@@ -49,6 +49,9 @@ pub(crate) fn admit(table: &Table, auth: &Authenticator, request: Request) -> Re
     };
     let service = service.ok_or_else(|| RouterError::NoService(target.service.into()))?.clone();
     if models_alone(&service) {
+        if target.function.is_empty() {
+            return Err(RouterError::NoPath(path.into()));
+        }
         must_be_post(&request)?;
     }
     let version = version(&service, &request, target.version)?;

@@ -27,16 +27,16 @@ pub(crate) enum Protocol {
 /// Whether a request is the router's rather than the management API's.
 pub fn is_service_request(path: &str) -> bool {
     match below_services(path) {
-        Some((_, function)) => !function.is_empty() && !RESERVED_FUNCTIONS.contains(&function),
+        Some((_, function)) => !RESERVED_FUNCTIONS.contains(&function),
         None => path == "/v2" || path.starts_with("/v2/"),
     }
 }
 
-/// Reads a path of a service: `/api/v1/k8c/services/{id}/{function}` or `/v2/models/{id}[/versions/{v}]/infer`.
+/// Reads a path of a service: `/api/v1/k8c/services/{id}/{function}` or `/v2/models/{id}[/versions/{v}]/infer`. The
+/// function is empty at `/services/{id}/`: the root of an existing web service.
 pub(crate) fn read(path: &str) -> Option<ServicePath<'_>> {
     if let Some((service, function)) = below_services(path) {
-        let found = ServicePath { service, function, version: None, protocol: Protocol::Kea };
-        return (!function.is_empty()).then_some(found);
+        return Some(ServicePath { service, function, version: None, protocol: Protocol::Kea });
     }
     let (service, version) = match path.strip_prefix("/v2/models/")?.strip_suffix("/infer")?.split_once("/versions/") {
         Some((service, version)) => (service, Some(version)),
@@ -63,7 +63,7 @@ mod tests {
         check("/api/v1/k8c/services/iris/predict", Some(("iris", "predict", None, Protocol::Kea)));
         check("/api/v1/k8c/services/app/items/5", Some(("app", "items/5", None, Protocol::Kea)));
         check("/api/v1/k8c/services/iris", None);
-        check("/api/v1/k8c/services/iris/", None);
+        check("/api/v1/k8c/services/app/", Some(("app", "", None, Protocol::Kea)));
         check("/v2/models/iris/infer", Some(("iris", "predict", None, Protocol::V2)));
         check("/v2/models/iris/versions/2/infer", Some(("iris", "predict", Some("2"), Protocol::V2)));
         check("/v2/models/iris", None);
