@@ -77,7 +77,11 @@ class Browser:
 
     def wait(self, condition: Any, what: str, seconds: float = 30) -> Any:
         """Waits until `condition` gives something; elements that a script replaces meanwhile are looked for again."""
-        from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+        from selenium.common.exceptions import (
+            NoSuchElementException,
+            StaleElementReferenceException,
+            TimeoutException,
+        )
 
         waiting = WebDriverWait(
             self.driver,
@@ -85,7 +89,11 @@ class Browser:
             poll_frequency=0.1,
             ignored_exceptions=[NoSuchElementException, StaleElementReferenceException],
         )
-        return waiting.until(lambda _: condition(), f"{what}; the page says: {self.text()[:2000]!r}")
+        try:
+            return waiting.until(lambda _: condition())
+        except TimeoutException:
+            page = self.driver.execute_script("return document.body.innerText")
+            raise AssertionError(f"{what}; the page says: {page[:2000]!r}") from None
 
     def find(self, css: str) -> WebElement:
         """The visible element of that selector, once there is one."""
