@@ -7,6 +7,9 @@ use std::{ffi::OsString, io, os::unix::process::CommandExt, process::Command};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit};
 
+/// The program of this process, also after its file was replaced by a newer one.
+pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// The limits of a program.
 #[derive(Clone, Debug, Default)]
 pub struct Confinement {

@@ -1,7 +1,7 @@
 //! The external engine: a command that brings its own web server. It is started with a free port, watched, and reached
 //! by the router directly.
 
-use std::{env, io, net::SocketAddr, process::Stdio, time::Duration};
+use std::{io, net::SocketAddr, process::Stdio, time::Duration};
 
 use kea_core::Contract;
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,6 +14,7 @@ use tokio::{
 
 use crate::{
     config::ServerConfig,
+    confine,
     control::{Control, Event},
 };
 
@@ -55,9 +56,8 @@ async fn free_address(listen: SocketAddr) -> io::Result<SocketAddr> {
 }
 
 fn start(config: &ServerConfig, command: &[String], address: SocketAddr) -> Result<Child, String> {
-    let kea = env::current_exe().map_err(|error| format!("KEA's own program cannot be found: {error}"))?;
     let port = address.port().to_string();
-    let mut confined = Command::new(kea);
+    let mut confined = Command::new(confine::OWN_PROGRAM);
     confined.args(["confine", "--parent", &std::process::id().to_string()]);
     if let Some(bytes) = config.memory {
         confined.args(["--memory", &bytes.to_string()]);

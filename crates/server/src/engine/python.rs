@@ -2,7 +2,6 @@
 //! layout of the Open Inference Protocol.
 
 use std::{
-    env,
     os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
     path::PathBuf,
     process::Stdio,
@@ -19,7 +18,7 @@ use tokio::{
 };
 
 use super::{ModelError, Patience, Runner};
-use crate::health::HealthReporter;
+use crate::{confine, health::HealthReporter};
 
 mod frame;
 mod program;
@@ -166,7 +165,7 @@ impl Worker {
 async fn start(spec: &WorkerSpec) -> Result<Started, String> {
     let (ours, theirs) = StdUnixStream::pair().map_err(|error| format!("no socket for a worker: {error}"))?;
     ours.set_nonblocking(true).map_err(|error| error.to_string())?;
-    let mut process = command(spec, theirs)?
+    let mut process = command(spec, theirs)
         .spawn()
         .map_err(|error| format!("`{}` could not be started: {error}", spec.python.display()))?;
     let stream = UnixStream::from_std(ours).map_err(|error| error.to_string())?;
@@ -182,9 +181,8 @@ async fn start(spec: &WorkerSpec) -> Result<Started, String> {
     }
 }
 
-fn command(spec: &WorkerSpec, socket: StdUnixStream) -> Result<Command, String> {
-    let kea = env::current_exe().map_err(|error| format!("KEA's own program cannot be found: {error}"))?;
-    let mut command = Command::new(kea);
+fn command(spec: &WorkerSpec, socket: StdUnixStream) -> Command {
+    let mut command = Command::new(confine::OWN_PROGRAM);
     command.args(["confine", "--parent", &std::process::id().to_string()]);
     if let Some(bytes) = spec.memory {
         command.args(["--memory", &bytes.to_string()]);
@@ -198,5 +196,5 @@ fn command(spec: &WorkerSpec, socket: StdUnixStream) -> Result<Command, String> 
     // The model's files are shared by replicas: nothing is written beside them.
     command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
     command.stdin(Stdio::from(OwnedFd::from(socket))).kill_on_drop(true);
-    Ok(command)
+    command
 }
