@@ -13,13 +13,13 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::{body::Incoming, client::conn::http1::SendRequest};
+use hyper::body::Incoming;
 use kea_core::service::Engine;
 use kea_http::RequestId;
 
 use crate::{
     RouterError,
-    endpoint::{Endpoint, InFlight},
+    endpoint::{Endpoint, InFlight, Link},
     validate::{CallBody, ValidCall},
 };
 
@@ -50,9 +50,10 @@ enum Failure {
 
 /// Sends the call to one replica after the other until one answers.
 pub(crate) async fn send(call: &mut ValidCall) -> Result<Response, RouterError> {
-    let settings = call.admitted.service.route.settings.clone();
+    let route = call.admitted.service.route.clone();
+    let settings = &route.settings;
     let limit = settings.timeout.map_or(DEFAULT_TIMEOUT, |span| span.0);
-    let service = call.admitted.service.route.id.to_string();
+    let service = || route.id.to_string();
     let mut tried: Vec<Arc<str>> = Vec::new();
     let mut last = None;
     loop {
@@ -61,9 +62,9 @@ pub(crate) async fn send(call: &mut ValidCall) -> Result<Response, RouterError> 
         let picked = version.balancer.pick(algorithm, &version.endpoints, &tried, call.admitted.client).cloned();
         let Some(endpoint) = picked else {
             return Err(match last {
-                Some(Last::Failed(reason)) => RouterError::Unreachable { service, reason },
+                Some(Last::Failed(reason)) => RouterError::Unreachable { service: service(), reason },
                 Some(Last::Busy(response)) => return Ok(*response),
-                None => RouterError::NoReplica(service),
+                None => RouterError::NoReplica(service()),
             });
         };
         if !tried.is_empty() {
@@ -74,11 +75,11 @@ pub(crate) async fn send(call: &mut ValidCall) -> Result<Response, RouterError> 
             // Its queue is full or it is on its way out: the model has not seen the request.
             Ok(busy) if busy.status() == StatusCode::SERVICE_UNAVAILABLE && !once => Some(Last::Busy(Box::new(busy))),
             Ok(response) => return Ok(response),
-            Err(Failure::Timeout) => return Err(RouterError::Timeout { service, after: limit }),
+            Err(Failure::Timeout) => return Err(RouterError::Timeout { service: service(), after: limit }),
             Err(Failure::NotSent(reason)) if !once => Some(Last::Failed(reason)),
             Err(Failure::Broken(reason)) if !once && is_idempotent(call) => Some(Last::Failed(reason)),
             Err(Failure::NotSent(reason) | Failure::Broken(reason)) => {
-                return Err(RouterError::Unreachable { service, reason });
+                return Err(RouterError::Unreachable { service: service(), reason });
             }
         };
         tried.push(endpoint.name.clone());
@@ -100,10 +101,10 @@ fn is_idempotent(call: &ValidCall) -> bool {
 async fn attempt(endpoint: &Arc<Endpoint>, call: &mut ValidCall, limit: Duration) -> Result<Response, Failure> {
     let in_flight = endpoint.begin();
     let answered = tokio::time::timeout(limit, exchange(endpoint, call, limit)).await;
-    let (response, connection) = answered.map_err(|_elapsed| Failure::Timeout)??;
+    let (response, link) = answered.map_err(|_elapsed| Failure::Timeout)??;
     let (mut parts, body) = response.into_parts();
     drop_hop_by_hop(&mut parts.headers);
-    let body = Pooled { body, connection: Some(connection), in_flight: Some(in_flight) };
+    let body = Pooled { body, link: Some(link), in_flight: Some(in_flight) };
     Ok(Response::from_parts(parts, Body::new(body)))
 }
 
@@ -112,18 +113,18 @@ async fn exchange(
     endpoint: &Endpoint,
     call: &mut ValidCall,
     limit: Duration,
-) -> Result<(Response<Incoming>, SendRequest<Body>), Failure> {
+) -> Result<(Response<Incoming>, Link), Failure> {
     loop {
-        let (mut connection, reused) = match endpoint.reuse() {
-            Some(connection) => (connection, true),
+        let (mut link, reused) = match endpoint.reuse() {
+            Some(link) => (link, true),
             None => {
                 let refused = |error| Failure::NotSent(format!("replica {} cannot be reached: {error}", endpoint.name));
                 (endpoint.connect().await.map_err(refused)?, false)
             }
         };
         let request = outgoing(endpoint, call, limit);
-        match connection.try_send_request(request).await {
-            Ok(response) => return Ok((response, connection)),
+        match link.send(request).await {
+            Ok(response) => return Ok((response, link)),
             Err(mut error) => {
                 let unsent = error.take_message();
                 let reason = format!("replica {} broke off: {}", endpoint.name, error.error());
@@ -165,7 +166,7 @@ fn to_model_server(endpoint: &Endpoint, call: &ValidCall, limit: Duration, reque
     *request.method_mut() = Method::POST;
     *request.uri_mut() = call.parts.uri.clone();
     let headers = request.headers_mut();
-    headers.insert(header::HOST, host(endpoint));
+    headers.insert(header::HOST, endpoint.host.clone());
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(kea_http::timeout::TIMEOUT, kea_http::timeout::value(limit));
 }
@@ -181,11 +182,7 @@ fn to_web_service(endpoint: &Endpoint, call: &ValidCall, request: &mut Request<B
     drop_hop_by_hop(headers);
     headers.remove(header::AUTHORIZATION);
     headers.remove(header::CONTENT_LENGTH);
-    headers.insert(header::HOST, host(endpoint));
-}
-
-fn host(endpoint: &Endpoint) -> HeaderValue {
-    HeaderValue::from_str(&endpoint.address.to_string()).expect("an address is a header value")
+    headers.insert(header::HOST, endpoint.host.clone());
 }
 
 /// Puts back a stream of which nothing was sent.
@@ -211,14 +208,14 @@ fn drop_hop_by_hop(headers: &mut HeaderMap) {
 /// A replica's body that gives its connection back once it has been read to the end.
 struct Pooled {
     body: Incoming,
-    connection: Option<SendRequest<Body>>,
+    link: Option<Link>,
     in_flight: Option<InFlight>,
 }
 
 impl Pooled {
     fn give_back(&mut self) {
-        if let (Some(in_flight), Some(connection)) = (self.in_flight.take(), self.connection.take()) {
-            in_flight.keep(connection);
+        if let (Some(in_flight), Some(link)) = (self.in_flight.take(), self.link.take()) {
+            in_flight.keep(link);
         }
     }
 }
@@ -231,6 +228,9 @@ impl HttpBody for Pooled {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(link) = &mut self.link {
+            link.drive(context);
+        }
         let polled = Pin::new(&mut self.body).poll_frame(context);
         let whole = match &polled {
             Poll::Ready(None) => true,

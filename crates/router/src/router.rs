@@ -8,7 +8,7 @@ use axum::{
     extract::Request,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 use kea_auth::{Authenticator, Caller};
 use kea_core::{ServiceId, VersionId, contract::DEFAULT_FUNCTION, routing::RoutingSnapshot};
@@ -22,6 +22,11 @@ use crate::{
     v2,
     validate::{self, ValidCall},
 };
+
+/// What each answer says of itself: who answered, in which version, and whether it came from the cache.
+const SERVICE: HeaderName = HeaderName::from_static("kea-service");
+const VERSION: HeaderName = HeaderName::from_static("kea-version");
+const CACHE: HeaderName = HeaderName::from_static("kea-cache");
 
 /// Routes requests of services to their replicas.
 pub struct Router {
@@ -165,16 +170,13 @@ fn from_cache(cached: CachedResponse) -> Response {
 
 /// Says what answered, and whether it came from the cache.
 fn marked(mut response: Response, call: &ValidCall, cache: &'static str, key: Option<&str>) -> Response {
-    let service = call.admitted.service.route.id.as_str();
-    let version = call.admitted.version().version.as_str();
     let headers = response.headers_mut();
-    // Names, versions and keys hold letters, digits and `-._:` alone.
-    let value = |text: &str| HeaderValue::from_str(text).expect("a checked name is a header value");
-    headers.insert("kea-service", value(service));
-    headers.insert("kea-version", value(version));
-    headers.insert("kea-cache", HeaderValue::from_static(cache));
+    headers.insert(SERVICE, call.admitted.service.id_header.clone());
+    headers.insert(VERSION, call.admitted.version().version_header.clone());
+    headers.insert(CACHE, HeaderValue::from_static(cache));
     if let Some(key) = key {
-        headers.insert("kea-cache-key", value(key));
+        // Keys hold letters, digits and `-._:` alone.
+        headers.insert("kea-cache-key", HeaderValue::from_str(key).expect("a key is a header value"));
     }
     response
 }

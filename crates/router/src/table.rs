@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use http::HeaderValue;
 use kea_core::{
     VersionId,
     routing::{RoutingSnapshot, ServiceRoute, VersionRoute},
@@ -21,6 +22,8 @@ pub(crate) struct Table {
 /// One service.
 pub(crate) struct ServiceEntry {
     pub(crate) route: Arc<ServiceRoute>,
+    /// The id, as answers name it.
+    pub(crate) id_header: HeaderValue,
     pub(crate) versions: Vec<VersionEntry>,
     pub(crate) metrics: Arc<ServiceMetrics>,
 }
@@ -28,6 +31,8 @@ pub(crate) struct ServiceEntry {
 /// One version of a service.
 pub(crate) struct VersionEntry {
     pub(crate) version: VersionId,
+    /// The version, as answers name it.
+    pub(crate) version_header: HeaderValue,
     pub(crate) made_at: i64,
     pub(crate) engine: Engine,
     /// `None` where the contract is not known, or cannot be compiled.
@@ -60,6 +65,7 @@ impl ServiceEntry {
         Self {
             versions: route.versions.iter().map(version).collect(),
             metrics: before.map_or_else(Arc::default, |entry| entry.metrics.clone()),
+            id_header: header(route.id.as_str()),
             route: route.clone(),
         }
     }
@@ -86,6 +92,7 @@ impl VersionEntry {
         let used = route.replicas.iter().filter(|replica| all || named(replica));
         Self {
             version: route.version.clone(),
+            version_header: header(route.version.as_str()),
             made_at: route.made_at,
             engine: route.engine,
             validator: validator(route, before),
@@ -93,6 +100,11 @@ impl VersionEntry {
             balancer: before.map_or_else(Arc::default, |entry| entry.balancer.clone()),
         }
     }
+}
+
+/// Names and versions hold letters, digits, `-`, `.` and `_` alone.
+fn header(name: &str) -> HeaderValue {
+    HeaderValue::from_str(name).expect("a checked name is a header value")
 }
 
 fn validator(route: &VersionRoute, before: Option<&VersionEntry>) -> Option<Arc<Validator>> {

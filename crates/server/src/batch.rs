@@ -83,6 +83,7 @@ pub(crate) async fn drive<R: Runner>(jobs: Receiver<Job>, mut runner: R, max_row
                 Err(_closed) => return,
             },
         };
+        runner.gather().await;
         let mut batch = vec![first];
         carried = fill(&mut batch, &jobs, max_rows);
         run(&mut runner, batch, max_rows).await;
@@ -119,9 +120,16 @@ async fn run<R: Runner>(runner: &mut R, mut batch: Vec<Job>, max_rows: usize) {
             Err(error) => tracing::debug!(%error, requests = batch.len(), "a batch failed; its requests are run alone"),
         }
     }
+    let was_run = batch.len() > 1;
     for job in batch {
         runner.ready().await;
-        let reply = run_alone(runner, &job.function, job.work, max_rows).await;
+        let mut reply = run_alone(runner, &job.function, &job.work, max_rows).await;
+        // Rows lose nothing by being run twice. Who waited alone when the worker died gets the second chance that a
+        // batch gets; no third, since the rows themselves may be what kills it.
+        if !was_run && matches!((&reply, &job.work), (Err(ModelError::Crashed(_)), Work::Rows(..))) {
+            runner.ready().await;
+            reply = run_alone(runner, &job.function, &job.work, max_rows).await;
+        }
         let _ = job.reply.send(reply);
     }
 }
@@ -148,16 +156,16 @@ async fn run_together<R: Runner>(runner: &mut R, batch: &[Job]) -> Result<Vec<Ve
     Ok(starts.zip(ends.iter().copied()).map(slice).collect())
 }
 
-async fn run_alone<R: Runner>(runner: &mut R, function: &str, work: Work, max_rows: usize) -> Reply {
+async fn run_alone<R: Runner>(runner: &mut R, function: &str, work: &Work, max_rows: usize) -> Reply {
     match work {
-        Work::Call(arguments) => runner.call(function, &arguments).await.map(Outcome::Result),
-        Work::Whole(inputs) => runner.infer(function, &inputs).await.map(Outcome::Tensors),
-        Work::Rows(inputs, rows) if rows <= max_rows => {
-            let outputs = runner.infer(function, &inputs).await?;
-            check_rows(&outputs, rows)?;
+        Work::Call(arguments) => runner.call(function, arguments).await.map(Outcome::Result),
+        Work::Whole(inputs) => runner.infer(function, inputs).await.map(Outcome::Tensors),
+        Work::Rows(inputs, rows) if *rows <= max_rows => {
+            let outputs = runner.infer(function, inputs).await?;
+            check_rows(&outputs, *rows)?;
             Ok(Outcome::Tensors(outputs))
         }
-        Work::Rows(inputs, rows) => run_in_slices(runner, function, &inputs, rows, max_rows).await,
+        Work::Rows(inputs, rows) => run_in_slices(runner, function, inputs, *rows, max_rows).await,
     }
 }
 
@@ -256,6 +264,49 @@ mod tests {
         }
         assert_eq!(outcomes, expected);
         assert_eq!(*seen.lock().unwrap(), runs);
+    }
+
+    /// Dies in its first runs, as many as it is told.
+    struct Mortal {
+        deaths: usize,
+    }
+
+    impl Runner for Mortal {
+        async fn ready(&mut self) {}
+
+        async fn infer(&mut self, _function: &str, inputs: &[Tensor]) -> Result<Vec<Tensor>, ModelError> {
+            if self.deaths > 0 {
+                self.deaths -= 1;
+                return Err(ModelError::Crashed("gone".into()));
+            }
+            Ok(inputs.to_vec())
+        }
+
+        async fn call(&mut self, _function: &str, _arguments: &RawValue) -> Result<Value, ModelError> {
+            self.infer("", &[]).await.map(|_| Value::Null)
+        }
+    }
+
+    /// Whether a request is answered by a worker that dies so many times.
+    async fn answered_after(deaths: usize, work: Work) -> bool {
+        let (queue, jobs) = queue(1);
+        let outcome = queue.submit("predict".into(), work).unwrap();
+        drop(queue);
+        drive(jobs, Mortal { deaths }, 64).await;
+        outcome.await.unwrap().is_ok()
+    }
+
+    #[tokio::test]
+    async fn rows_survive_one_death_of_their_worker() {
+        assert!(answered_after(1, rows(&[1.0])).await);
+        assert!(!answered_after(2, rows(&[1.0])).await);
+    }
+
+    #[tokio::test]
+    async fn a_call_is_never_made_twice() {
+        let arguments = || Work::Call(RawValue::from_string("{}".into()).unwrap());
+        assert!(answered_after(0, arguments()).await);
+        assert!(!answered_after(1, arguments()).await);
     }
 
     #[tokio::test]

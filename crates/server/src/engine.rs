@@ -72,6 +72,12 @@ pub(crate) trait Runner: Send + 'static {
     /// Resolves when the worker can run something: at once, but for one that must be started again first.
     fn ready(&mut self) -> impl Future<Output = ()> + Send;
 
+    /// Called between the first request of a batch and its company, which has queued while the batch before ran. A
+    /// runner that holds the runtime's thread while it runs lets requests that have arrived reach the queue.
+    fn gather(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
     /// Runs a batch: inputs and outputs have the rows of the batch as their first dimension.
     fn infer(
         &mut self,

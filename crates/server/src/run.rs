@@ -200,16 +200,12 @@ fn load_onnx(
             contract = Some(runner.contract()?);
         }
         let (jobs, max_rows) = (jobs.clone(), config.max_batch_rows);
-        let runtime = tokio::runtime::Handle::current();
         reporter.ready();
-        let work = move || {
+        tokio::spawn(async move {
             // The state of health lives for as long as a session speaks for it.
             let _reporter = reporter;
-            runtime.block_on(batch::drive(jobs, runner, max_rows));
-        };
-        // Computing would block a thread of the runtime: each session has one of its own.
-        let thread = std::thread::Builder::new().name("onnx".into()).spawn(work);
-        thread.map_err(|error| format!("no thread for a session: {error}"))?;
+            batch::drive(jobs, runner, max_rows).await;
+        });
     }
     contract.ok_or_else(|| "no session was asked for".into())
 }

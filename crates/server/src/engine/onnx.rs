@@ -1,6 +1,12 @@
-//! The ONNX engine: ONNX Runtime in this process, one session a worker, each on a thread of its own.
+//! The ONNX engine: ONNX Runtime in this process, one session a worker.
+//!
+//! A session runs on the runtime's threads: handing a row to another thread and its answer back takes longer than a
+//! small model. One that computes for longer tells the runtime first, which then moves its other tasks elsewhere.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use kea_core::{Contract, Datatype, Tensor, tensor::TensorData};
 use ort::{
@@ -9,15 +15,21 @@ use ort::{
     value::{DynValue, Tensor as OrtTensor, TensorElementType, ValueType as OrtType},
 };
 use serde_json::{Value, value::RawValue};
+use tokio::{runtime::RuntimeFlavor, task};
 
 use super::{ModelError, Runner};
 
 mod graph;
 
+/// Up to here a run may hold up the other tasks of its thread: about what waking another thread takes.
+const SHORT_RUN: Duration = Duration::from_micros(100);
+
 /// A session and what is known of its graph.
 pub(crate) struct OnnxRunner {
     session: Session,
     inputs: Vec<GraphInput>,
+    /// How long the run before took.
+    took: Duration,
     /// Kept as long as the session: it is what the sessions of a process share.
     _environment: Environment,
 }
@@ -56,7 +68,7 @@ impl OnnxRunner {
             };
             GraphInput { name: input.name().to_string(), rank }
         });
-        Ok(Self { inputs: inputs.collect(), session, _environment: environment.clone() })
+        Ok(Self { inputs: inputs.collect(), session, took: Duration::MAX, _environment: environment.clone() })
     }
 
     /// The contract that the graph states, and the examples that were tried.
@@ -65,6 +77,13 @@ impl OnnxRunner {
     /// A graph whose inputs or outputs KEA cannot carry.
     pub(crate) fn contract(&mut self) -> Result<Contract, String> {
         graph::contract(self)
+    }
+
+    fn timed_run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, ModelError> {
+        let started = Instant::now();
+        let outputs = self.run(inputs);
+        self.took = started.elapsed();
+        outputs
     }
 
     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, ModelError> {
@@ -109,7 +128,17 @@ impl Runner for OnnxRunner {
     async fn ready(&mut self) {}
 
     async fn infer(&mut self, _function: &str, inputs: &[Tensor]) -> Result<Vec<Tensor>, ModelError> {
-        self.run(inputs)
+        let is_shared = || tokio::runtime::Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+        if self.took > SHORT_RUN && is_shared() {
+            task::block_in_place(|| self.timed_run(inputs))
+        } else {
+            self.timed_run(inputs)
+        }
+    }
+
+    /// Requests that have arrived get to the queue: no thread but this one would put them there meanwhile.
+    async fn gather(&mut self) {
+        task::yield_now().await;
     }
 
     async fn call(&mut self, function: &str, _arguments: &RawValue) -> Result<Value, ModelError> {
