@@ -10,7 +10,7 @@ use moka::sync::Cache;
 
 use crate::{
     AuthError, Caller, Session, bearer,
-    passwords::Passwords,
+    passwords::{self, Passwords},
     throttle::Throttle,
     tokens::{Tokens, Verified, random_text},
 };
@@ -46,7 +46,7 @@ impl Authenticator {
     /// # Errors
     /// [`AuthError::Store`] where the store fails or the kept key cannot be read.
     pub async fn new(users: Arc<dyn UserStore>, ttl: Duration) -> Result<Self, AuthError> {
-        Self::with_hashing(users, ttl, Params::DEFAULT).await
+        Self::with_hashing(users, ttl, passwords::price()).await
     }
 
     pub(crate) async fn with_hashing(
@@ -55,7 +55,7 @@ impl Authenticator {
         params: Params,
     ) -> Result<Self, AuthError> {
         let tokens = Tokens::load(&*users, ttl).await?;
-        let passwords = Passwords::new(params).await?;
+        let passwords = Passwords::new(params);
         let verified = Cache::builder().max_capacity(KEPT_TOKENS).build();
         Ok(Self { users, passwords, throttle: Throttle::new(), tokens, verified })
     }

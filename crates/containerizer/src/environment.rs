@@ -222,7 +222,7 @@ impl Environments {
 /// A name for what the environment holds: Python, KEA's way of making it, and the requirements.
 fn key(python: &Python, requirements: &[String]) -> String {
     let mut hash = Sha256::new();
-    for part in ["1", &python.version_text(), &python.build].into_iter().chain(requirements.iter().map(String::as_str))
+    for part in ["2", &python.version_text(), &python.build].into_iter().chain(requirements.iter().map(String::as_str))
     {
         hash.update(part);
         hash.update([0]);
@@ -284,7 +284,14 @@ impl Making<'_> {
     async fn install(&self) -> Result<(), EnvironmentError> {
         self.write("requirements.txt", &self.requirements.join("\n"))?;
         let file = self.folder.join("requirements.txt");
-        self.packages("install", &["-r".as_ref(), file.as_os_str()]).await.map(drop)
+        let from_file = ["-r".as_ref(), file.as_os_str()];
+        // Workers write no bytecode: without it each start would compile every module again. pip does so unasked.
+        let compiled = ["--compile-bytecode".as_ref()];
+        let options = match self.installer {
+            Installer::Uv(_) => [&from_file[..], &compiled].concat(),
+            Installer::Pip => from_file.to_vec(),
+        };
+        self.packages("install", &options).await.map(drop)
     }
 
     /// All that was installed, `name==version` a line.
