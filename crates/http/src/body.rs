@@ -6,16 +6,24 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body::Body;
 use http_body_util::BodyExt;
+use tokio::time::Instant;
 
 use crate::ApiError;
 
 /// Longest silence of a caller in the middle of a body: it frees what a stalled connection holds.
 const LONGEST_SILENCE: Duration = Duration::from_secs(15);
 
+/// How long a body may take however small it is; a larger one may take longer, at [`SLOWEST`]. A caller that sends a
+/// byte now and then is never silent, and would hold its connection for ever.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Bytes a second, below any network that people use.
+const SLOWEST: usize = 4096;
+
 /// Reads a body of at most `limit` bytes.
 ///
 /// # Errors
-/// 413 above the limit, 408 where the caller falls silent, 400 where it breaks off.
+/// 413 above the limit, 408 where the caller falls silent or drips, 400 where it breaks off.
 pub async fn read<B>(mut body: B, limit: usize) -> Result<Bytes, ApiError>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -30,11 +38,15 @@ where
     if body.is_end_stream() && first.len() <= limit {
         return Ok(first);
     }
+    let started = Instant::now();
     let mut whole = BytesMut::from(first);
     while let Some(more) = next(&mut body).await? {
         whole.extend_from_slice(&more);
         if whole.len() > limit {
             return Err(too_large(limit));
+        }
+        if started.elapsed() > GRACE + Duration::from_secs((whole.len() / SLOWEST) as u64) {
+            return Err(too_slow("the body arrives too slowly: send it again over a better connection"));
         }
     }
     if whole.len() > limit { Err(too_large(limit)) } else { Ok(whole.freeze()) }
@@ -46,8 +58,7 @@ where
     B::Error: std::fmt::Display,
 {
     loop {
-        let silent =
-            |_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "slow-body", "the body stopped arriving: send it again");
+        let silent = |_| too_slow("the body stopped arriving: send it again");
         match tokio::time::timeout(LONGEST_SILENCE, body.frame()).await.map_err(silent)? {
             None => return Ok(None),
             Some(Ok(frame)) => match frame.into_data() {
@@ -61,6 +72,10 @@ where
             }
         }
     }
+}
+
+fn too_slow(detail: &str) -> ApiError {
+    ApiError::new(StatusCode::REQUEST_TIMEOUT, "slow-body", detail)
 }
 
 fn too_large(limit: usize) -> ApiError {
@@ -92,5 +107,22 @@ mod tests {
     async fn a_silent_caller_is_not_waited_for() {
         let silence = StreamBody::new(futures_util::stream::pending::<Result<http_body::Frame<Bytes>, String>>());
         assert_eq!(read(silence, 5).await.unwrap_err().status, StatusCode::REQUEST_TIMEOUT);
+    }
+
+    /// Sends `part` every ten seconds, `count` times.
+    async fn dripped(part: &'static [u8], count: usize) -> Result<Bytes, ApiError> {
+        let drip = move |sent: usize| async move {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            (sent < count).then(|| (Ok::<_, String>(http_body::Frame::data(Bytes::from_static(part))), sent + 1))
+        };
+        let body = StreamBody::new(Box::pin(futures_util::stream::unfold(0, drip)));
+        read(body, usize::MAX).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_drips_is_cut_off() {
+        assert_eq!(dripped(b".", 100).await.unwrap_err().status, StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(dripped(b".", 2).await.unwrap(), "..");
+        assert_eq!(dripped(&[b'.'; 50_000], 20).await.unwrap().len(), 1_000_000);
     }
 }
