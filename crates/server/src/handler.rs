@@ -46,7 +46,7 @@ impl Handler {
             let (service, function) = rest.split_once('/').ok_or_else(|| no_path(path))?;
             let model = self.model_called(service)?;
             let function = function.to_string();
-            allow(request.method(), &Method::POST)?;
+            must_be_post(request.method())?;
             let limit = timeout::read(request.headers());
             let body = body::read(request.into_body(), self.body_limit).await?;
             return Ok(answered(&model, model.predict(&function, &body, limit).await?));
@@ -93,7 +93,7 @@ impl Handler {
                 Ok(json_answer(&json!({"name": model.service.as_str(), "ready": true})))
             }
             "infer" => {
-                allow(request.method(), &Method::POST)?;
+                must_be_post(request.method())?;
                 refuse_binary(&request)?;
                 let limit = timeout::read(request.headers());
                 let body = body::read(request.into_body(), self.body_limit).await?;
@@ -138,12 +138,12 @@ fn refuse_binary(request: &Request) -> Result<(), ApiError> {
     Err(ApiError::new(StatusCode::BAD_REQUEST, "unsupported", detail))
 }
 
-fn allow(method: &Method, allowed: &Method) -> Result<(), ApiError> {
-    if method == allowed {
+fn must_be_post(method: &Method) -> Result<(), ApiError> {
+    if method == Method::POST {
         return Ok(());
     }
-    let detail = format!("this path takes {allowed} requests, not {method}");
-    Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", detail))
+    let detail = format!("this path takes POST requests, not {method}");
+    Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", detail).with_allow("POST"))
 }
 
 fn no_path(path: &str) -> ApiError {
