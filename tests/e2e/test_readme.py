@@ -19,6 +19,11 @@ ROOT = Path(__file__).parents[2]
 WRITTEN_ADDRESS = "127.0.0.1:8080"
 
 
+def heed_ctrl_c() -> None:
+    """As in a terminal: a shell that was started in the background ignores it, and can set no trap for it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Reader:
     """Someone who follows a document: a folder of their own, a shell, and a terminal for what does not end."""
 
@@ -52,7 +57,9 @@ class Reader:
         env = {**os.environ, **self.env}
         with self.log.open("wb") as log:
             command = f"exec env {command}"
-            self.server = subprocess.Popen(command, shell=True, cwd=ROOT, env=env, stdout=log, stderr=log)
+            self.server = subprocess.Popen(
+                command, shell=True, cwd=ROOT, env=env, stdout=log, stderr=log, preexec_fn=heed_ctrl_c
+            )
         deadline = time.monotonic() + seconds
         while said not in (text := self.log.read_text(errors="replace")):
             assert self.server.poll() is None, f"`{command}` ended with {self.server.returncode}:\n{text}"
