@@ -109,8 +109,17 @@ def test_a_regressor_of_skops_answers_with_its_value(kea: Kea, boosters: Trained
 
 
 def test_models_of_one_environment_share_it(kea: Kea, boosters: Trained) -> None:
+    kea.deploy("forest-before", boosters.folder / "forest.pkl")
     details = kea.deploy("forest-again", boosters.folder / "forest.pkl")
     assert "reused" in environment(details) or "new" not in environment(details)
+
+
+def test_an_environment_is_made_with_its_bytecode(kea: Kea, boosters: Trained) -> None:
+    # Workers write none, so without it each of their starts compiles the whole framework again.
+    (replica,) = kea.deploy("forest-compiled", boosters.folder / "forest.pkl")["replicaStatuses"]
+    arguments = Path(f"/proc/{replica['pid']}/cmdline").read_text().split("\0")
+    python = Path(arguments[arguments.index("--python") + 1])
+    assert list(python.parents[1].glob("lib/python*/site-packages/sklearn/__pycache__/__init__.*.pyc"))
 
 
 # Keras, TensorFlow, PyTorch

@@ -128,6 +128,9 @@ async fn run<R: Runner>(runner: &mut R, mut batch: Vec<Job>, max_rows: usize) {
         // batch gets; no third, since the rows themselves may be what kills it.
         if !was_run && matches!((&reply, &job.work), (Err(ModelError::Crashed(_)), Work::Rows(..))) {
             runner.ready().await;
+            if job.reply.is_closed() {
+                continue;
+            }
             reply = run_alone(runner, &job.function, &job.work, max_rows).await;
         }
         let _ = job.reply.send(reply);
