@@ -34,6 +34,14 @@ pub(crate) struct Report {
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl Report {
+    /// A report that nobody reads, of work that is always wanted.
+    #[cfg(test)]
+    pub(crate) fn to_nobody() -> Self {
+        let (sender, receiver) = watch::channel(String::new());
+        std::mem::forget(receiver);
+        Self { sender, last: Mutex::new(Instant::now()) }
+    }
+
     /// Tells `detail`, unless something was told a moment ago.
     pub(crate) fn tell(&self, detail: impl FnOnce() -> String) {
         let Ok(mut last) = self.last.lock() else { return };
