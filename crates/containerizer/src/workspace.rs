@@ -247,7 +247,7 @@ pub(crate) struct Recognised {
 impl Recognised {
     /// What was found out about a model that was prepared.
     pub(crate) fn of(prepared: &PreparedModel) -> Self {
-        let PreparedModel { framework, engine, path, packages, reasons, python: _, onnxruntime: _ } = prepared.clone();
+        let PreparedModel { framework, engine, path, packages, reasons, .. } = prepared.clone();
         Self { framework, engine, path, packages, reasons }
     }
 }

@@ -278,6 +278,9 @@ pub struct PreparedModel {
     /// Python packages that it needs, as pip writes them; what is in its image.
     #[serde(default)]
     pub packages: Vec<String>,
+    /// Its image by digest, where a registry is configured: `REGISTRY/NAME@sha256:…`.
+    #[serde(default)]
+    pub image: Option<String>,
     /// Why this framework and engine were chosen, a sentence each.
     pub reasons: Vec<String>,
 }
@@ -291,6 +294,7 @@ impl Default for PreparedModel {
             python: None,
             onnxruntime: None,
             packages: Vec::new(),
+            image: None,
             reasons: Vec::new(),
         }
     }

@@ -130,6 +130,9 @@ pub(crate) struct ServeArgs {
     /// How KEA writes its own log [default: human]
     #[arg(long, env = "KEA_LOG_FORMAT", value_enum, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
+    /// Registry, with a folder in it, to which the image of each version is sent [default: none, no images are made]
+    #[arg(long, env = "KEA_REGISTRY", value_name = "REGISTRY/FOLDER")]
+    pub(crate) registry: Option<String>,
     /// How long a login lasts [default: 12h]
     #[arg(long, env = "KEA_TOKEN_TTL", value_name = "SPAN")]
     pub(crate) token_ttl: Option<Span>,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use kea_core::management::StepState;
 use oci_client::Reference;
 use serde_json::{Value, json};
@@ -128,7 +128,8 @@ impl Sending<'_> {
     }
 
     async fn layers(&self, image: &PlatformImage, progress: &dyn Progress) -> Result<(), ImageError> {
-        let sends = image.layers.iter().map(|layer| self.layer(image, layer, progress));
+        // Boxed and collected: the compiler cannot tell yet that a stream of borrowing futures may go to another thread.
+        let sends: Vec<_> = image.layers.iter().map(|layer| self.layer(image, layer, progress).boxed()).collect();
         stream::iter(sends).buffer_unordered(AT_ONCE).try_collect().await
     }
 

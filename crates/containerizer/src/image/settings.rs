@@ -33,22 +33,33 @@ pub struct ImageSettings {
 }
 
 impl ImageSettings {
-    /// The defaults, and what the variables `KEA_BASE_IMAGE_ONNX`, `KEA_BASE_IMAGE_PYTHON`,
-    /// `KEA_PLAIN_HTTP_REGISTRIES` (separated by commas) and `KEA_DOCKERFILE_BUILDER` say.
-    pub fn from_env(folder: PathBuf, program: PathBuf) -> Self {
-        let given = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-        let plain_http = given("KEA_PLAIN_HTTP_REGISTRIES").unwrap_or_default();
-        let registries = plain_http.split(',').map(str::trim).filter(|registry| !registry.is_empty());
+    /// What is used where nothing is said; `program` is KEA's own for this machine.
+    pub fn new(folder: PathBuf, program: PathBuf) -> Self {
         Self {
             folder,
-            base_onnx: given("KEA_BASE_IMAGE_ONNX").unwrap_or_else(|| BASE_ONNX.to_owned()),
-            base_python: given("KEA_BASE_IMAGE_PYTHON").unwrap_or_else(|| BASE_PYTHON.to_owned()),
+            base_onnx: BASE_ONNX.to_owned(),
+            base_python: BASE_PYTHON.to_owned(),
             python: PYTHON.to_owned(),
-            plain_http: registries.map(str::to_owned).collect(),
+            plain_http: Vec::new(),
             programs: BTreeMap::from([(Platform::HOST, program)]),
-            dockerfile_builder: given("KEA_DOCKERFILE_BUILDER"),
+            dockerfile_builder: None,
             tool: Duration::from_secs(20 * 60),
             layer: 32 << 30,
         }
+    }
+
+    /// The same with what the variables `KEA_BASE_IMAGE_ONNX`, `KEA_BASE_IMAGE_PYTHON`, `KEA_PLAIN_HTTP_REGISTRIES`
+    /// (separated by commas) and `KEA_DOCKERFILE_BUILDER` say.
+    #[must_use]
+    pub fn with_env(mut self) -> Self {
+        let given = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        self.base_onnx = given("KEA_BASE_IMAGE_ONNX").unwrap_or(self.base_onnx);
+        self.base_python = given("KEA_BASE_IMAGE_PYTHON").unwrap_or(self.base_python);
+        self.dockerfile_builder = given("KEA_DOCKERFILE_BUILDER").or(self.dockerfile_builder);
+        if let Some(registries) = given("KEA_PLAIN_HTTP_REGISTRIES") {
+            let registries = registries.split(',').map(str::trim).filter(|registry| !registry.is_empty());
+            self.plain_http = registries.map(str::to_owned).collect();
+        }
+        self
     }
 }

@@ -119,7 +119,7 @@ fn settings(args: &BuildArgs) -> Result<ImageSettings, Failure> {
             Failure::Usage("there is no home folder to keep parts of images in: give one with --cache-dir".into())
         })?,
     };
-    let mut settings = ImageSettings::from_env(folder.join("images"), env::current_exe()?);
+    let mut settings = ImageSettings::new(folder.join("images"), env::current_exe()?).with_env();
     settings.plain_http.extend(args.plain_http.iter().cloned());
     settings.programs.extend(args.programs.iter().cloned().collect::<BTreeMap<_, _>>());
     Ok(settings)
