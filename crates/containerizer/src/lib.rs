@@ -13,6 +13,7 @@ mod environment;
 mod error;
 mod image;
 mod locks;
+mod mask;
 mod pickle;
 mod progress;
 mod python;

@@ -19,6 +19,7 @@ use crate::{
     detect::{self, Detected},
     download::{self, Bounds},
     environment::{Environment, Environments, Installer},
+    mask::mask,
     progress::{Report, blocking},
     python::Python,
     requirements,
@@ -270,7 +271,8 @@ fn given_onnxruntime(path: &Path, prepared: &mut PreparedModel) -> Result<String
 fn describe(made: &Environment, python: &Python, packages: &[String], bare: bool) -> String {
     let origin = if made.reused { "was made before" } else { "is new" };
     let hint = if bare { "; name further packages in requirements.txt or `requirements`" } else { "" };
-    format!("the environment of Python {} with {} {origin}{hint}", python.version_text(), packages.join(", "))
+    let packages = packages.join(", ");
+    format!("the environment of Python {} with {} {origin}{hint}", python.version_text(), mask(&packages))
 }
 
 fn told(stored: &Stored) -> String {

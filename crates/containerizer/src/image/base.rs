@@ -13,11 +13,15 @@ use kea_core::management::StepState;
 use oci_client::Reference;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-use super::{FACTS, ImageError, Platform, store::Store};
+use super::{
+    FACTS, ImageError, Platform,
+    store::{Store, is_digest},
+};
 use crate::{
     BASE, Progress, RegistryError,
-    progress::blocking,
+    progress::{Pace, blocking},
     registry::{self, Repository},
     shelf::size,
 };
@@ -113,7 +117,7 @@ async fn fetch_once(
     progress: &dyn Progress,
 ) -> Result<Option<String>, ImageError> {
     let mut chunks = Box::pin(repository.blob(&layer.digest, layer.bytes).await?);
-    let mut writer = store.writer()?;
+    let (mut writer, mut pace) = (store.writer()?, Pace::new());
     while let Some(chunk) = chunks.next().await {
         let chunk = match chunk {
             Ok(chunk) => chunk,
@@ -123,11 +127,10 @@ async fn fetch_once(
             return Ok(Some(format!("more than {} came", size(layer.bytes))));
         }
         writer.write_all(&chunk).map_err(ImageError::storing(store.folder()))?;
-        progress.step(
-            step,
-            StepState::Running,
-            &format!("{} of {} downloaded", size(writer.bytes()), size(layer.bytes)),
-        );
+        if pace.due() {
+            let detail = format!("{} of {} downloaded", size(writer.bytes()), size(layer.bytes));
+            progress.step(step, StepState::Running, &detail);
+        }
     }
     if writer.digest() != layer.digest {
         return Ok(Some(format!("{} came, of another digest", size(writer.bytes()))));
@@ -142,7 +145,7 @@ async fn manifest(repository: &Repository, platform: Platform) -> Result<(String
     let document = document(image, &bytes)?;
     let Some(entries) = document["manifests"].as_array() else { return Ok((digest, document)) };
     let entry = entries.iter().find(|entry| platform.is(&entry["platform"]));
-    let Some(digest) = entry.and_then(|entry| entry["digest"].as_str()) else {
+    let Some(digest) = entry.and_then(|entry| entry["digest"].as_str()).filter(|digest| is_digest(digest)) else {
         let names = entries.iter().filter_map(|entry| {
             let platform = &entry["platform"];
             Some(format!("{}/{}", platform["os"].as_str()?, platform["architecture"].as_str()?))
@@ -160,8 +163,9 @@ async fn manifest(repository: &Repository, platform: Platform) -> Result<(String
 
 async fn config(repository: &Repository, manifest: &Value) -> Result<Value, ImageError> {
     let image = repository.image();
-    let (Some(digest), Some(bytes)) = (manifest["config"]["digest"].as_str(), manifest["config"]["size"].as_u64())
-    else {
+    let described = &manifest["config"];
+    let digest = described["digest"].as_str().filter(|digest| is_digest(digest));
+    let (Some(digest), Some(bytes)) = (digest, described["size"].as_u64()) else {
         return Err(malformed(image, "its manifest names no configuration"));
     };
     let mut chunks = Box::pin(repository.blob(digest, bytes).await?);
@@ -172,6 +176,9 @@ async fn config(repository: &Repository, manifest: &Value) -> Result<Value, Imag
             return Err(malformed(image, "its configuration is too large"));
         }
     }
+    if format!("sha256:{}", hex::encode(Sha256::digest(&text))) != digest {
+        return Err(malformed(image, "its configuration is of another digest"));
+    }
     document(image, &Bytes::from(text))
 }
 
@@ -181,7 +188,7 @@ fn layers(repository: &Repository, manifest: &Value) -> Result<Vec<BaseLayer>, I
     let layer = |layer: &Value| {
         Some(BaseLayer {
             media_type: oci_media_type(layer["mediaType"].as_str()?)?.to_owned(),
-            digest: layer["digest"].as_str().filter(|digest| digest.starts_with("sha256:"))?.to_owned(),
+            digest: layer["digest"].as_str().filter(|digest| is_digest(digest))?.to_owned(),
             bytes: layer["size"].as_u64()?,
         })
     };

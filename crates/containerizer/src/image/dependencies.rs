@@ -21,6 +21,7 @@ use crate::{
     DEPENDENCIES, EnvironmentError, Progress,
     environment::Installer,
     locks::Held,
+    mask::mask,
     progress::blocking,
     python::{Python, on_path},
     tool::{Failure, Run},
@@ -284,7 +285,7 @@ fn put_packages(files: &mut Files, site: &Path, lock: &Path, root: Option<&str>)
     }
     let text = fs::read_to_string(lock)?;
     let text = root.map_or_else(|| text.clone(), |root| text.replace(root, "."));
-    files.put(LOCK, false, layer::Content::Bytes(text.into_bytes()));
+    files.put(LOCK, false, layer::Content::Bytes(mask(&text).into_owned().into_bytes()));
     Ok(())
 }
 

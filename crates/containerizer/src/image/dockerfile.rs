@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::{
     ImageError, Platform,
     builder::{BuiltImage, ImageLayer, PlatformImage},
-    store::{Blob, Store},
+    store::{Blob, Store, is_digest},
 };
 use crate::{
     EnvironmentError, IMAGE, Progress,
@@ -171,15 +171,14 @@ fn take(layout: &Path, store: &Store, platform: Platform) -> Result<(String, Pla
 /// Takes a blob of a layout into the store.
 fn blob(layout: &Path, store: &Store, descriptor: &Value) -> Result<Blob, ImageError> {
     let unreadable = |why: String| ImageError::BuilderOutput { why };
-    let digest = descriptor["digest"].as_str().and_then(|digest| digest.strip_prefix("sha256:"));
-    let digest = digest.filter(|digest| digest.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let digest = descriptor["digest"].as_str().filter(|digest| is_digest(digest));
     let digest = digest.ok_or_else(|| unreadable("it names a part without a digest".to_owned()))?;
-    let path = layout.join("blobs/sha256").join(digest);
+    let path = layout.join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
     let mut file = File::open(&path).map_err(|error| unreadable(error.to_string()))?;
     let mut writer = store.writer()?;
     io::copy(&mut file, &mut writer).map_err(ImageError::storing(store.folder()))?;
     writer.flush().map_err(ImageError::storing(store.folder()))?;
-    if writer.digest() != format!("sha256:{digest}") {
+    if writer.digest() != digest {
         return Err(unreadable(format!("{digest} is of another digest")));
     }
     store.keep(writer)

@@ -52,9 +52,8 @@ impl Store {
     }
 
     fn blob_path(&self, digest: &str) -> Option<PathBuf> {
-        let name = digest.strip_prefix("sha256:")?;
-        let is_hex = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_hex.then(|| self.folder.join("blobs/sha256").join(name))
+        let name = digest.strip_prefix("sha256:").filter(|_| is_digest(digest))?;
+        Some(self.folder.join("blobs/sha256").join(name))
     }
 
     /// A new blob, which counts once it is kept.
@@ -143,6 +142,12 @@ impl Store {
         fs::create_dir_all(&folder)?;
         Ok(folder)
     }
+}
+
+/// Whether it is `sha256:` and 64 hexadecimal digits, which can be part of a path and of a URL.
+pub(crate) fn is_digest(text: &str) -> bool {
+    let name = text.strip_prefix("sha256:");
+    name.is_some_and(|name| name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
 }
 
 /// Notes that a file is used; `false` where there is none.

@@ -1,4 +1,4 @@
-//! Who KEA is to a registry: what the environment says, else the logins that users of Docker or Podman have.
+//! Who KEA is to a registry: what `DOCKER_AUTH_CONFIG` says, else the logins that users of Docker or Podman have.
 
 use std::env;
 
@@ -7,9 +7,9 @@ use oci_client::secrets::RegistryAuth;
 
 use super::RegistryError;
 
-/// A login that goes before those of files, as a job of a cluster is given one.
-const USERNAME: &str = "KEA_REGISTRY_USERNAME";
-const PASSWORD: &str = "KEA_REGISTRY_PASSWORD";
+/// Docker's configuration itself, as jobs of a cluster are given it. It says which login is for which registry, so that
+/// none is shown to another one.
+const CONFIG: &str = "DOCKER_AUTH_CONFIG";
 
 /// How Docker's configuration calls its own registry.
 const DOCKER_HUB: [&str; 2] = ["https://index.docker.io/v1/", "docker.io"];
@@ -17,13 +17,10 @@ const DOCKER_HUB: [&str; 2] = ["https://index.docker.io/v1/", "docker.io"];
 /// The login for `registry`, which may be none at all. Credential helpers are programs, so it belongs on a thread that
 /// may block.
 pub(super) fn of(registry: &str) -> Result<RegistryAuth, RegistryError> {
-    if let (Ok(name), Ok(password)) = (env::var(USERNAME), env::var(PASSWORD)) {
-        return Ok(RegistryAuth::Basic(name, password));
-    }
     let hub = registry == "docker.io" || registry == "index.docker.io";
     let names: &[&str] = if hub { &DOCKER_HUB } else { &[registry] };
     for name in names {
-        for look_up in [docker_credential::get_credential, docker_credential::get_podman_credential] {
+        for look_up in [given, docker_credential::get_credential, docker_credential::get_podman_credential] {
             match look_up(name) {
                 Ok(credential) => return Ok(auth(credential)),
                 Err(error) if is_none(&error) => {}
@@ -32,6 +29,12 @@ pub(super) fn of(registry: &str) -> Result<RegistryAuth, RegistryError> {
         }
     }
     Ok(RegistryAuth::Anonymous)
+}
+
+fn given(registry: &str) -> Result<DockerCredential, CredentialRetrievalError> {
+    let config = env::var(CONFIG).ok().filter(|config| !config.trim().is_empty());
+    let config = config.ok_or(CredentialRetrievalError::ConfigNotFound)?;
+    docker_credential::get_credential_from_reader(config.as_bytes(), registry)
 }
 
 fn auth(credential: DockerCredential) -> RegistryAuth {

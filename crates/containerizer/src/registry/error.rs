@@ -14,7 +14,7 @@ pub enum RegistryError {
     #[error("the login for {registry} cannot be read: {why}")]
     Login { registry: String, why: String },
     #[error(
-        "{registry} does not let KEA in (it {doing}): log in with `docker login {registry}`, or set KEA_REGISTRY_USERNAME and KEA_REGISTRY_PASSWORD, for an account that may use `{repository}`"
+        "{registry} does not let KEA in (it {doing}): log in with `docker login {registry}`, or set DOCKER_AUTH_CONFIG, for an account that may use `{repository}`"
     )]
     Refused { registry: String, repository: String, doing: &'static str },
     #[error("`{image}` does not exist, or may not be seen without another login")]
