@@ -204,7 +204,7 @@ impl Repository {
 
 fn config(image: &Reference, plain_http: &[String], whole: bool) -> ClientConfig {
     let registry = image.resolve_registry();
-    let plain = is_loopback(registry) || plain_http.iter().any(|name| name == image.registry() || name == registry);
+    let plain = is_plain(registry, plain_http) || is_plain(image.registry(), plain_http);
     ClientConfig {
         protocol: if plain { ClientProtocol::HttpsExcept(vec![registry.to_owned()]) } else { ClientProtocol::Https },
         use_monolithic_push: whole,
@@ -213,6 +213,11 @@ fn config(image: &Reference, plain_http: &[String], whole: bool) -> ClientConfig
         user_agent: concat!("kea/", env!("CARGO_PKG_VERSION")),
         ..ClientConfig::default()
     }
+}
+
+/// Whether a registry is spoken to without TLS: it is of this machine, or named in `plain_http`.
+pub(crate) fn is_plain(registry: &str, plain_http: &[String]) -> bool {
+    is_loopback(registry) || plain_http.iter().any(|name| name == registry)
 }
 
 /// Whether a registry, with or without its port, is of this machine: what is sent to it passes no network.

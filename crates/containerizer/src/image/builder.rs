@@ -306,12 +306,20 @@ impl ImageBuilder {
         request: &BuildRequest,
         progress: &dyn Progress,
     ) -> Result<BuiltImage, BuildError> {
+        let said = [
+            ("--base", request.base.is_some()),
+            ("--python", request.python.is_some()),
+            ("all but one --platform", request.platforms.len() > 1),
+        ];
+        if let Some((option, _)) = said.into_iter().find(|(_, said)| *said) {
+            return Err(BuildError::Image(ImageError::SaidByDockerfile { option }));
+        }
         self.sweep().await;
         progress.step(IMAGE, StepState::Running, "");
         let python = self.workspace.python().await.map_err(|error| BuildError::Image(error.into()))?;
         let key = store::key([root.to_str().unwrap_or_default(), "dockerfile"]);
         let held = self.locks.hold(&key).await.map_err(|why| BuildError::Image(self.unlocked(why)))?;
-        let folder = dockerfile::Folder { root, platform: request.platforms[0] };
+        let folder = dockerfile::Folder { root, platform: request.platforms[0], plain_http: &self.settings.plain_http };
         let tools = dockerfile::Tools { python: &python, limit: self.settings.tool, held: &held, store: &self.store };
         let built = builder.build(&folder, &tools, progress).await.map_err(BuildError::Image)?;
         progress.step(IMAGE, StepState::Done, &format!("{}, {}", built.digest, size(built.bytes())));

@@ -22,6 +22,7 @@ use crate::{
     locks::Held,
     progress::blocking,
     python::{Python, on_path},
+    registry,
     tool::{Failure, Run},
 };
 
@@ -36,6 +37,7 @@ pub(super) enum Builder {
 pub(super) struct Folder<'a> {
     pub(super) root: &'a Path,
     pub(super) platform: Platform,
+    pub(super) plain_http: &'a [String],
 }
 
 /// What a build needs.
@@ -79,7 +81,13 @@ impl Builder {
         let Tools { python, limit, held, store } = *tools;
         let scratch = store.scratch()?;
         let layout = scratch.path().join("layout");
-        for (what, line) in self.lines(folder, scratch.path(), &layout) {
+        let conf = scratch.path().join("registries.conf");
+        let plain = plain_registries(folder);
+        fs::write(&conf, registries_conf(&plain)).map_err(ImageError::storing(store.folder()))?;
+        for (what, mut line) in self.lines(folder, scratch.path(), &layout) {
+            if !plain.is_empty() {
+                line.splice(0..0, ["env".into(), format!("CONTAINERS_REGISTRIES_CONF={}", conf.display()).into()]);
+            }
             let run = Run { python: &python.executable, line, folder: scratch.path(), limit, lock: &held.file };
             let told = run.run(|line| progress.step(IMAGE, StepState::Running, line)).await;
             told.map_err(|failure| ImageError::Tool(failed(what, failure)))?;
@@ -103,7 +111,7 @@ impl Builder {
 
     /// The commands that leave an image layout in the folder `layout`.
     fn lines(&self, folder: &Folder<'_>, scratch: &Path, layout: &Path) -> Vec<(&'static str, Vec<OsString>)> {
-        let Folder { root, platform } = *folder;
+        let Folder { root, platform, plain_http: _ } = *folder;
         let platform = platform.to_string();
         let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
         match self {
@@ -138,6 +146,29 @@ impl Builder {
     }
 }
 
+/// Registries of the Dockerfile's bases that are spoken to without TLS.
+fn plain_registries(folder: &Folder<'_>) -> Vec<String> {
+    let text = fs::read_to_string(folder.root.join("Dockerfile")).unwrap_or_default();
+    let bases = text.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let is_from = words.next()?.eq_ignore_ascii_case("FROM");
+        words.find(|word| !word.starts_with("--")).filter(|_| is_from)
+    });
+    let registries = bases.filter_map(|base| Some(registry::reference(base).ok()?.registry().to_owned()));
+    let mut plain: Vec<String> =
+        registries.filter(|registry| registry::is_plain(registry, folder.plain_http)).collect();
+    plain.sort();
+    plain.dedup();
+    plain
+}
+
+/// What tells buildah so.
+fn registries_conf(plain: &[String]) -> String {
+    let entry = |registry: &String| format!("[[registry]]\nlocation = \"{registry}\"\ninsecure = true\n");
+    let entries: String = plain.iter().map(entry).collect();
+    format!("unqualified-search-registries = [\"docker.io\"]\n{entries}")
+}
+
 fn failed(what: &str, failure: Failure) -> EnvironmentError {
     let what = what.to_owned();
     match failure {
@@ -162,7 +193,7 @@ fn take(layout: &Path, store: &Store, platform: Platform) -> Result<(String, Pla
         let Blob { digest, bytes } = blob(layout, store, layer)?;
         let media_type = layer["mediaType"].as_str().unwrap_or_default().to_owned();
         // All of it is in the store, so none of it is asked of a base.
-        layers.push(ImageLayer { part: 3, digest, bytes, media_type });
+        layers.push(ImageLayer { part: 4, digest, bytes, media_type });
     }
     let digest = manifest.digest.clone();
     Ok((digest, PlatformImage { platform, manifest, config, layers, base: None, sbom: None }))
@@ -182,4 +213,27 @@ fn blob(layout: &Path, store: &Store, descriptor: &Value) -> Result<Blob, ImageE
         return Err(unreadable(format!("{digest} is of another digest")));
     }
     store.keep(writer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bases_of_this_machines_registries_are_asked_for_without_tls() {
+        let root = tempfile::tempdir().unwrap();
+        let text = "ARG x\nFROM --platform=linux/amd64 127.0.0.1:5000/python:slim AS a\nfrom python\nFROM lab:5000/b\n";
+        fs::write(root.path().join("Dockerfile"), text).unwrap();
+        let of = |plain_http: &[String]| {
+            plain_registries(&Folder { root: root.path(), platform: Platform::HOST, plain_http })
+        };
+        assert_eq!(of(&[]), ["127.0.0.1:5000"]);
+        assert_eq!(of(&["lab:5000".to_owned()]), ["127.0.0.1:5000", "lab:5000"]);
+    }
+
+    #[test]
+    fn only_builders_that_are_known_are_started() {
+        assert!(matches!(Builder::find("docker"), Err(ImageError::UnknownBuilder { .. })));
+        assert!(matches!(Builder::find("/opt/tools/buildctl"), Ok(Builder::Buildctl(_))));
+    }
 }

@@ -95,6 +95,8 @@ pub enum ImageError {
         "the folder has only a Dockerfile, which KEA does not run by itself: set KEA_DOCKERFILE_BUILDER (or `dockerfile-builder`) to `buildah` or `buildctl`, or build it elsewhere and deploy the image"
     )]
     OnlyDockerfile,
+    #[error("the folder has a Dockerfile, which says all of the image itself: leave {option} out")]
+    SaidByDockerfile { option: &'static str },
     #[error("`{program}` is no builder of Dockerfiles that KEA knows: there are `buildah` and `buildctl`")]
     UnknownBuilder { program: String },
     #[error("what the Dockerfile's builder wrote cannot be read: {why}")]

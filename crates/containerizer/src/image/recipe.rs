@@ -32,7 +32,7 @@ pub(crate) struct Recipe {
 }
 
 /// What the parts of an image are called, for people.
-pub(crate) const PARTS: [&str; 4] = ["base", "packages", "server", "model"];
+pub(crate) const PARTS: [&str; 5] = ["base", "packages", "server", "model", "layer"];
 
 /// Whether the image is built upon a base with Python.
 pub(crate) fn needs_python(model: &Recognised) -> bool {
