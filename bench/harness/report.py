@@ -71,11 +71,11 @@ def verdict(check):
     return "yes" if check.met() else "**no**"
 
 
-def write_into(document, text):
+def write_into(document, text, begin=BEGIN, end=END):
     """Puts the figures between the document's two markers; what people wrote around them stays."""
     content = document.read_text()
-    before, begin, rest = content.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
+    before, found_begin, rest = content.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found_begin or not found_end:
         raise RuntimeError(f"{document} has no markers for the figures")
-    document.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
+    document.write_text(f"{before}{begin}\n\n{text}\n{end}{after}")
