@@ -28,9 +28,17 @@ fn locked(line: &str) -> Result<Locked, String> {
     if sha256.is_empty() {
         return Err(format!("`{first}` has no hash: give the file of a wheel, or a package of an index"));
     }
-    let (name, version) = first.split_once("==").unwrap_or((first, ""));
+    let wheel = line.split_whitespace().find_map(wheel);
+    let (name, version) = wheel.or_else(|| first.split_once("==")).unwrap_or((first, ""));
     let name = name.split('[').next().unwrap_or(name);
     Ok(Locked { name: name.to_owned(), version: version.trim_end_matches(';').to_owned(), sha256 })
+}
+
+/// Name and version of the package in a wheel, by the file's name: where it lies says nothing to others.
+fn wheel(word: &str) -> Option<(&str, &str)> {
+    let file = word.rsplit('/').next()?.strip_suffix(".whl")?;
+    let mut parts = file.split('-');
+    Some((parts.next()?, parts.next()?))
 }
 
 /// Makes a lock of pip's report on what it would install.
@@ -95,5 +103,15 @@ mod tests {
             Locked { name: "six".into(), version: "1.0".into(), sha256: vec!["ab".into()] }
         );
         assert!(from_pip(b"{}").is_err());
+    }
+
+    #[test]
+    fn a_wheel_is_known_by_its_name_and_not_by_its_place() {
+        let check = |line: &str| {
+            let found = read(line).unwrap();
+            assert_eq!((found[0].name.as_str(), found[0].version.as_str()), ("own_pkg", "1.0"), "{line}");
+        };
+        check("/place/own_pkg-1.0-py3-none-any.whl --hash=sha256:ab");
+        check("own-pkg @ file:///place/own_pkg-1.0-py3-none-any.whl --hash=sha256:ab");
     }
 }
