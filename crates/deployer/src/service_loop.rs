@@ -143,6 +143,10 @@ impl ServiceLoop {
         for version in wish.versions {
             self.state.versions.entry(version.id.clone()).or_insert_with(|| VersionState::new(version));
         }
+        // What is not wanted any more need not be fetched, installed or built any further.
+        let (wanted, live) = (&self.state.service.version, &self.state.live);
+        let overtaken = self.state.versions.iter_mut().filter(|(id, _)| *id != wanted && Some(*id) != live.as_ref());
+        overtaken.for_each(|(_, version)| version.give_up());
         if let Some(version) = self.state.versions.get_mut(&self.state.service.version)
             && again
         {
@@ -155,11 +159,12 @@ impl ServiceLoop {
 
     fn prepare(&mut self, id: VersionId) {
         let Some(version) = self.state.versions.get_mut(&id) else { return };
-        version.preparation = Preparation::Running;
+        let work = self.leaving.child_token();
+        version.preparation = Preparation::Running(work.clone());
         version.failure = None;
         let (workspace, spec) = (self.shared.workspace.clone(), version.version.model.clone());
         let happenings = self.happenings.clone();
-        let (leaving, shared) = (self.leaving.clone(), self.shared.clone());
+        let shared = self.shared.clone();
         let (service, log) = (self.state.service.id.clone(), self.shared.logs.writer(&self.state.service.id, BUILD));
         self.tasks.spawn(async move {
             let told = Told { version: id.clone(), happenings: happenings.clone(), log, last: Mutex::default() };
@@ -174,7 +179,7 @@ impl ServiceLoop {
             };
             let outcome = tokio::select! {
                 outcome = prepare => outcome,
-                () = leaving.cancelled() => return,
+                () = work.cancelled() => return,
             };
             // A loop that is gone has no use for the outcome.
             let _ = happenings.send(Happening::Prepared { version: id, outcome: Box::new(outcome) });

@@ -39,7 +39,8 @@ pub(crate) struct VersionState {
 /// How far a version's model and environment are.
 pub(crate) enum Preparation {
     No,
-    Running,
+    /// Under way, until it is done or this is cancelled.
+    Running(CancellationToken),
     Done(PreparedModel),
     Failed,
 }
@@ -118,6 +119,15 @@ impl VersionState {
         Self { version, preparation, steps: Vec::new(), replicas: BTreeMap::new(), failure: None }
     }
 
+    /// Gives up a preparation that is under way; another wish begins it anew.
+    pub(crate) fn give_up(&mut self) {
+        if let Preparation::Running(work) = &self.preparation {
+            work.cancel();
+            self.preparation = Preparation::No;
+            self.steps.clear();
+        }
+    }
+
     /// Notes how far a step of the preparation is.
     pub(crate) fn step(&mut self, name: &str, state: StepState, detail: String) {
         match self.steps.iter_mut().find(|step| step.name == name) {
@@ -180,7 +190,7 @@ impl VersionState {
     fn seen(&self) -> SeenVersion {
         let prepared = match self.preparation {
             Preparation::No => Prepared::No,
-            Preparation::Running => Prepared::Running,
+            Preparation::Running(_) => Prepared::Running,
             Preparation::Done(_) => Prepared::Yes,
             Preparation::Failed => Prepared::Failed,
         };

@@ -68,7 +68,7 @@ pub(crate) fn route(state: &mut ServiceState) -> Arc<ServiceRoute> {
 fn prepared(version: &VersionState) -> Option<&kea_core::service::PreparedModel> {
     match &version.preparation {
         Preparation::Done(prepared) => Some(prepared),
-        Preparation::No | Preparation::Running | Preparation::Failed => None,
+        Preparation::No | Preparation::Running(_) | Preparation::Failed => None,
     }
 }
 
