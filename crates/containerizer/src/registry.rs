@@ -120,7 +120,6 @@ impl Repository {
 
     /// Whether the repository has the blob.
     pub(crate) async fn has_blob(&self, digest: &str) -> Result<bool, RegistryError> {
-        self.sign_in().await?;
         self.retry("asked whether there is a blob", || self.client.blob_exists(&self.image, digest)).await
     }
 

@@ -32,7 +32,7 @@ use super::{
     store::{self, Blob, Scratch, Store},
 };
 use crate::{
-    BASE, DEPENDENCIES, IMAGE, PrepareError, Progress, Quiet,
+    BASE, DEPENDENCIES, IMAGE, PrepareError, Progress, Quiet, RegistryError,
     environment::Installer,
     locks::Locks,
     progress::blocking,
@@ -218,7 +218,14 @@ impl ImageBuilder {
     /// # Errors
     /// It is none.
     pub fn check_name(name: &str) -> Result<(), BuildError> {
-        crate::registry::reference(name).map(drop).map_err(|error| BuildError::Push(error.into()))
+        let checked = crate::registry::reference(name).and_then(|image| match image.digest() {
+            None => Ok(()),
+            Some(_) => Err(RegistryError::Name {
+                text: name.to_owned(),
+                why: "a digest is what comes out of a build".to_owned(),
+            }),
+        });
+        checked.map_err(|error| BuildError::Push(error.into()))
     }
 
     async fn fetch_and_build(

@@ -2,7 +2,7 @@
 //! Dockerfile by itself, since that means running whatever it says.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -85,9 +85,7 @@ impl Builder {
         let plain = plain_registries(folder);
         fs::write(&conf, registries_conf(&plain)).map_err(ImageError::storing(store.folder()))?;
         for (what, mut line) in self.lines(folder, scratch.path(), &layout) {
-            if !plain.is_empty() {
-                line.splice(0..0, ["env".into(), format!("CONTAINERS_REGISTRIES_CONF={}", conf.display()).into()]);
-            }
+            line.splice(0..0, environment((!plain.is_empty()).then_some(conf.as_path())));
             let run = Run { python: &python.executable, line, folder: scratch.path(), limit, lock: &held.file };
             let told = run.run(|line| progress.step(IMAGE, StepState::Running, line)).await;
             told.map_err(|failure| ImageError::Tool(failed(what, failure)))?;
@@ -160,6 +158,21 @@ fn plain_registries(folder: &Folder<'_>) -> Vec<String> {
     plain.sort();
     plain.dedup();
     plain
+}
+
+/// Variables that say where the builder finds its server and its logins; tools get no others of KEA's.
+const PASSED: [&str; 3] = ["BUILDKIT_HOST", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE"];
+
+/// The start of a command line that runs the builder with these variables.
+fn environment(registries_conf: Option<&Path>) -> Vec<OsString> {
+    let assigned = |name: &str, value: &OsStr| {
+        let mut assigned = OsString::from(format!("{name}="));
+        assigned.push(value);
+        assigned
+    };
+    let passed = PASSED.iter().filter_map(|name| Some(assigned(name, &std::env::var_os(name)?)));
+    let conf = registries_conf.map(|conf| assigned("CONTAINERS_REGISTRIES_CONF", conf.as_os_str()));
+    std::iter::once("env".into()).chain(passed).chain(conf).collect()
 }
 
 /// What tells buildah so.
