@@ -57,11 +57,10 @@ pub(crate) fn reference(text: &str) -> Result<Reference, RegistryError> {
 /// One repository of a registry.
 pub(crate) struct Repository {
     client: Client,
-    /// For registries that do not take blobs in chunks.
-    whole: Client,
     auth: RegistryAuth,
     /// Any image of the repository.
     image: Reference,
+    plain_http: Vec<String>,
 }
 
 impl Repository {
@@ -74,12 +73,16 @@ impl Repository {
             registry: image.registry().to_owned(),
             why: error.to_string(),
         })??;
-        let client = |whole| Client::new(config(image, plain_http, whole));
-        let repository = Self { client: client(false), whole: client(true), auth, image: image.clone() };
-        for client in [&repository.client, &repository.whole] {
-            client.store_auth_if_needed(image.resolve_registry(), &repository.auth).await;
-        }
-        Ok(repository)
+        let client = Client::new(config(image, plain_http, false));
+        client.store_auth_if_needed(image.resolve_registry(), &auth).await;
+        Ok(Self { client, auth, image: image.clone(), plain_http: plain_http.to_vec() })
+    }
+
+    /// A client for registries that do not take blobs in chunks.
+    async fn client_of_whole_blobs(&self) -> Client {
+        let client = Client::new(config(&self.image, &self.plain_http, true));
+        client.store_auth_if_needed(self.image.resolve_registry(), &self.auth).await;
+        client
     }
 
     /// The image itself.
@@ -151,7 +154,10 @@ impl Repository {
         };
         let in_chunks = self.retry("sent a blob", || uploading(&self.client)).await;
         match in_chunks {
-            Err(RegistryError::Chunks { .. }) => self.retry("sent a blob", || uploading(&self.whole)).await.map(drop),
+            Err(RegistryError::Chunks { .. }) => {
+                let client = self.client_of_whole_blobs().await;
+                self.retry("sent a blob", || uploading(&client)).await.map(drop)
+            }
             done => done.map(drop),
         }
     }

@@ -418,14 +418,6 @@ impl PlatformBuild<'_> {
         }
         progress.step(DEPENDENCIES, StepState::Running, "");
         let builder = self.builder;
-        let python = builder.workspace.python().await?;
-        let installer = Installer::find();
-        let tools = Tools {
-            python: &python,
-            installer: &installer,
-            limit: builder.settings.tool,
-            bytes: builder.settings.layer,
-        };
         let version = base.facts.python.as_ref().filter(|_| !only_onnxruntime).map(|(_, version)| version.clone());
         let wanted = Wanted {
             packages,
@@ -434,8 +426,7 @@ impl PlatformBuild<'_> {
             only_onnxruntime,
             root: self.root.map(Path::to_owned),
         };
-        let key = wanted.key(&tools)?;
-        let (dependencies, origin) = self.kept_or_made(&wanted, &tools, &key, progress).await?;
+        let (dependencies, origin) = self.kept_or_made(&wanted, progress).await?;
         let detail =
             format!("{} package(s), {}, {origin}", dependencies.packages.len(), size(dependencies.layer.bytes));
         progress.step(DEPENDENCIES, StepState::Done, &detail);
@@ -445,21 +436,25 @@ impl PlatformBuild<'_> {
     async fn kept_or_made(
         &self,
         wanted: &Wanted,
-        tools: &Tools<'_>,
-        key: &str,
         progress: &dyn Progress,
     ) -> Result<(Dependencies, &'static str), ImageError> {
         const KEPT: &str = "made before";
-        let store = &self.builder.store;
-        if let Some(kept) = dependencies::kept(store, key).filter(|_| !self.request.refresh) {
+        let (builder, installer) = (self.builder, Installer::find());
+        let key = wanted.key(&installer)?;
+        let kept = || dependencies::kept(&builder.store, &key).filter(|_| !self.request.refresh);
+        // Starting a Python takes longer than all else of a build where nothing changed.
+        if let Some(kept) = kept().filter(|kept| kept.compiled || kept.onnxruntime.is_some()) {
             return Ok((kept, KEPT));
         }
+        let python = builder.workspace.python().await?;
         progress.step(DEPENDENCIES, StepState::Running, "waiting for another build that makes the same");
-        let held = self.builder.locks.hold(key).await.map_err(|why| self.builder.unlocked(why))?;
-        match dependencies::kept(store, key).filter(|_| !self.request.refresh) {
-            Some(kept) => Ok((kept, KEPT)),
-            None => Ok((dependencies::make(wanted, tools, store, key, &held, progress).await?, "new")),
+        let held = builder.locks.hold(&key).await.map_err(|why| builder.unlocked(why))?;
+        if let Some(kept) = kept().filter(|kept| !kept.lacks_bytecode(wanted, &python)) {
+            return Ok((kept, KEPT));
         }
+        let (limit, bytes) = (builder.settings.tool, builder.settings.layer);
+        let tools = Tools { python: &python, installer: &installer, limit, bytes };
+        Ok((dependencies::make(wanted, &tools, &builder.store, &key, &held, progress).await?, "new"))
     }
 
     async fn image(

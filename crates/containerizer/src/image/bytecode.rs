@@ -27,25 +27,21 @@ for name in sorted(files):
 ";
 
 /// A Python that compiles for an image.
-pub(super) struct Compiler {
-    program: PathBuf,
-    /// What tells it apart from others.
-    pub(super) build: String,
-}
+pub(super) struct Compiler(PathBuf);
 
 /// The Python of this machine that compiles for `version`, as `3.11`: KEA's own, or another of the search path.
 pub(super) fn compiler(own: &Python, version: &str) -> Option<Compiler> {
     let (major, minor, _) = own.version;
     if format!("{major}.{minor}") == version {
-        return Some(Compiler { program: own.executable.clone(), build: own.version_text() });
+        return Some(Compiler(own.executable.clone()));
     }
-    named(version).map(|program| Compiler { build: format!("{version} of {}", program.display()), program })
+    named(version).map(Compiler)
 }
 
 /// The commands that together compile what is in `folder`, for its `place` in the image.
 pub(super) fn commands(compiler: &Compiler, folder: &Path, place: &str) -> Vec<Vec<OsString>> {
     let command = |share: usize| {
-        let mut line: Vec<OsString> = vec!["env".into(), "PYTHONHASHSEED=0".into(), compiler.program.clone().into()];
+        let mut line: Vec<OsString> = vec!["env".into(), "PYTHONHASHSEED=0".into(), compiler.0.clone().into()];
         line.extend(["-s", "-S", "-c", COMPILE].map(OsString::from));
         line.extend([folder.into(), place.into(), share.to_string().into(), SHARES.to_string().into()]);
         line

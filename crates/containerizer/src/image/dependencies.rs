@@ -72,15 +72,14 @@ pub(crate) struct Tools<'a> {
 
 impl Wanted {
     /// A name for the layer, the same wherever the model's folder is.
-    pub(crate) fn key(&self, tools: &Tools<'_>) -> Result<String, ImageError> {
-        let installer = match tools.installer {
+    pub(crate) fn key(&self, installer: &Installer) -> Result<String, ImageError> {
+        let installer = match installer {
             Installer::Uv(_) => "uv",
             Installer::Pip => "pip",
         };
         let platform = self.platform.to_string();
-        let compiler = bytecode::compiler(tools.python, &self.python).map_or_else(String::new, |found| found.build);
-        let mut parts = vec![layer::FORMAT, installer, &self.python, &platform, &compiler];
-        parts.push(if self.only_onnxruntime { "library" } else { "packages" });
+        let what = if self.only_onnxruntime { "library" } else { "packages" };
+        let parts = [layer::FORMAT, installer, &self.python, &platform, what];
         let local = self.packages.iter().map(|line| self.line_key(line)).collect::<Result<Vec<_>, _>>()?;
         Ok(store::key(parts.into_iter().chain(local.iter().map(String::as_str))))
     }
@@ -102,6 +101,13 @@ impl Wanted {
 pub(crate) fn kept(store: &Store, key: &str) -> Option<Dependencies> {
     let kept: Dependencies = store.note(LAYERS, key)?;
     store.blob(&kept.layer.digest).is_some().then_some(kept)
+}
+
+impl Dependencies {
+    /// Whether the same would be made with bytecode now, where this one has none.
+    pub(crate) fn lacks_bytecode(&self, wanted: &Wanted, python: &Python) -> bool {
+        !self.compiled && !wanted.only_onnxruntime && bytecode::compiler(python, &wanted.python).is_some()
+    }
 }
 
 /// Makes the layer.
@@ -380,8 +386,6 @@ mod tests {
 
     #[test]
     fn the_key_says_what_is_installed_and_not_where_the_model_is() {
-        let python = Python { executable: "/p".into(), version: (3, 11, 7), build: "x".into(), venv: true };
-        let tools = Tools { python: &python, installer: &Installer::Pip, limit: Duration::ZERO, bytes: 0 };
         let of = |root: &Path, wheel: &str| {
             write(root, "x.whl", wheel);
             let packages = vec![format!("{}/x.whl", root.display()), "six".to_owned()];
@@ -392,7 +396,7 @@ mod tests {
                 only_onnxruntime: false,
                 root: Some(root.to_owned()),
             };
-            wanted.key(&tools).unwrap()
+            wanted.key(&Installer::Pip).unwrap()
         };
         let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         assert_eq!(of(a.path(), "1"), of(b.path(), "1"));

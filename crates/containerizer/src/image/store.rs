@@ -18,6 +18,9 @@ use super::ImageError;
 
 /// What unfinished files and folders begin with.
 const INCOMING: &str = ".incoming-";
+/// Smaller blobs are not waited for until they are on the disk: they are written at once, so that a power cut leaves
+/// them whole or empty, and an empty one counts as none.
+const SYNCED: u64 = 1 << 20;
 /// What has not been used for so long goes.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -78,8 +81,10 @@ impl Store {
         let path = self.blob_path(&digest).unwrap_or_default();
         let keep = || {
             let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-            // A power cut must not leave an empty file under a name that says what it holds.
-            file.as_file().sync_all()?;
+            // A power cut must not leave half a file under a name that says what it holds.
+            if bytes >= SYNCED {
+                file.as_file().sync_all()?;
+            }
             file.persist(path)?;
             Ok(())
         };
@@ -150,10 +155,14 @@ pub(crate) fn is_digest(text: &str) -> bool {
     name.is_some_and(|name| name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
 }
 
-/// Notes that a file is used; `false` where there is none.
+/// Notes that a file is used; `false` where there is none, or an empty one.
 fn touch(path: &Path) -> bool {
-    // One of another user is used as well, though that cannot be noted.
-    File::open(path).map(|file| file.set_modified(SystemTime::now())).is_ok()
+    let used = File::open(path).and_then(|file| {
+        // One of another user is used as well, though that cannot be noted.
+        let _ = file.set_modified(SystemTime::now());
+        file.metadata()
+    });
+    used.is_ok_and(|file| file.len() > 0)
 }
 
 /// A folder of one build.
@@ -242,6 +251,14 @@ mod tests {
         writer.write_all(b"half").unwrap();
         drop(writer);
         assert_eq!(fs::read_dir(store.folder.join("blobs/sha256")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_power_cut_left_empty_is_none() {
+        let (_folder, store) = store();
+        let blob = store.put(b"content").unwrap();
+        File::create(store.blob(&blob.digest).unwrap()).unwrap();
+        assert_eq!(store.blob(&blob.digest), None);
     }
 
     #[test]
