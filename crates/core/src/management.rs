@@ -325,6 +325,8 @@ pub struct VersionInfo {
     pub framework: Option<Framework>,
     /// Where the model came from.
     pub source: Option<String>,
+    /// Its image by digest, where a registry is configured.
+    pub image: Option<String>,
     /// When it was first asked for.
     #[schemars(with = "String")]
     pub created_at: Timestamp,

@@ -283,7 +283,8 @@ impl Deployer for LocalDeployer {
         let versions = self.shared.store.versions(id).await?;
         let info = |version: Version| VersionInfo {
             live: details.live_version.as_ref() == Some(&version.id),
-            framework: version.prepared.map(|prepared| prepared.framework).or(version.model.framework),
+            framework: version.prepared.as_ref().map(|prepared| prepared.framework).or(version.model.framework),
+            image: version.prepared.and_then(|prepared| prepared.image),
             source: version.model.source,
             created_at: version.created_at,
             version: version.id,

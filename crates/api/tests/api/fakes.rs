@@ -144,6 +144,7 @@ impl Deployer for FakeDeployer {
             live: true,
             framework: service.framework,
             source: Some("./model.joblib".into()),
+            image: None,
             created_at: service.created_at,
         }])
     }

@@ -9,7 +9,7 @@ use crate::{failure::Failure, output::table};
 pub(crate) async fn run(session: &Session, args: &ServiceArgs) -> Result<(), Failure> {
     let answer = session.client.get(&["services", args.name.as_str(), "versions"], &[]).await?;
     session.output.answer(&answer, |versions: &Vec<VersionInfo>| {
-        table(&["VERSION", "LIVE", "FRAMEWORK", "DEPLOYED", "SOURCE"], versions.iter().map(row))
+        table(&["VERSION", "LIVE", "FRAMEWORK", "DEPLOYED", "SOURCE", "IMAGE"], versions.iter().map(row))
     })
 }
 
@@ -20,5 +20,6 @@ fn row(version: &VersionInfo) -> Vec<String> {
         or_dash(version.framework),
         time(version.created_at),
         or_dash(version.source.as_ref()),
+        or_dash(version.image.as_ref()),
     ]
 }
