@@ -11,6 +11,9 @@ use super::RegistryError;
 /// none is shown to another one.
 const CONFIG: &str = "DOCKER_AUTH_CONFIG";
 
+/// The name with which a registry takes an identity token for a password: that of Azure's, which gives such tokens.
+const TOKENS_NAME: &str = "00000000-0000-0000-0000-000000000000";
+
 /// How Docker's configuration calls its own registry.
 const DOCKER_HUB: [&str; 2] = ["https://index.docker.io/v1/", "docker.io"];
 
@@ -40,7 +43,7 @@ fn given(registry: &str) -> Result<DockerCredential, CredentialRetrievalError> {
 fn auth(credential: DockerCredential) -> RegistryAuth {
     match credential {
         DockerCredential::UsernamePassword(name, password) => RegistryAuth::Basic(name, password),
-        DockerCredential::IdentityToken(token) => RegistryAuth::Bearer(token),
+        DockerCredential::IdentityToken(token) => RegistryAuth::Basic(TOKENS_NAME.to_owned(), token),
     }
 }
 
