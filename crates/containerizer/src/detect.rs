@@ -13,6 +13,8 @@ use std::{
 use kea_core::{Engine, Framework, service::ModelSpec};
 use kea_openapi::source::{self, SourceError};
 
+pub(crate) use zipped::is_model as is_zipped_model;
+
 /// What a model turned out to be.
 #[derive(Debug)]
 pub(crate) struct Detected {
@@ -63,7 +65,9 @@ pub enum DetectError {
     Unknown { file: String },
     #[error("`{file}` is empty")]
     Empty { file: String },
-    #[error("`{file}` is a Git LFS pointer and not the file itself: run `git lfs pull` where it was cloned")]
+    #[error(
+        "`{file}` is a Git LFS pointer and not the file itself: run `git lfs pull` where it was cloned; for a git source, install git-lfs beside KEA"
+    )]
     LfsPointer { file: String },
     #[error("`{file}` is {what}, which cannot be served: {instead}")]
     Unsupported { file: String, what: String, instead: &'static str },

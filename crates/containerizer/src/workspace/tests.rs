@@ -119,10 +119,10 @@ async fn what_a_killed_process_left_is_removed_and_what_is_on_its_way_is_not() {
     let (_folder, workspace) = workspace();
     let models = workspace.root.join("models");
     fs::create_dir_all(models.join(".incoming-abandoned")).unwrap();
-    let on_its_way = Shelf::new(models.clone()).incoming().unwrap();
+    let on_its_way = Shelf::new(models.clone()).staging().unwrap();
     let path = fetch(&workspace, &spec(fixture("iris.joblib"))).await.unwrap();
     assert!(path.is_file() && !models.join(".incoming-abandoned").exists());
-    assert!(on_its_way.path("x").unwrap().parent().unwrap().is_dir());
+    assert!(on_its_way.path().is_dir());
 }
 
 /// A server that answers one request with `answer`, and then ends the connection unless it is to stay silent.
@@ -251,7 +251,8 @@ fn a_mistake_is_found_before_anything_is_done() {
     };
     fails(&ModelSpec { source: None, ..spec("/") }, "neither a source nor a command");
     fails(&spec("/nowhere/iris.joblib"), "does not exist");
-    fails(&spec("s3://bucket/iris"), "`s3:` sources cannot be fetched");
+    fails(&spec("ftp://host/iris"), "`ftp:` sources are not known");
+    fails(&spec("git+https://host/iris@--upload-pack=x"), "no name of a branch");
     fails(&spec(&broken), "model.py:1:");
     fails(&ModelSpec { framework: Some(Framework::Onnx), ..spec(fixture("iris.joblib")) }, "which is ScikitLearn");
     fails(&ModelSpec { framework: Some(Framework::Onnx), ..service("/") }, "brings its own server");
