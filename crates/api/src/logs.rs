@@ -34,7 +34,7 @@ pub(crate) struct LogQuery {
     tail: Option<u32>,
     /// From when on: a time (`2026-01-31T12:00:00Z`), or how long ago (`5m`).
     since: Option<Since>,
-    /// Name of the replica whose lines are meant.
+    /// Name of the replica whose lines are meant; `build` for the steps by which versions were made.
     replica: Option<String>,
     /// Whether further lines are sent as they come, as server-sent events.
     #[serde(default)]

@@ -4,13 +4,11 @@
 //! written, which is last; one without the mark was interrupted and is made anew.
 
 use std::{
-    collections::HashMap,
     ffi::OsString,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
     process::ExitStatus,
-    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -19,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     ENVIRONMENT, Progress,
+    locks::Locks,
     python::{Python, on_path},
     tool::{Failure, Run},
 };
@@ -159,14 +158,13 @@ pub(crate) struct Environments {
     folder: PathBuf,
     /// How long one tool may take.
     pub(crate) limit: Duration,
-    /// Those that are being made in this process, by name.
-    making: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    locks: Locks,
 }
 
 impl Environments {
     /// The environments in `folder`, which is made when it is first needed.
     pub(crate) fn new(folder: PathBuf, limit: Duration) -> Self {
-        Self { folder, limit, making: Mutex::default() }
+        Self { locks: Locks::new(folder.clone()), folder, limit }
     }
 
     /// The environment of `python` with `requirements`, sorted; it is made where there is none yet.
@@ -182,40 +180,18 @@ impl Environments {
         if is_complete(&folder) {
             return Ok(Environment { folder, reused: true });
         }
-        let here = self.lock_of(&key);
         progress.step(ENVIRONMENT, StepState::Running, "waiting for another deployment that makes the same");
-        let _here = here.lock().await;
-        let lock = self.lock_file(&key).await?;
+        let held = self.locks.hold(&key).await.map_err(EnvironmentError::storing(&self.folder))?;
         if is_complete(&folder) {
             return Ok(Environment { folder, reused: true });
         }
         let making =
-            Making { folder: &folder, python, installer, requirements, limit: self.limit, lock: &lock, progress };
+            Making { folder: &folder, python, installer, requirements, limit: self.limit, lock: &held.file, progress };
         if let Err(error) = making.run().await {
             remove(&folder)?;
             return Err(error);
         }
         Ok(Environment { folder, reused: false })
-    }
-
-    fn lock_of(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        making.retain(|_, lock| Arc::strong_count(lock) > 1);
-        making.entry(key.to_owned()).or_default().clone()
-    }
-
-    /// Waits until no other process, and no tool that a killed one has left, works on the environment.
-    async fn lock_file(&self, key: &str) -> Result<File, EnvironmentError> {
-        let folder = self.folder.clone();
-        let path = folder.join(format!("{key}.lock"));
-        let locking = tokio::task::spawn_blocking(move || {
-            fs::create_dir_all(&folder)?;
-            let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
-            file.lock()?;
-            Ok(file)
-        });
-        let locked = locking.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        locked.map_err(EnvironmentError::storing(&self.folder))
     }
 }
 

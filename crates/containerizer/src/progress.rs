@@ -30,10 +30,36 @@ pub(crate) struct Report {
     last: Mutex<Instant>,
 }
 
+/// Keeps what changes fast from being told more often than people can read.
+pub(crate) struct Pace(Option<Instant>);
+
+impl Pace {
+    pub(crate) fn new() -> Self {
+        Self(None)
+    }
+
+    /// Whether it is time to tell something again.
+    pub(crate) fn due(&mut self) -> bool {
+        let due = self.0.is_none_or(|last| last.elapsed() >= PAUSE);
+        if due {
+            self.0 = Some(Instant::now());
+        }
+        due
+    }
+}
+
 /// People cannot read faster, and a store behind the watcher should not be written more often.
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl Report {
+    /// A report that nobody reads, of work that is always wanted.
+    #[cfg(test)]
+    pub(crate) fn to_nobody() -> Self {
+        let (sender, receiver) = watch::channel(String::new());
+        std::mem::forget(receiver);
+        Self { sender, last: Mutex::new(Instant::now()) }
+    }
+
     /// Tells `detail`, unless something was told a moment ago.
     pub(crate) fn tell(&self, detail: impl FnOnce() -> String) {
         let Ok(mut last) = self.last.lock() else { return };

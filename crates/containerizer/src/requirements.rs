@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use kea_core::{Engine, Framework};
 
-use crate::environment::EnvironmentError;
+use crate::{environment::EnvironmentError, mask::mask};
 
 /// TensorFlow without CUDA, which KEA's replicas do not use; other processors have no such build.
 pub(crate) const TENSORFLOW: &str = if cfg!(target_arch = "x86_64") { "tensorflow-cpu" } else { "tensorflow" };
@@ -157,7 +157,7 @@ fn option<'a>(line: &'a str, names: &[&str]) -> Option<&'a str> {
 }
 
 fn refused(line: &str, why: &str) -> EnvironmentError {
-    EnvironmentError::Requirement { line: line.to_owned(), why: why.to_owned() }
+    EnvironmentError::Requirement { line: mask(line).into_owned(), why: why.to_owned() }
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use crate::mask::mask;
+
 /// How many of the last lines are kept for errors.
 const TAIL: usize = 20;
 /// Longer lines, as those of compilers, are cut.
@@ -73,7 +75,7 @@ impl Run<'_> {
         let status = loop {
             tokio::select! {
                 biased;
-                Some((out, line)) = lines.recv() => heard.hear(out, line, &mut tell),
+                Some((out, line)) = lines.recv() => heard.hear(out, &line, &mut tell),
                 status = child.wait() => break status.map_err(Failure::Start)?,
                 () = tokio::time::sleep_until(deadline) => {
                     return Err(Failure::TooLong(self.limit, heard.tail.into()));
@@ -82,7 +84,7 @@ impl Run<'_> {
         };
         group.disarm();
         while let Ok(Some((out, line))) = timeout(AFTER_END, lines.recv()).await {
-            heard.hear(out, line, &mut tell);
+            heard.hear(out, &line, &mut tell);
         }
         if status.success() { Ok(heard.output) } else { Err(Failure::Ended(status, heard.tail.into())) }
     }
@@ -108,7 +110,8 @@ struct Heard {
 }
 
 impl Heard {
-    fn hear(&mut self, out: bool, line: String, tell: &mut impl FnMut(&str)) {
+    fn hear(&mut self, out: bool, line: &str, tell: &mut impl FnMut(&str)) {
+        let line = mask(line).into_owned();
         tell(&line);
         if out {
             self.output.push(line.clone());

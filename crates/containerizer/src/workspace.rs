@@ -22,6 +22,7 @@ use crate::{
     downloads::Downloads,
     environment::{Environment, Environments, Installer},
     fetch::{Bounds, Got, Job, Remote},
+    mask::mask,
     progress::blocking,
     python::Python,
     requirements,
@@ -72,9 +73,9 @@ pub struct Workspace {
 }
 
 /// What was fetched.
-struct Fetched {
+pub(crate) struct Fetched {
     /// The model's file or folder, in KEA's own.
-    path: Option<PathBuf>,
+    pub(crate) path: Option<PathBuf>,
     detail: String,
 }
 
@@ -118,27 +119,60 @@ impl Workspace {
     }
 
     async fn steps(&self, spec: &ModelSpec, progress: &dyn Progress) -> Result<PreparedModel, PrepareError> {
+        let fetched = self.fetched(spec, progress).await?;
+        let recognised = self.recognise(spec, &fetched, progress).await?;
+        progress.step(ENVIRONMENT, StepState::Running, "");
+        let mut prepared = PreparedModel::from(recognised);
+        let detail = self.equip(spec, &mut prepared, progress).await?;
+        progress.step(ENVIRONMENT, StepState::Done, &detail);
+        prepared.reasons.push(detail);
+        Ok(prepared)
+    }
+
+    /// Brings the model here: the first step.
+    pub(crate) async fn fetched(&self, spec: &ModelSpec, progress: &dyn Progress) -> Result<Fetched, FetchError> {
         progress.step(FETCH, StepState::Running, "");
         let fetched = self.fetch(spec, progress).await?;
         progress.step(FETCH, StepState::Done, &fetched.detail);
+        Ok(fetched)
+    }
 
+    /// Finds out what the model is and which packages it needs: the second step.
+    pub(crate) async fn recognise(
+        &self,
+        spec: &ModelSpec,
+        fetched: &Fetched,
+        progress: &dyn Progress,
+    ) -> Result<Recognised, PrepareError> {
         progress.step(RECOGNISE, StepState::Running, "");
         let (wanted, path) = (spec.clone(), fetched.path.clone());
         let detected = blocking(progress, RECOGNISE, move |_| detect::detect(&wanted, path.as_deref())).await?;
         progress.step(RECOGNISE, StepState::Done, detected.reasons.first().map_or("", String::as_str));
-
-        progress.step(ENVIRONMENT, StepState::Running, "");
-        let mut prepared = PreparedModel {
-            framework: detected.framework,
-            engine: detected.engine,
-            path: detected.path.clone(),
-            reasons: detected.reasons.clone(),
-            ..PreparedModel::default()
+        let Detected { framework, engine, path, needs, reasons } = detected;
+        let folder = fetched.path.as_deref().filter(|path| path.is_dir());
+        let given = requirements::given(&spec.requirements, folder)?;
+        let packages = match (engine, given.is_empty()) {
+            (Engine::External, true) => Vec::new(),
+            _ => requirements::complete(given, framework, engine, &needs),
         };
-        let detail = self.equip(spec, &detected, &fetched, &mut prepared, progress).await?;
-        progress.step(ENVIRONMENT, StepState::Done, &detail);
-        prepared.reasons.push(detail);
-        Ok(prepared)
+        Ok(Recognised { framework, engine, path, packages, reasons })
+    }
+
+    /// Whether KEA knows what is in the folder `root`.
+    pub(crate) fn is_recognised(spec: &ModelSpec, root: &Path) -> bool {
+        detect::detect(spec, Some(root)).is_ok()
+    }
+
+    /// The folder of the model's own on the shelf, for a path below it.
+    pub(crate) fn root_of(&self, path: &Path) -> Option<PathBuf> {
+        let shelf = self.root.join("models");
+        let model = path.strip_prefix(&shelf).ok()?.components().next()?;
+        Some(shelf.join(model))
+    }
+
+    /// The Python of this machine that starts tools.
+    pub(crate) async fn python(&self) -> Result<Python, EnvironmentError> {
+        Python::find(self.python.as_deref()).await
     }
 
     async fn fetch(&self, spec: &ModelSpec, progress: &dyn Progress) -> Result<Fetched, FetchError> {
@@ -203,28 +237,58 @@ impl Workspace {
     async fn equip(
         &self,
         spec: &ModelSpec,
-        detected: &Detected,
-        fetched: &Fetched,
         prepared: &mut PreparedModel,
         progress: &dyn Progress,
     ) -> Result<String, EnvironmentError> {
-        let folder = fetched.path.as_deref().filter(|path| path.is_dir());
-        let given = requirements::given(&spec.requirements, folder)?;
-        let own = given.is_empty();
-        match (detected.engine, &self.onnxruntime) {
+        match (prepared.engine, &self.onnxruntime) {
             (Engine::Onnx, Some(path)) => return given_onnxruntime(path, prepared),
-            (Engine::External, _) if own => return Ok("the command runs in the machine's own environment".to_owned()),
+            (Engine::External, _) if prepared.packages.is_empty() => {
+                return Ok("the command runs in the machine's own environment".to_owned());
+            }
             _ => {}
         }
-        let packages = requirements::complete(given, detected.framework, detected.engine, &detected.needs);
-        let python = Python::find(self.python.as_deref()).await?;
+        let python = self.python().await?;
         let installer = self.installer.clone().unwrap_or_else(Installer::find);
-        let made = self.environments.ensure(&python, &installer, &packages, progress).await?;
-        match detected.engine {
+        let made = self.environments.ensure(&python, &installer, &prepared.packages, progress).await?;
+        match prepared.engine {
             Engine::Onnx => prepared.onnxruntime = Some(made.onnxruntime()?),
             Engine::Python | Engine::External => prepared.python = Some(made.python()),
         }
-        Ok(describe(&made, &python, &packages, own && detected.framework == Framework::Custom))
+        let bare = prepared.framework == Framework::Custom && is_bare(spec, prepared);
+        Ok(describe(&made, &python, &prepared.packages, bare))
+    }
+}
+
+/// Whether nobody has said which packages the model needs.
+fn is_bare(spec: &ModelSpec, prepared: &PreparedModel) -> bool {
+    spec.requirements.is_empty() && prepared.packages == ["numpy"]
+}
+
+/// A model on the shelf, and what it was found to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Recognised {
+    pub(crate) framework: Framework,
+    pub(crate) engine: Engine,
+    /// The model's own file, or the folder where the folder is the model; `None` for a command without files.
+    pub(crate) path: Option<PathBuf>,
+    /// Packages that it needs, as pip writes them, sorted.
+    pub(crate) packages: Vec<String>,
+    /// Why, a sentence each.
+    pub(crate) reasons: Vec<String>,
+}
+
+impl Recognised {
+    /// What was found out about a model that was prepared.
+    pub(crate) fn of(prepared: &PreparedModel) -> Self {
+        let PreparedModel { framework, engine, path, packages, reasons, .. } = prepared.clone();
+        Self { framework, engine, path, packages, reasons }
+    }
+}
+
+impl From<Recognised> for PreparedModel {
+    fn from(found: Recognised) -> Self {
+        let Recognised { framework, engine, path, packages, reasons } = found;
+        Self { framework, engine, path, packages, reasons, ..Self::default() }
     }
 }
 
@@ -239,7 +303,8 @@ fn given_onnxruntime(path: &Path, prepared: &mut PreparedModel) -> Result<String
 fn describe(made: &Environment, python: &Python, packages: &[String], bare: bool) -> String {
     let origin = if made.reused { "was made before" } else { "is new" };
     let hint = if bare { "; name further packages in requirements.txt or `requirements`" } else { "" };
-    format!("the environment of Python {} with {} {origin}{hint}", python.version_text(), packages.join(", "))
+    let packages = packages.join(", ");
+    format!("the environment of Python {} with {} {origin}{hint}", python.version_text(), mask(&packages))
 }
 
 /// Finds out quickly what [`Workspace::prepare`] would refuse: nothing is copied, downloaded or installed. It reads

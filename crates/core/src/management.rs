@@ -246,6 +246,8 @@ pub struct ServiceDetails {
     pub framework: Option<Framework>,
     /// What runs it, once it is known.
     pub engine: Option<Engine>,
+    /// The image of the wanted version by digest, where a registry is configured.
+    pub image: Option<String>,
     /// Replicas that are wanted.
     pub replicas: u32,
     /// Replicas that answer.

@@ -275,6 +275,12 @@ pub struct PreparedModel {
     pub python: Option<PathBuf>,
     /// ONNX Runtime's shared library, for the ONNX engine.
     pub onnxruntime: Option<PathBuf>,
+    /// Python packages that it needs, as pip writes them; what is in its image.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// Its image by digest, where a registry is configured: `REGISTRY/NAME@sha256:…`.
+    #[serde(default)]
+    pub image: Option<String>,
     /// Why this framework and engine were chosen, a sentence each.
     pub reasons: Vec<String>,
 }
@@ -287,6 +293,8 @@ impl Default for PreparedModel {
             path: None,
             python: None,
             onnxruntime: None,
+            packages: Vec::new(),
+            image: None,
             reasons: Vec::new(),
         }
     }

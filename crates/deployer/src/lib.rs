@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod directory;
+mod images;
 mod local;
 mod process;
 mod replica;

@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use kea_containerizer::Workspace;
+use kea_containerizer::{ImageSettings, Workspace};
 use kea_core::{
     Contract, ServiceId, Settings, VersionId,
     management::{DeployRequest, ServiceDetails, UpdateRequest, VersionInfo},
@@ -23,6 +23,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     directory::Directory,
+    images::Images,
     request,
     service_loop::{self, Shared, Wish},
     view::PublicAddress,
@@ -45,6 +46,8 @@ pub struct LocalOptions {
     pub address: std::net::SocketAddr,
     /// Largest body of a model's request, in bytes: replicas take what the gateway takes.
     pub body_limit: usize,
+    /// How images of versions are made, and the registry that they are sent to; none are where it is not given.
+    pub images: Option<(ImageSettings, String)>,
 }
 
 /// Runs services as processes of this machine.
@@ -61,10 +64,12 @@ impl LocalDeployer {
     /// # Errors
     /// The store cannot be read.
     pub async fn start(options: LocalOptions) -> Result<Arc<Self>, StoreError> {
-        let LocalOptions { store, logs, folder, program, address, body_limit } = options;
+        let LocalOptions { store, logs, folder, program, address, body_limit, images } = options;
+        let workspace = Arc::new(Workspace::new(folder.clone()));
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let shared = Shared {
-            workspace: Arc::new(Workspace::new(folder.clone())),
+            images: images.map(|(settings, registry)| Images::new(workspace.clone(), settings, &registry)),
+            workspace,
             directory: Arc::new(Directory::new()),
             address: PublicAddress(address),
             run_folder: folder.join("run"),

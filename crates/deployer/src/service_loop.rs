@@ -1,8 +1,13 @@
 //! The loop of one service: look at what is wanted and seen, do the next steps, publish, wait for a change.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use kea_containerizer::{PrepareError, Progress, Workspace};
+use kea_containerizer::{Progress, Workspace};
 use kea_core::{
     VersionId,
     management::StepState,
@@ -11,12 +16,13 @@ use kea_core::{
     quantity::Cpu,
     service::{Engine, PreparedModel, Service, Version},
 };
-use kea_logs::{LogBook, Stream};
-use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use kea_logs::{BUILD, LineWriter, LogBook, Stream};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     directory::Directory,
+    images::{Failure, Images},
     process::Launch,
     replica::{self, ReplicaEvent, ReplicaKey, ReplicaPlan},
     state::{Phase, Preparation, ReplicaState, ServiceState, VersionState},
@@ -30,6 +36,8 @@ const KEA: &str = "kea";
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn ServiceStore>,
     pub(crate) workspace: Arc<Workspace>,
+    /// Makes and publishes images, where a registry is configured.
+    pub(crate) images: Option<Images>,
     pub(crate) logs: Arc<LogBook>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) address: PublicAddress,
@@ -42,7 +50,7 @@ pub(crate) struct Shared {
     /// KEA is on its way out: replicas stop, but their services stay wanted.
     pub(crate) shutdown: CancellationToken,
     /// Changes are made one after the other: each reads what there is, decides, and writes.
-    pub(crate) changing: Mutex<()>,
+    pub(crate) changing: tokio::sync::Mutex<()>,
     /// Preparations that may run at the same time: each starts a Python, and a start brings all services at once.
     pub(crate) preparing: Semaphore,
 }
@@ -57,7 +65,7 @@ pub(crate) struct Wish {
 /// What happens outside of the loop.
 enum Happening {
     Step { version: VersionId, name: String, state: StepState, detail: String },
-    Prepared { version: VersionId, outcome: Box<Result<PreparedModel, PrepareError>> },
+    Prepared { version: VersionId, outcome: Box<Result<PreparedModel, Failure>> },
 }
 
 /// Runs a service until it is forgotten or KEA stops.
@@ -152,12 +160,17 @@ impl ServiceLoop {
         let (workspace, spec) = (self.shared.workspace.clone(), version.version.model.clone());
         let happenings = self.happenings.clone();
         let (leaving, shared) = (self.leaving.clone(), self.shared.clone());
+        let (service, log) = (self.state.service.id.clone(), self.shared.logs.writer(&self.state.service.id, BUILD));
         self.tasks.spawn(async move {
-            let told = Told { version: id.clone(), happenings: happenings.clone() };
+            let told = Told { version: id.clone(), happenings: happenings.clone(), log, last: Mutex::default() };
             let prepare = async {
                 // Never closed: its permit is always had in the end.
                 let _turn = shared.preparing.acquire().await;
-                workspace.prepare(&spec, &told).await
+                let mut prepared = workspace.prepare(&spec, &told).await?;
+                if let Some(images) = &shared.images {
+                    prepared.image = Some(images.publish(&service, &told.version, &spec, &prepared, &told).await?);
+                }
+                Ok(prepared)
             };
             let outcome = tokio::select! {
                 outcome = prepare => outcome,
@@ -248,7 +261,7 @@ impl ServiceLoop {
         }
     }
 
-    fn preparation_failed(&mut self, id: &VersionId, error: &PrepareError) {
+    fn preparation_failed(&mut self, id: &VersionId, error: &Failure) {
         let Some(version) = self.state.versions.get_mut(id) else { return };
         let service = &self.state.service.id;
         tracing::warn!(%service, version = %id, step = error.step(), %error, "a version could not be prepared");
@@ -256,7 +269,9 @@ impl ServiceLoop {
         version.preparation = Preparation::Failed;
         version.failure = Some(format!("{} failed: {error}", error.step()));
         let log = self.shared.logs.writer(service, KEA);
-        log.write(Stream::Kea, format!("version {id}: {} failed: {error}", error.step()));
+        let told = format!("version {id}: {} failed: {error}", error.step());
+        self.shared.logs.writer(service, BUILD).write(Stream::Kea, &told);
+        log.write(Stream::Kea, &told);
         error.tail().iter().for_each(|line| log.write(Stream::Kea, line));
     }
 
@@ -294,18 +309,40 @@ impl ServiceLoop {
     }
 }
 
-/// Passes the steps of a preparation to the loop.
+/// Passes the steps of a preparation to the loop, and writes them down.
 struct Told {
     version: VersionId,
     happenings: mpsc::UnboundedSender<Happening>,
+    log: LineWriter,
+    /// What was written last.
+    last: Mutex<String>,
 }
 
 impl Progress for Told {
     fn step(&self, name: &str, state: StepState, detail: &str) {
+        self.write_down(name, state, detail);
         let version = self.version.clone();
         let step = Happening::Step { version, name: name.into(), state, detail: detail.into() };
         // A loop that is gone shows no steps.
         let _ = self.happenings.send(step);
+    }
+}
+
+impl Told {
+    /// A line for each change.
+    fn write_down(&self, name: &str, state: StepState, detail: &str) {
+        let line = match (state, detail) {
+            (StepState::Running, "") => format!("version {}: {name}", self.version),
+            (StepState::Running | StepState::Pending, detail) => format!("version {}: {name}: {detail}", self.version),
+            (StepState::Done, detail) => format!("version {}: {name} is done: {detail}", self.version),
+            // Told together with what the tools wrote last.
+            (StepState::Failed, _) => return,
+        };
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last != line {
+            self.log.write(Stream::Kea, &line);
+            *last = line;
+        }
     }
 }
 

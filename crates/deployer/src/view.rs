@@ -33,6 +33,7 @@ pub(crate) fn details(state: &ServiceState, address: &PublicAddress) -> ServiceD
         live_version: state.live.clone(),
         framework: prepared.map(|prepared| prepared.framework),
         engine: prepared.map(|prepared| prepared.engine),
+        image: prepared.and_then(|prepared| prepared.image.clone()),
         replicas: service.replicas,
         ready_replicas: serving(state).map_or(0, VersionState::ready_replicas),
         url: format!("http://{}{BASE_PATH}/services/{}/{DEFAULT_FUNCTION}", address.0, service.id),

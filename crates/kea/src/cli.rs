@@ -8,6 +8,7 @@ use kea_core::quantity::Span;
 use crate::{
     client::ServerUrl,
     commands::{
+        build::BuildArgs,
         completions::CompletionsArgs,
         delete::DeleteArgs,
         deploy::DeployArgs,
@@ -20,7 +21,7 @@ use crate::{
         update::{RollbackArgs, ScaleArgs, UpdateArgs},
     },
     model_server::{ConfineArgs, ModelServerArgs},
-    output::Format,
+    output::Target,
 };
 
 /// Deploys machine learning models, documents their APIs and serves them.
@@ -40,9 +41,16 @@ pub(crate) struct Global {
     /// The KEA to talk to [default: the one of the last login, else http://127.0.0.1:8080]
     #[arg(long, global = true, env = "KEA_SERVER", value_name = "URL")]
     pub(crate) server: Option<ServerUrl>,
-    /// How results are shown
-    #[arg(long, global = true, env = "KEA_OUTPUT", value_enum, default_value = "table", value_name = "FORMAT")]
-    pub(crate) output: Format,
+    /// How results are shown: `table` or `json`
+    #[arg(
+        long,
+        global = true,
+        env = "KEA_OUTPUT",
+        value_parser = Target::parse,
+        default_value = "table",
+        value_name = "FORMAT"
+    )]
+    pub(crate) output: Target,
     /// A token to use in place of the one of `kea login`
     #[arg(long, global = true, env = "KEA_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
@@ -75,6 +83,8 @@ pub(crate) enum ClientCommand {
     Token,
     /// Make a folder to start a model from, which deploys as it is
     Init(InitArgs),
+    /// Make an image of a model, without a daemon, and push it to a registry
+    Build(Box<BuildArgs>),
     /// Deploy a model, or a new version of it, and wait until it answers
     Deploy(Box<DeployArgs>),
     /// List the services
@@ -120,6 +130,9 @@ pub(crate) struct ServeArgs {
     /// How KEA writes its own log [default: human]
     #[arg(long, env = "KEA_LOG_FORMAT", value_enum, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
+    /// Registry, with a folder in it, to which the image of each version is sent [default: none, no images are made]
+    #[arg(long, env = "KEA_REGISTRY", value_name = "REGISTRY/FOLDER")]
+    pub(crate) registry: Option<String>,
     /// How long a login lasts [default: 12h]
     #[arg(long, env = "KEA_TOKEN_TTL", value_name = "SPAN")]
     pub(crate) token_ttl: Option<Span>,
@@ -140,6 +153,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::output::Format;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -169,7 +183,7 @@ mod tests {
     fn global_options_are_taken_before_and_after_the_command() {
         for line in ["kea --output json list", "kea list --output json"] {
             let cli = Cli::try_parse_from(line.split(' ')).unwrap();
-            assert_eq!(cli.global.output, Format::Json);
+            assert_eq!(cli.global.output, Target::Format(Format::Json));
         }
     }
 }

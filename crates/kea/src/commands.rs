@@ -1,5 +1,6 @@
 //! The commands of people who use KEA: each makes a request or two, and shows the answer.
 
+pub(crate) mod build;
 pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod deploy;
@@ -44,12 +45,13 @@ pub(crate) fn run(global: &Global, command: ClientCommand) -> ExitCode {
 }
 
 async fn dispatch(global: &Global, command: ClientCommand) -> Result<(), Failure> {
-    let output = Output::new(global.output);
+    let output = || global.output.format().map(Output::new);
     match command {
-        ClientCommand::Login(args) => login::login(global, output, args).await,
-        ClientCommand::Logout(args) => login::logout(global, output, args),
+        ClientCommand::Build(args) => build::run(&global.output, *args).await,
+        ClientCommand::Login(args) => login::login(global, output()?, args).await,
+        ClientCommand::Logout(args) => login::logout(global, output()?, args),
         ClientCommand::Token => login::token(&Session::open(global)?),
-        ClientCommand::Init(args) => init::run(output, &args),
+        ClientCommand::Init(args) => init::run(output()?, &args),
         ClientCommand::Deploy(args) => deploy::run(&Session::open(global)?, *args).await,
         ClientCommand::List => list::run(&Session::open(global)?).await,
         ClientCommand::Get(args) => service::run(&Session::open(global)?, &args).await,
@@ -63,7 +65,7 @@ async fn dispatch(global: &Global, command: ClientCommand) -> Result<(), Failure
         ClientCommand::Rollback(args) => update::rollback(&Session::open(global)?, &args).await,
         ClientCommand::Versions(args) => versions::run(&Session::open(global)?, &args).await,
         ClientCommand::Delete(args) => delete::run(&Session::open(global)?, &args).await,
-        ClientCommand::Completions(args) => completions::run(output, &args),
+        ClientCommand::Completions(args) => completions::run(output()?, &args),
     }
 }
 
@@ -85,7 +87,7 @@ pub(crate) struct Session {
 impl Session {
     /// What the command line says, completed by the saved logins.
     pub(crate) fn open(global: &Global) -> Result<Self, Failure> {
-        let output = Output::new(global.output);
+        let output = Output::new(global.output.format()?);
         if let Some(token) = &global.token {
             // The saved logins need not be readable, nor even exist, where nothing of them is used.
             let server =

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use kea_containerizer::{ImageBuilder, ImageSettings};
 use kea_core::quantity::{Memory, Span};
 use serde::de::DeserializeOwned;
 
@@ -27,6 +28,31 @@ pub(crate) struct Config {
     pub(crate) body_limit: usize,
     /// Size of the response cache, in bytes.
     pub(crate) cache_bytes: u64,
+    /// Where images of versions are sent; none are made where it is not given.
+    pub(crate) registry: Option<String>,
+    pub(crate) images: ImageConfig,
+}
+
+/// How images are made, as far as the file says it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct ImageConfig {
+    pub(crate) base_onnx: Option<String>,
+    pub(crate) base_python: Option<String>,
+    pub(crate) plain_http: Option<Vec<String>>,
+    pub(crate) dockerfile_builder: Option<String>,
+}
+
+impl ImageConfig {
+    /// How images are made: defaults, then the file, then the variables.
+    pub(crate) fn settings(&self, folder: PathBuf, program: PathBuf) -> ImageSettings {
+        let mut settings = ImageSettings::new(folder, program);
+        let Self { base_onnx, base_python, plain_http, dockerfile_builder } = self.clone();
+        settings.base_onnx = base_onnx.unwrap_or(settings.base_onnx);
+        settings.base_python = base_python.unwrap_or(settings.base_python);
+        settings.plain_http = plain_http.unwrap_or(settings.plain_http);
+        settings.dockerfile_builder = dockerfile_builder;
+        settings.with_env()
+    }
 }
 
 impl Default for Config {
@@ -38,6 +64,8 @@ impl Default for Config {
             token_ttl: Span(Duration::from_secs(12 * 3600)),
             body_limit: 64 << 20,
             cache_bytes: 64 << 20,
+            registry: None,
+            images: ImageConfig::default(),
         }
     }
 }
@@ -56,6 +84,10 @@ impl Config {
         config.data_dir = args.data_dir.clone().unwrap_or(config.data_dir);
         config.log_format = args.log_format.unwrap_or(config.log_format);
         config.token_ttl = args.token_ttl.unwrap_or(config.token_ttl);
+        config.registry = args.registry.clone().or(config.registry).filter(|registry| !registry.is_empty());
+        if let Some(registry) = &config.registry {
+            check_registry(registry)?;
+        }
         Ok(config)
     }
 
@@ -70,14 +102,28 @@ impl Config {
                 "token-ttl" => set(&mut self.token_ttl, value),
                 "body-limit" => set_bytes(&mut self.body_limit, value),
                 "cache-size" => set_bytes(&mut self.cache_bytes, value),
-                _ => Err("is not a key of KEA: there are listen, data-dir, log-format, token-ttl, body-limit and \
-                          cache-size"
+                "registry" => set(&mut self.registry, value),
+                "base-image-onnx" => set(&mut self.images.base_onnx, value),
+                "base-image-python" => set(&mut self.images.base_python, value),
+                "plain-http-registries" => set(&mut self.images.plain_http, value),
+                "dockerfile-builder" => set(&mut self.images.dockerfile_builder, value),
+                _ => Err("is not a key of KEA: there are listen, data-dir, log-format, token-ttl, body-limit, \
+                          cache-size, registry, base-image-onnx, base-image-python, plain-http-registries and \
+                          dockerfile-builder"
                     .into()),
             };
             mistakes.extend(read.err().map(|why| format!("`{key}`: {why}")));
         }
         if mistakes.is_empty() { Ok(()) } else { bail!("{}", mistakes.join("; ")) }
     }
+}
+
+/// A mistake in it is better told now than by the first deployment.
+fn check_registry(registry: &str) -> anyhow::Result<()> {
+    let image = format!("{}/model:1", registry.trim_end_matches('/'));
+    ImageBuilder::check_name(&image).with_context(|| {
+        format!("`registry`: `{registry}` is no registry: write for example `registry.example/models`")
+    })
 }
 
 fn file(named: Option<&Path>) -> Option<PathBuf> {
@@ -109,6 +155,12 @@ mod tests {
         assert_eq!(config.body_limit, 1 << 20);
         assert_eq!(config.token_ttl.0.as_secs(), 3600);
         assert_eq!(config.data_dir, Config::default().data_dir);
+    }
+
+    #[test]
+    fn a_registry_that_is_none_is_told_before_anything_starts() {
+        assert!(check_registry("127.0.0.1:5000/models/").is_ok());
+        assert!(check_registry("https://registry.example/models").is_err());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{fmt, io, path::PathBuf, process::ExitCode};
 
+use kea_containerizer::BuildError;
 use kea_core::{
     ServiceId,
     documents::DocumentError,
@@ -76,6 +77,12 @@ pub(crate) enum Failure {
     /// A folder for a new model that has files already.
     #[error(transparent)]
     FolderNotEmpty(#[from] FolderNotEmpty),
+    /// An image that could not be made or pushed.
+    #[error("{} failed: {}{}", .0.step(), .0, Lines(.0.tail()))]
+    Build(#[from] Box<BuildError>),
+    /// Somebody pressed Ctrl-C.
+    #[error("interrupted: nothing was left half done")]
+    Interrupted,
     /// The saved logins.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -111,6 +118,15 @@ impl Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe { Self::OutputClosed } else { Self::Io(error) }
+    }
+}
+
+/// The last lines of a tool, each on one of its own.
+struct Lines<'a>(&'a [String]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|line| write!(f, "\n  {line}"))
     }
 }
 

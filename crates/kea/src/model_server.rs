@@ -9,50 +9,50 @@ use kea_server::{Confinement, EngineConfig, PythonModel, ServerConfig};
 
 use crate::{progress, signals};
 
-/// How a replica is run.
+/// How a replica is run. An image says it by variables, so that a cluster can say it otherwise.
 #[derive(Debug, Args)]
 pub(crate) struct ModelServerArgs {
     /// Service that it answers for
-    #[arg(long)]
+    #[arg(long, env = "KEA_SERVICE")]
     service: ServiceId,
     /// Version of its model
-    #[arg(long, default_value = "1")]
+    #[arg(long, default_value = "1", env = "KEA_SERVICE_VERSION")]
     version: VersionId,
     /// Address and port to listen on
-    #[arg(long, default_value = "127.0.0.1:0")]
+    #[arg(long, default_value = "127.0.0.1:0", env = "KEA_LISTEN")]
     listen: SocketAddr,
     /// The model's file or folder
-    #[arg(long, value_name = "PATH", required_unless_present = "command")]
+    #[arg(long, value_name = "PATH", env = "KEA_MODEL", required_unless_present = "command")]
     model: Option<PathBuf>,
     /// What made the model
-    #[arg(long, value_parser = framework, required_unless_present = "command")]
+    #[arg(long, value_parser = framework, env = "KEA_FRAMEWORK", required_unless_present = "command")]
     framework: Option<Framework>,
     /// Python of the model's environment
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", env = "KEA_PYTHON")]
     python: Option<PathBuf>,
     /// ONNX Runtime's shared library
     #[arg(long, value_name = "PATH", env = "KEA_ONNXRUNTIME")]
     onnxruntime: Option<PathBuf>,
     /// Worker processes or sessions
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, env = "KEA_WORKERS")]
     workers: usize,
     /// Most rows that are run together
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, env = "KEA_MAX_BATCH_ROWS")]
     max_batch_rows: usize,
     /// Most requests that wait
-    #[arg(long, default_value_t = 1024)]
+    #[arg(long, default_value_t = 1024, env = "KEA_QUEUE_LIMIT")]
     queue_limit: usize,
     /// How long a request waits for its answer
-    #[arg(long, default_value = "5s")]
+    #[arg(long, default_value = "5s", env = "KEA_TIMEOUT")]
     timeout: Span,
     /// Threads of one worker or session
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, env = "KEA_THREADS")]
     threads: usize,
     /// Most memory of one worker process, in bytes
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", env = "KEA_MEMORY")]
     memory: Option<u64>,
     /// Largest body of a request, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20, env = "KEA_BODY_LIMIT")]
     body_limit: usize,
     /// Standard input is the control channel of who started it
     #[arg(long)]

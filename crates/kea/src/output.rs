@@ -1,6 +1,9 @@
 //! Results on standard output: the API's JSON, or tables for people. Nothing else is ever written there.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
 
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
@@ -19,6 +22,37 @@ pub(crate) enum Format {
     Table,
     /// The API's JSON, for programs
     Json,
+}
+
+/// What `--output` says: a format, or for `kea build` a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// How results are shown.
+    Format(Format),
+    /// Where an image is written.
+    Folder(PathBuf),
+}
+
+impl Target {
+    /// Reads it; what is no format is a folder.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        match Format::from_str(text, true) {
+            Ok(format) => Ok(Self::Format(format)),
+            Err(_) if text.is_empty() => Err("give `table` or `json`".to_owned()),
+            Err(_) => Ok(Self::Folder(text.into())),
+        }
+    }
+
+    /// The format, for commands that write no folder.
+    pub(crate) fn format(&self) -> Result<Format, Failure> {
+        match self {
+            Self::Format(format) => Ok(*format),
+            Self::Folder(name) => Err(Failure::Usage(format!(
+                "`{}` is no format of --output: there are `table` and `json`",
+                name.display()
+            ))),
+        }
+    }
 }
 
 /// Standard output.

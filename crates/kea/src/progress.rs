@@ -14,7 +14,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Details of a running step change often, as the lines of pip do: in a log file one a second is enough.
 const DETAIL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Shows how far a service is.
+/// Shows how far something is, step by step.
 pub(crate) enum Progress {
     /// On a terminal.
     Spinners(Spinners),
@@ -30,10 +30,14 @@ impl Progress {
 
     /// Shows what has changed since the last time.
     pub(crate) fn show(&mut self, details: &ServiceDetails) {
-        let steps = with_replicas(details);
+        self.show_steps(&with_replicas(details));
+    }
+
+    /// Shows what has changed of these steps since the last time.
+    pub(crate) fn show_steps(&mut self, steps: &[StepStatus]) {
         match self {
-            Self::Spinners(spinners) => spinners.show(&steps),
-            Self::Lines(lines) => lines.show(&steps).into_iter().for_each(|line| note(&line)),
+            Self::Spinners(spinners) => spinners.show(steps),
+            Self::Lines(lines) => lines.show(steps).into_iter().for_each(|line| note(&line)),
         }
     }
 

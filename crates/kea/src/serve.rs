@@ -68,11 +68,17 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let made_password = first_admin(&auth).await?;
 
+    let program = std::env::current_exe()?;
+    let images = config
+        .registry
+        .clone()
+        .map(|registry| (config.images.settings(folder.join("images"), program.clone()), registry));
     let deployer = LocalDeployer::start(LocalOptions {
+        images,
         store: store.clone() as Arc<dyn ServiceStore>,
         logs: logs.clone(),
         folder,
-        program: std::env::current_exe()?,
+        program,
         address,
         body_limit: config.body_limit,
     })

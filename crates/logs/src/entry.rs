@@ -5,6 +5,9 @@ use std::{fmt, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// In place of a replica's name: the steps by which versions were made, and what the tools wrote that they ran.
+pub const BUILD: &str = "build";
+
 /// One line that a replica printed, or that KEA has to say of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {

@@ -21,7 +21,7 @@ mod query;
 mod tests;
 
 pub use book::{Entries, Limits, LogBook, LogError};
-pub use entry::{Entry, Stream};
+pub use entry::{BUILD, Entry, Stream};
 pub use line_writer::LineWriter;
 pub use own_log::{FILTER_VARIABLE, Format, TracingError, init_tracing};
 pub use query::Query;

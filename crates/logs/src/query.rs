@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     backwards::Backwards,
-    entry::Entry,
+    entry::{BUILD, Entry},
     files::{self, End},
 };
 
@@ -34,14 +34,17 @@ pub struct Query {
     pub tail: Option<usize>,
     /// None before this.
     pub since: Option<Timestamp>,
-    /// Only those of the replica of this name.
+    /// Only those of the replica of this name. Where it is not given, those of all replicas but not [`crate::BUILD`].
     pub replica: Option<String>,
 }
 
 impl Query {
     pub(crate) fn matches(&self, entry: &Entry) -> bool {
-        self.since.is_none_or(|since| entry.time >= since)
-            && self.replica.as_ref().is_none_or(|replica| **replica == *entry.replica)
+        let is_meant = match &self.replica {
+            Some(replica) => **replica == *entry.replica,
+            None => *entry.replica != *BUILD,
+        };
+        is_meant && self.since.is_none_or(|since| entry.time >= since)
     }
 
     fn limit(&self) -> usize {

@@ -69,6 +69,7 @@ fn details(name: &str, status: Status) -> ServiceDetails {
         live_version: Some(VersionId::first()),
         framework: Some(Framework::ScikitLearn),
         engine: Some(Engine::Python),
+        image: None,
         replicas: 2,
         ready_replicas: 2,
         url: format!("http://127.0.0.1:8080/api/v1/k8c/services/{name}/predict"),

@@ -26,6 +26,9 @@ pub(crate) struct LogsArgs {
     /// Only what this replica wrote
     #[arg(long)]
     replica: Option<String>,
+    /// How its versions were made: each step, and what the tools wrote
+    #[arg(long, conflicts_with = "replica")]
+    build: bool,
 }
 
 /// Prints what the replicas of a service wrote.
@@ -56,10 +59,10 @@ async fn follow(session: &Session, path: &[&str], query: &[(&str, &str)]) -> Res
 
 impl LogsArgs {
     fn query(&self) -> Vec<(&'static str, String)> {
-        let Self { name: _, follow, tail, since, replica } = self;
+        let Self { name: _, follow, tail, since, replica, build } = self;
         let tail = tail.map(|lines| ("tail", lines.to_string()));
         let since = since.map(|time| ("since", time.to_string()));
-        let replica = replica.clone().map(|replica| ("replica", replica));
+        let replica = replica.clone().or(build.then(|| "build".into())).map(|replica| ("replica", replica));
         let follow = follow.then(|| ("follow", "true".into()));
         [tail, since, replica, follow].into_iter().flatten().collect()
     }

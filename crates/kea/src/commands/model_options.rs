@@ -127,7 +127,7 @@ pub(super) fn source_for(server: &ServerUrl, source: &str, folder: &Path) -> Res
     path.into_os_string().into_string().map_err(|path| Failure::NotText(path.into()))
 }
 
-fn framework_parser() -> impl TypedValueParser<Value = Framework> {
+pub(super) fn framework_parser() -> impl TypedValueParser<Value = Framework> {
     let names = Framework::ALL.map(|framework| PossibleValue::new(framework.as_str()).aliases(aliases(framework)));
     PossibleValuesParser::new(names).try_map(|name| {
         let named = |framework: &Framework| {

@@ -38,6 +38,9 @@ fn describe(details: &ServiceDetails, session: &Session) -> String {
         ("Deployed", time(details.created_at)),
         ("Changed", time(details.updated_at)),
     ];
+    if let Some(image) = &details.image {
+        lines.insert(6, ("Image", image.clone()));
+    }
     if let Some(reason) = &details.reason {
         lines.insert(3, ("Reason", reason.clone()));
     }

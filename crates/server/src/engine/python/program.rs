@@ -42,6 +42,9 @@ const FILES: [(&str, &str); 23] = files![
     "kea_worker/tensors.py",
 ];
 
+/// Files in memory: every container has this place, also one whose root is read-only.
+const MEMORY: &str = "/dev/shm";
+
 /// The worker program as a folder that Python runs, removed when the server ends.
 #[derive(Debug)]
 pub(crate) struct Program {
@@ -49,12 +52,15 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Writes the program into a folder of its own within that for temporary files.
+    /// Writes the program into a folder of its own within that for temporary files, or in memory where that is read-only
+    /// as the whole of a container can be.
     ///
     /// # Errors
     /// The folder or a file of it cannot be written.
     pub(crate) fn write() -> Result<Self, String> {
-        Self::write_to(&env::temp_dir().join(format!("kea-worker-{}", std::process::id())))
+        let name = format!("kea-worker-{}", std::process::id());
+        let written = Self::write_to(&env::temp_dir().join(&name));
+        written.or_else(|error| Self::write_to(&Path::new(MEMORY).join(name)).map_err(|_| error))
     }
 
     /// What Python is given to run.

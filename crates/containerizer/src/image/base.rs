@@ -1,0 +1,359 @@
+//! The image that another one is built upon: where it is, what it consists of, and what is in it.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read, Write},
+    path::Path,
+};
+
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use futures_util::StreamExt;
+use kea_core::management::StepState;
+use oci_client::Reference;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{
+    FACTS, ImageError, Platform,
+    store::{Store, is_digest},
+};
+use crate::{
+    BASE, Progress, RegistryError,
+    progress::{Pace, blocking},
+    registry::{self, Repository},
+    shelf::size,
+};
+
+/// How base images are looked into. What was found is kept under it.
+const FORMAT: &str = "1";
+/// How often a blob is fetched again that did not come whole.
+const TRIES: usize = 4;
+/// Manifests and configurations are small; what is larger is none.
+const DOCUMENT: u64 = 4 << 20;
+
+/// A base image for one platform, with all that is needed of it in the store.
+#[derive(Debug)]
+pub(crate) struct Base {
+    /// As it was named.
+    pub(crate) image: Reference,
+    /// Digest of its manifest for the platform.
+    pub(crate) digest: String,
+    /// Its configuration.
+    pub(crate) config: Value,
+    pub(crate) layers: Vec<BaseLayer>,
+    pub(crate) facts: Facts,
+}
+
+/// A layer of a base image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BaseLayer {
+    pub(crate) media_type: String,
+    pub(crate) digest: String,
+    pub(crate) bytes: u64,
+}
+
+/// What is in a base image, as far as it matters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    /// Its Python, by path and by version as `3.11`.
+    pub(crate) python: Option<(String, String)>,
+    /// Whether programs of the GNU C library run.
+    pub(crate) glibc: bool,
+    /// Whether programs in C++ run.
+    pub(crate) libstdcxx: bool,
+}
+
+/// Finds the base image and brings what is missing of it into the store.
+pub(crate) async fn resolve(
+    name: &str,
+    platform: Platform,
+    plain_http: &[String],
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<Base, ImageError> {
+    let image = registry::reference(name)?;
+    progress.step(BASE, StepState::Running, &format!("asking for {}", image.whole()));
+    let repository = Repository::open(&image, plain_http).await?;
+    let (digest, manifest) = manifest(&repository, platform).await?;
+    let config = config(&repository, &manifest).await?;
+    let layers = layers(&repository, &manifest)?;
+    let facts = match store.note::<Facts>(FACTS, &facts_key(&digest)) {
+        Some(facts) => facts,
+        None => look_into(&repository, &layers, platform, &config, store, &digest, progress).await?,
+    };
+    Ok(Base { image, digest, config, layers, facts })
+}
+
+/// Brings a layer of a base image into the store, where it is not there yet.
+pub(crate) async fn fetch(
+    repository: &Repository,
+    layer: &BaseLayer,
+    store: &Store,
+    step: &'static str,
+    progress: &dyn Progress,
+) -> Result<(), ImageError> {
+    let mut broken = None;
+    for _ in 0..TRIES {
+        if store.blob(&layer.digest).is_some() {
+            return Ok(());
+        }
+        broken = fetch_once(repository, layer, store, step, progress).await?;
+    }
+    Err(ImageError::Broken {
+        digest: layer.digest.clone(),
+        registry: repository.image().registry().to_owned(),
+        why: broken.unwrap_or_default(),
+    })
+}
+
+/// Says what went wrong on the way; errors are those that another try does not mend.
+async fn fetch_once(
+    repository: &Repository,
+    layer: &BaseLayer,
+    store: &Store,
+    step: &'static str,
+    progress: &dyn Progress,
+) -> Result<Option<String>, ImageError> {
+    let mut chunks = Box::pin(repository.blob(&layer.digest, layer.bytes).await?);
+    let (mut writer, mut pace) = (store.writer()?, Pace::new());
+    while let Some(chunk) = chunks.next().await {
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(error) => return Ok(Some(error.to_string())),
+        };
+        if writer.bytes() + chunk.len() as u64 > layer.bytes {
+            return Ok(Some(format!("more than {} came", size(layer.bytes))));
+        }
+        writer.write_all(&chunk).map_err(ImageError::storing(store.folder()))?;
+        if pace.due() {
+            let detail = format!("{} of {} downloaded", size(writer.bytes()), size(layer.bytes));
+            progress.step(step, StepState::Running, &detail);
+        }
+    }
+    if writer.digest() != layer.digest {
+        return Ok(Some(format!("{} came, of another digest", size(writer.bytes()))));
+    }
+    store.keep(writer)?;
+    Ok(None)
+}
+
+async fn manifest(repository: &Repository, platform: Platform) -> Result<(String, Value), ImageError> {
+    let image = repository.image();
+    let (bytes, digest) = repository.manifest(image).await?;
+    let document = document(image, &bytes)?;
+    let Some(entries) = document["manifests"].as_array() else { return Ok((digest, document)) };
+    let entry = entries.iter().find(|entry| platform.is(&entry["platform"]));
+    let Some(digest) = entry.and_then(|entry| entry["digest"].as_str()).filter(|digest| is_digest(digest)) else {
+        let names = entries.iter().filter_map(|entry| {
+            let platform = &entry["platform"];
+            Some(format!("{}/{}", platform["os"].as_str()?, platform["architecture"].as_str()?))
+        });
+        return Err(ImageError::NoPlatform {
+            image: image.whole(),
+            platform,
+            known: names.collect::<Vec<_>>().join(", "),
+        });
+    };
+    let one = image.clone_with_digest(digest.to_owned());
+    let (bytes, digest) = repository.manifest(&one).await?;
+    Ok((digest, self::document(image, &bytes)?))
+}
+
+async fn config(repository: &Repository, manifest: &Value) -> Result<Value, ImageError> {
+    let image = repository.image();
+    let described = &manifest["config"];
+    let digest = described["digest"].as_str().filter(|digest| is_digest(digest));
+    let (Some(digest), Some(bytes)) = (digest, described["size"].as_u64()) else {
+        return Err(malformed(image, "its manifest names no configuration"));
+    };
+    let mut chunks = Box::pin(repository.blob(digest, bytes).await?);
+    let mut text = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        text.extend_from_slice(&chunk.map_err(|error| malformed(image, &error.to_string()))?);
+        if text.len() as u64 > DOCUMENT {
+            return Err(malformed(image, "its configuration is too large"));
+        }
+    }
+    if format!("sha256:{}", hex::encode(Sha256::digest(&text))) != digest {
+        return Err(malformed(image, "its configuration is of another digest"));
+    }
+    document(image, &Bytes::from(text))
+}
+
+fn layers(repository: &Repository, manifest: &Value) -> Result<Vec<BaseLayer>, ImageError> {
+    let image = repository.image();
+    let layers = manifest["layers"].as_array().ok_or_else(|| malformed(image, "its manifest names no layers"))?;
+    let layer = |layer: &Value| {
+        Some(BaseLayer {
+            media_type: oci_media_type(layer["mediaType"].as_str()?)?.to_owned(),
+            digest: layer["digest"].as_str().filter(|digest| is_digest(digest))?.to_owned(),
+            bytes: layer["size"].as_u64()?,
+        })
+    };
+    let read: Option<Vec<_>> = layers.iter().map(layer).collect();
+    read.ok_or_else(|| malformed(image, "a layer of its manifest is of no known kind"))
+}
+
+/// The OCI's name for a kind of layer; Docker's own names mean the same.
+fn oci_media_type(media_type: &str) -> Option<&'static str> {
+    match media_type {
+        "application/vnd.oci.image.layer.v1.tar" | "application/vnd.docker.image.rootfs.diff.tar" => {
+            Some("application/vnd.oci.image.layer.v1.tar")
+        }
+        "application/vnd.oci.image.layer.v1.tar+gzip" | "application/vnd.docker.image.rootfs.diff.tar.gzip" => {
+            Some("application/vnd.oci.image.layer.v1.tar+gzip")
+        }
+        "application/vnd.oci.image.layer.v1.tar+zstd" => Some("application/vnd.oci.image.layer.v1.tar+zstd"),
+        _ => None,
+    }
+}
+
+fn document(image: &Reference, bytes: &Bytes) -> Result<Value, ImageError> {
+    serde_json::from_slice(bytes).map_err(|error| malformed(image, &error.to_string()))
+}
+
+fn malformed(image: &Reference, why: &str) -> ImageError {
+    ImageError::Registry(RegistryError::Protocol {
+        registry: image.registry().to_owned(),
+        doing: "asked for the base image",
+        why: format!("{}: {why}", image.whole()),
+    })
+}
+
+fn facts_key(digest: &str) -> String {
+    format!("{}-{FORMAT}", digest.trim_start_matches("sha256:"))
+}
+
+async fn look_into(
+    repository: &Repository,
+    layers: &[BaseLayer],
+    platform: Platform,
+    config: &Value,
+    store: &Store,
+    digest: &str,
+    progress: &dyn Progress,
+) -> Result<Facts, ImageError> {
+    for layer in layers {
+        fetch(repository, layer, store, BASE, progress).await?;
+    }
+    let (layers, store, path) = (layers.to_vec(), store.clone(), search_path(config));
+    let digest = digest.to_owned();
+    blocking(progress, BASE, move |report| {
+        let mut found = Found::default();
+        for layer in &layers {
+            report.tell(|| "looking into it".to_owned());
+            let file = store.blob(&layer.digest).ok_or_else(|| ImageError::Gone { digest: layer.digest.clone() })?;
+            names(&file, &layer.media_type, |name| found.note(name, platform))
+                .map_err(|why| ImageError::Unreadable { path: file.clone(), why })?;
+        }
+        let facts = found.facts(&path);
+        store.set_note(FACTS, &facts_key(&digest), &facts)?;
+        Ok(facts)
+    })
+    .await
+}
+
+/// Folders in which programs are found, from the base's own environment.
+fn search_path(config: &Value) -> Vec<String> {
+    let variables = config["config"]["Env"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let path = variables.iter().filter_map(Value::as_str).find_map(|variable| variable.strip_prefix("PATH="));
+    let usual = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    path.unwrap_or(usual).split(':').map(|folder| folder.trim_matches('/').to_owned()).collect()
+}
+
+/// What was seen in the layers so far.
+#[derive(Default)]
+struct Found {
+    /// Pythons, by folder and version as `3.11`.
+    pythons: Vec<(String, String)>,
+    glibc: bool,
+    libstdcxx: bool,
+}
+
+impl Found {
+    fn note(&mut self, name: &str, platform: Platform) {
+        let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
+        self.glibc |= file == platform.loader();
+        self.libstdcxx |= file.starts_with("libstdc++.so.6");
+        let version = file.strip_prefix("python").filter(|version| is_version(version));
+        if let Some(version) = version {
+            self.pythons.push((folder.to_owned(), version.to_owned()));
+        }
+    }
+
+    /// `path` are the folders in which programs are looked for, in their order.
+    fn facts(mut self, path: &[String]) -> Facts {
+        let place = |folder: &String| path.iter().position(|known| known == folder);
+        self.pythons.retain(|(folder, _)| place(folder).is_some());
+        self.pythons.sort_by_key(|(folder, version)| (place(folder), std::cmp::Reverse(minor(version))));
+        let python = self.pythons.into_iter().next();
+        Facts {
+            python: python.map(|(folder, version)| (format!("/{folder}/python{version}"), version)),
+            glibc: self.glibc,
+            libstdcxx: self.libstdcxx,
+        }
+    }
+}
+
+/// Whether it is a version as `3.11`, and not `3`, `3.11-config` or the like.
+fn is_version(text: &str) -> bool {
+    text.strip_prefix("3.").is_some_and(|minor| !minor.is_empty() && minor.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn minor(version: &str) -> u32 {
+    version.rsplit('.').next().and_then(|minor| minor.parse().ok()).unwrap_or_default()
+}
+
+/// Calls `see` with the name of each entry of a layer, without a leading `/` or `./`.
+fn names(file: &Path, media_type: &str, mut see: impl FnMut(&str)) -> io::Result<()> {
+    let file = BufReader::with_capacity(1 << 17, File::open(file)?);
+    let content: Box<dyn Read> = match media_type.rsplit_once('+') {
+        Some((_, "gzip")) => Box::new(MultiGzDecoder::new(file)),
+        Some((_, "zstd")) => Box::new(
+            ruzstd::decoding::StreamingDecoder::new(file).map_err(|error| io::Error::other(error.to_string()))?,
+        ),
+        _ => Box::new(file),
+    };
+    for entry in tar::Archive::new(content).entries()? {
+        let entry = entry?;
+        see(entry.path()?.to_string_lossy().trim_start_matches("./").trim_start_matches('/'));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(names: &[&str], path: &str) -> Facts {
+        let mut found = Found::default();
+        names.iter().for_each(|name| found.note(name, Platform::Amd64));
+        found.facts(&search_path(&serde_json::json!({"config": {"Env": [format!("PATH={path}")]}})))
+    }
+
+    #[test]
+    fn the_python_that_the_search_path_finds_first_is_the_images() {
+        let both =
+            ["usr/bin/python3.11", "usr/local/bin/python3.12", "usr/local/bin/python3.12-config", "opt/python3.13"];
+        let python = |path| facts(&both, path).python.unwrap();
+        assert_eq!(python("/usr/local/bin:/usr/bin"), ("/usr/local/bin/python3.12".into(), "3.12".into()));
+        assert_eq!(python("/usr/bin:/usr/local/bin"), ("/usr/bin/python3.11".into(), "3.11".into()));
+        assert_eq!(facts(&["usr/bin/python3", "usr/bin/python"], "/usr/bin").python, None);
+    }
+
+    #[test]
+    fn what_programs_need_is_seen() {
+        let debian = facts(&["lib64/ld-linux-x86-64.so.2", "usr/lib/x86_64-linux-gnu/libstdc++.so.6.0.30"], "/usr/bin");
+        assert!(debian.glibc && debian.libstdcxx);
+        let alpine = facts(&["lib/ld-musl-x86_64.so.1"], "/usr/bin");
+        assert!(!alpine.glibc && !alpine.libstdcxx);
+    }
+
+    #[test]
+    fn dockers_names_of_layers_are_known() {
+        assert!(oci_media_type("application/vnd.docker.image.rootfs.diff.tar.gzip").unwrap().ends_with("v1.tar+gzip"));
+        assert_eq!(oci_media_type("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"), None);
+    }
+}

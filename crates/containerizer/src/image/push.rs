@@ -1,0 +1,215 @@
+//! Sends images to registries: only what is not there yet, and the tag last.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use kea_core::management::StepState;
+use oci_client::Reference;
+use serde_json::{Value, json};
+
+use super::{
+    ImageError,
+    base::{self, BaseLayer},
+    builder::{AttachedSbom, BuiltImage, ImageLayer, PlatformImage},
+    describe::{INDEX, MANIFEST, referrer},
+    store::Store,
+};
+use crate::{
+    PUSH, Progress, RegistryError,
+    registry::{self, Repository},
+    shelf::size,
+};
+
+/// Blobs on their way at once.
+const AT_ONCE: usize = 3;
+/// How often progress is told.
+const TOLD_EVERY: Duration = Duration::from_millis(250);
+
+/// An image in a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// Its name by digest, which always means the same: `REGISTRY/NAME@sha256:…`.
+    pub reference: String,
+    /// Its digest.
+    pub digest: String,
+    /// Bytes that were sent.
+    pub sent: u64,
+}
+
+pub(super) async fn push(
+    image: &BuiltImage,
+    name: &str,
+    plain_http: &[String],
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<Pushed, ImageError> {
+    let target = registry::reference(name)?;
+    progress.step(PUSH, StepState::Running, &format!("to {}", target.whole()));
+    let repository = Repository::open(&target, plain_http).await?;
+    repository.sign_in().await?;
+    let sent = Arc::new(AtomicU64::new(0));
+    let sending = Sending { repository: &repository, store, plain_http, sent: sent.clone() };
+    let all = sending.all(image, progress);
+    let mut ticks = tokio::time::interval(TOLD_EVERY);
+    tokio::pin!(all);
+    loop {
+        tokio::select! {
+            done = &mut all => break done?,
+            _ = ticks.tick() => {
+                progress.step(PUSH, StepState::Running, &format!("{} sent", size(sent.load(Ordering::Relaxed))));
+            }
+        }
+    }
+    let by_digest = format!("{}/{}@{}", target.registry(), target.repository(), image.digest);
+    if target.digest().is_none() {
+        sending.tag(image, &target).await?;
+    }
+    let sent = sent.load(Ordering::Relaxed);
+    progress.step(PUSH, StepState::Done, &format!("{by_digest}, {} sent", size(sent)));
+    Ok(Pushed { reference: by_digest, digest: image.digest.clone(), sent })
+}
+
+/// Brings layers of the base that are not in the store there.
+pub(super) async fn complete(
+    image: &PlatformImage,
+    plain_http: &[String],
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<(), ImageError> {
+    for layer in image.layers.iter().filter(|layer| store.blob(&layer.digest).is_none()) {
+        fetch(image, layer, plain_http, store, progress).await?;
+    }
+    Ok(())
+}
+
+async fn fetch(
+    image: &PlatformImage,
+    layer: &ImageLayer,
+    plain_http: &[String],
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<(), ImageError> {
+    let base = image.base.as_ref().filter(|_| layer.part == 0);
+    let base = base.ok_or_else(|| ImageError::Gone { digest: layer.digest.clone() })?;
+    let ImageLayer { digest, bytes, media_type, .. } = layer.clone();
+    let repository = Repository::open(base, plain_http).await?;
+    base::fetch(&repository, &BaseLayer { media_type, digest, bytes }, store, PUSH, progress).await
+}
+
+struct Sending<'a> {
+    repository: &'a Repository,
+    store: &'a Store,
+    plain_http: &'a [String],
+    sent: Arc<AtomicU64>,
+}
+
+impl Sending<'_> {
+    /// Sends everything but the tag. What is there already is left as it is.
+    async fn all(&self, image: &BuiltImage, progress: &dyn Progress) -> Result<(), ImageError> {
+        for one in &image.platforms {
+            self.layers(one, progress).await?;
+            self.blob(&one.config.digest, one.config.bytes).await?;
+            self.manifest(&one.manifest.digest, MANIFEST).await?;
+            if let Some(sbom) = &one.sbom {
+                self.attach(one, sbom).await?;
+            }
+        }
+        match &image.index {
+            Some(index) => self.manifest(&index.digest, INDEX).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn layers(&self, image: &PlatformImage, progress: &dyn Progress) -> Result<(), ImageError> {
+        // Boxed and collected: the compiler cannot tell yet that a stream of borrowing futures may go to another thread.
+        let sends: Vec<_> = image.layers.iter().map(|layer| self.layer(image, layer, progress).boxed()).collect();
+        stream::iter(sends).buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    async fn layer(
+        &self,
+        image: &PlatformImage,
+        layer: &ImageLayer,
+        progress: &dyn Progress,
+    ) -> Result<(), ImageError> {
+        if self.repository.has_blob(&layer.digest).await? {
+            return Ok(());
+        }
+        let base = image.base.as_ref().filter(|base| layer.part == 0 && self.repository.is_beside(base));
+        if let Some(base) = base
+            && self.repository.mount(&layer.digest, base).await
+        {
+            return Ok(());
+        }
+        if self.store.blob(&layer.digest).is_none() {
+            fetch(image, layer, self.plain_http, self.store, progress).await?;
+        }
+        self.send(&layer.digest, layer.bytes).await
+    }
+
+    async fn blob(&self, digest: &str, bytes: u64) -> Result<(), ImageError> {
+        if self.repository.has_blob(digest).await? { Ok(()) } else { self.send(digest, bytes).await }
+    }
+
+    async fn send(&self, digest: &str, bytes: u64) -> Result<(), ImageError> {
+        let path = self.store.blob(digest).ok_or_else(|| ImageError::Gone { digest: digest.to_owned() })?;
+        Ok(self.repository.upload(&path, digest, bytes, &self.sent).await?)
+    }
+
+    async fn manifest(&self, digest: &str, media_type: &'static str) -> Result<(), ImageError> {
+        let place = self.repository.image().clone_with_digest(digest.to_owned());
+        if self.repository.digest(&place).await?.is_some() {
+            return Ok(());
+        }
+        Ok(self.repository.put_manifest(&place, &self.document(digest)?, media_type).await?)
+    }
+
+    fn document(&self, digest: &str) -> Result<Bytes, ImageError> {
+        let path = self.store.blob(digest).ok_or_else(|| ImageError::Gone { digest: digest.to_owned() })?;
+        let text = std::fs::read(&path).map_err(|why| ImageError::Unreadable { path, why })?;
+        Ok(Bytes::from(text))
+    }
+
+    /// Attaches the bill of materials. Registries that do not list by themselves what refers to an image have a list
+    /// under a tag that is made of the image's digest.
+    async fn attach(&self, image: &PlatformImage, sbom: &AttachedSbom) -> Result<(), ImageError> {
+        for blob in [&sbom.document, &sbom.empty] {
+            self.blob(&blob.digest, blob.bytes).await?;
+        }
+        self.manifest(&sbom.manifest.digest, MANIFEST).await?;
+        let listed = self.repository.referrers(&image.manifest.digest).await?;
+        if listed.iter().any(|entry| entry["digest"] == *sbom.manifest.digest) {
+            return Ok(());
+        }
+        let entries: Vec<Value> = listed.into_iter().chain([referrer(&sbom.manifest)]).collect();
+        let list = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}).to_string();
+        let at = self.repository.image();
+        let tag = image.manifest.digest.replace(':', "-");
+        let tag = Reference::with_tag(at.registry().to_owned(), at.repository().to_owned(), tag);
+        Ok(self.repository.put_manifest(&tag, &Bytes::from(list), INDEX).await?)
+    }
+
+    /// Gives the image its tag, unless it has it already.
+    async fn tag(&self, image: &BuiltImage, target: &Reference) -> Result<(), ImageError> {
+        let before = self.repository.digest(target).await?;
+        if before.as_deref() == Some(image.digest.as_str()) {
+            return Ok(());
+        }
+        let media_type = if image.index.is_some() { INDEX } else { MANIFEST };
+        let document = self.document(&image.digest)?;
+        match self.repository.put_manifest(target, &document, media_type).await {
+            // Registries have no common way to say that a tag may not be changed, but none of them says it of a new one.
+            Err(RegistryError::Answer { registry, status: 400..=499, why, .. }) if before.is_some() => {
+                Err(RegistryError::Immutable { image: target.whole(), registry, why }.into())
+            }
+            done => Ok(done?),
+        }
+    }
+}

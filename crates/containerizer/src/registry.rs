@@ -1,0 +1,272 @@
+//! Speaks to image registries: one repository at a time, with the login for it, tried again where that may help.
+
+mod auth;
+mod error;
+
+use std::{
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt, stream};
+use oci_client::{
+    Client, Reference, RegistryOperation,
+    client::{ClientConfig, ClientProtocol},
+    errors::OciDistributionError,
+    manifest::{
+        IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE,
+        OciDescriptor,
+    },
+    secrets::RegistryAuth,
+};
+use tokio::io::AsyncReadExt;
+
+pub use error::RegistryError;
+
+/// How much of a blob goes into one request. Registries keep what has come of a chunk, so larger ones only cost memory.
+const CHUNK: usize = 4 << 20;
+/// How often something is tried that may go better the next time.
+const TRIES: u32 = 6;
+/// The first pause between two tries; each further one is twice as long.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long a registry may be silent: it may have to check a large blob before it answers.
+const SILENCE: Duration = Duration::from_secs(120);
+
+/// What a manifest may be, for images and artifacts.
+const MANIFESTS: [&str; 4] =
+    [OCI_IMAGE_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, IMAGE_MANIFEST_LIST_MEDIA_TYPE];
+
+/// Reads the name of an image.
+pub(crate) fn reference(text: &str) -> Result<Reference, RegistryError> {
+    let malformed = |why: String| RegistryError::Name { text: text.to_owned(), why };
+    let reference: Reference = text.trim().parse().map_err(|error| malformed(format!("{error}")))?;
+    match reference.digest() {
+        Some(digest) if !digest.starts_with("sha256:") => Err(malformed("only digests of sha256 are known".to_owned())),
+        _ => Ok(reference),
+    }
+}
+
+/// One repository of a registry.
+pub(crate) struct Repository {
+    client: Client,
+    /// For registries that do not take blobs in chunks.
+    whole: Client,
+    auth: RegistryAuth,
+    /// Any image of the repository.
+    image: Reference,
+}
+
+impl Repository {
+    /// The repository of `image`. `plain_http` names registries, beside those of this machine, that are spoken to
+    /// without TLS.
+    pub(crate) async fn open(image: &Reference, plain_http: &[String]) -> Result<Self, RegistryError> {
+        let registry = image.registry().to_owned();
+        let finding = tokio::task::spawn_blocking(move || auth::of(&registry));
+        let auth = finding.await.map_err(|error| RegistryError::Login {
+            registry: image.registry().to_owned(),
+            why: error.to_string(),
+        })??;
+        let client = |whole| Client::new(config(image, plain_http, whole));
+        let repository = Self { client: client(false), whole: client(true), auth, image: image.clone() };
+        for client in [&repository.client, &repository.whole] {
+            client.store_auth_if_needed(image.resolve_registry(), &repository.auth).await;
+        }
+        Ok(repository)
+    }
+
+    /// The image itself.
+    pub(crate) fn image(&self) -> &Reference {
+        &self.image
+    }
+
+    /// Whether the two are of one registry, which can then take over blobs by itself.
+    pub(crate) fn is_beside(&self, other: &Reference) -> bool {
+        self.image.resolve_registry() == other.resolve_registry() && self.image.repository() != other.repository()
+    }
+
+    /// The manifest of `image`, and its digest.
+    pub(crate) async fn manifest(&self, image: &Reference) -> Result<(Bytes, String), RegistryError> {
+        self.retry("asked for the manifest", || self.client.pull_manifest_raw(image, &self.auth, &MANIFESTS)).await
+    }
+
+    /// The digest of the manifest that `image` names; `None` where there is none.
+    pub(crate) async fn digest(&self, image: &Reference) -> Result<Option<String>, RegistryError> {
+        let asking = || self.client.fetch_manifest_digest(image, &self.auth);
+        match self.retry("asked for the digest", asking).await {
+            Ok(digest) => Ok(Some(digest)),
+            Err(RegistryError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A blob as it comes, not checked. `size` is for registries that do not tell it.
+    pub(crate) async fn blob(
+        &self,
+        digest: &str,
+        size: u64,
+    ) -> Result<impl Stream<Item = io::Result<Bytes>> + use<>, RegistryError> {
+        let blob = OciDescriptor { digest: digest.to_owned(), size: size.cast_signed(), ..OciDescriptor::default() };
+        let sized = self.retry("asked for a blob", || self.client.pull_blob_stream(&self.image, &blob)).await?;
+        Ok(sized.stream)
+    }
+
+    /// Whether the repository has the blob.
+    pub(crate) async fn has_blob(&self, digest: &str) -> Result<bool, RegistryError> {
+        self.sign_in().await?;
+        self.retry("asked whether there is a blob", || self.client.blob_exists(&self.image, digest)).await
+    }
+
+    /// Has the registry take over a blob of another of its repositories; `false` where it does not.
+    pub(crate) async fn mount(&self, digest: &str, from: &Reference) -> bool {
+        self.client.mount_blob(&self.image, from, digest).await.is_ok()
+    }
+
+    /// Uploads the file at `path`, whose digest is known; `sent` counts its bytes.
+    pub(crate) async fn upload(
+        &self,
+        path: &Path,
+        digest: &str,
+        size: u64,
+        sent: &Arc<AtomicU64>,
+    ) -> Result<(), RegistryError> {
+        let uploading = |client: &'_ Client| {
+            let (client, sent, image) = (client.clone(), sent.clone(), self.image.clone());
+            let (path, digest) = (path.to_owned(), digest.to_owned());
+            async move {
+                let before = sent.load(Ordering::Relaxed);
+                let file = tokio::fs::File::open(&path).await?;
+                let done = client.push_blob_stream(&image, chunks(file, sent.clone()), &digest, Some(size)).await;
+                if done.is_err() {
+                    sent.store(before, Ordering::Relaxed);
+                }
+                done
+            }
+        };
+        let in_chunks = self.retry("sent a blob", || uploading(&self.client)).await;
+        match in_chunks {
+            Err(RegistryError::Chunks { .. }) => self.retry("sent a blob", || uploading(&self.whole)).await.map(drop),
+            done => done.map(drop),
+        }
+    }
+
+    /// Writes a manifest under the tag or digest of `image`.
+    pub(crate) async fn put_manifest(
+        &self,
+        image: &Reference,
+        manifest: &Bytes,
+        media_type: &'static str,
+    ) -> Result<(), RegistryError> {
+        let media_type = http::HeaderValue::from_static(media_type);
+        let putting = || self.client.push_manifest_raw(image, manifest.clone(), media_type.clone());
+        self.retry("wrote the manifest", putting).await.map(drop)
+    }
+
+    /// What refers to the image of that digest, as a list of descriptors.
+    pub(crate) async fn referrers(&self, digest: &str) -> Result<Vec<serde_json::Value>, RegistryError> {
+        let image = self.image.clone_with_digest(digest.to_owned());
+        let index = self.retry("asked what refers to the image", || self.client.pull_referrers(&image, None)).await?;
+        let entries = index.manifests.into_iter().map(|entry| serde_json::to_value(entry).unwrap_or_default());
+        Ok(entries.collect())
+    }
+
+    /// Logs in for writing, so that what follows is asked with rights that suffice.
+    pub(crate) async fn sign_in(&self) -> Result<(), RegistryError> {
+        let signing = || self.client.auth(&self.image, &self.auth, RegistryOperation::Push);
+        self.retry("logged in", signing).await.map(drop)
+    }
+
+    async fn retry<T, F>(&self, doing: &'static str, mut act: impl FnMut() -> F) -> Result<T, RegistryError>
+    where
+        F: Future<Output = Result<T, OciDistributionError>>,
+    {
+        let mut pause = PAUSE;
+        for _ in 1..TRIES {
+            match act().await.map_err(|error| error::classify(error, &self.image, doing)) {
+                Err(error) if error.may_heal() => {
+                    tracing::debug!(%error, "the registry is asked again");
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                done => return done,
+            }
+        }
+        act().await.map_err(|error| error::classify(error, &self.image, doing))
+    }
+}
+
+fn config(image: &Reference, plain_http: &[String], whole: bool) -> ClientConfig {
+    let registry = image.resolve_registry();
+    let plain = is_plain(registry, plain_http) || is_plain(image.registry(), plain_http);
+    ClientConfig {
+        protocol: if plain { ClientProtocol::HttpsExcept(vec![registry.to_owned()]) } else { ClientProtocol::Https },
+        use_monolithic_push: whole,
+        connect_timeout: Some(CONNECT),
+        read_timeout: Some(SILENCE),
+        user_agent: concat!("kea/", env!("CARGO_PKG_VERSION")),
+        ..ClientConfig::default()
+    }
+}
+
+/// Whether a registry is spoken to without TLS: it is of this machine, or named in `plain_http`.
+pub(crate) fn is_plain(registry: &str, plain_http: &[String]) -> bool {
+    is_loopback(registry) || plain_http.iter().any(|name| name == registry)
+}
+
+/// Whether a registry, with or without its port, is of this machine: what is sent to it passes no network.
+fn is_loopback(registry: &str) -> bool {
+    let host = match registry.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => registry,
+    };
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// A file in chunks, each counted once it is on its way.
+fn chunks(
+    file: tokio::fs::File,
+    sent: Arc<AtomicU64>,
+) -> impl Stream<Item = Result<Bytes, OciDistributionError>> + Send + 'static {
+    stream::try_unfold(file, |mut file| async move {
+        let mut chunk = BytesMut::with_capacity(CHUNK);
+        while chunk.len() < CHUNK && file.read_buf(&mut chunk).await? > 0 {}
+        Ok((!chunk.is_empty()).then(|| (chunk.freeze(), file)))
+    })
+    .inspect(move |chunk: &Result<Bytes, OciDistributionError>| {
+        if let Ok(chunk) = chunk {
+            sent.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machines_registries_are_spoken_to_without_tls() {
+        for registry in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.8.0.1", "[::1]:5000"] {
+            assert!(is_loopback(registry), "{registry}");
+        }
+        for registry in ["docker.io", "10.0.0.1:5000", "localhost.example.com", "registry:5000", "127.0.0.1.nip.io"] {
+            assert!(!is_loopback(registry), "{registry}");
+        }
+    }
+
+    #[test]
+    fn names_of_images_are_read_as_docker_reads_them() {
+        let whole = |text: &str| reference(text).unwrap().whole();
+        assert_eq!(whole("python:3.11-slim"), "docker.io/library/python:3.11-slim");
+        assert_eq!(whole("localhost:5000/a/b"), "localhost:5000/a/b:latest");
+        assert!(reference("Iris:1").unwrap_err().to_string().contains("`Iris:1`"));
+        assert!(reference("").is_err());
+    }
+}

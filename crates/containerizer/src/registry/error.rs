@@ -1,0 +1,126 @@
+//! What can go wrong between KEA and a registry.
+
+use oci_client::{
+    Reference,
+    errors::{OciDistributionError, OciErrorCode},
+};
+
+/// Why a registry did not do what it was asked. The text is one sentence that says how to mend it.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the texts say what the fields are")]
+pub enum RegistryError {
+    #[error("`{text}` is no name of an image: {why}; write REGISTRY/NAME:TAG")]
+    Name { text: String, why: String },
+    #[error("the login for {registry} cannot be read: {why}")]
+    Login { registry: String, why: String },
+    #[error(
+        "{registry} does not let KEA in (it {doing}): log in with `docker login {registry}`, or set DOCKER_AUTH_CONFIG, for an account that may use `{repository}`"
+    )]
+    Refused { registry: String, repository: String, doing: &'static str },
+    #[error("`{image}` does not exist, or may not be seen without another login")]
+    NotFound { image: String },
+    #[error(
+        "`{image}` exists with other content, and {registry} lets no tag be changed ({why}): give another tag, or none to push by digest alone"
+    )]
+    Immutable { image: String, registry: String, why: String },
+    #[error("{registry} cannot be reached: {why}")]
+    Unreachable { registry: String, why: String },
+    #[error(
+        "{registry} does not speak TLS: if it is meant to be plain HTTP, name it with --plain-http or KEA_PLAIN_HTTP_REGISTRIES"
+    )]
+    Plain { registry: String },
+    #[error("{registry} takes no blobs in chunks")]
+    Chunks { registry: String },
+    #[error("{registry} answered {status} when KEA {doing}: {why}")]
+    Answer { registry: String, status: u16, doing: &'static str, why: String },
+    #[error("{registry} does not speak as a registry does when KEA {doing}: {why}")]
+    Protocol { registry: String, doing: &'static str, why: String },
+}
+
+impl RegistryError {
+    /// Whether the same may succeed later: a registry that restarts, a network that is down.
+    pub fn may_heal(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Answer { status, .. } => *status >= 500 || matches!(status, 404 | 408 | 416 | 429),
+            _ => false,
+        }
+    }
+}
+
+/// Longer answers of registries, as whole pages of HTML, are cut.
+const SHOWN: usize = 300;
+
+/// What an error of the client means for `image`, when KEA was `doing` something.
+pub(super) fn classify(error: OciDistributionError, image: &Reference, doing: &'static str) -> RegistryError {
+    use OciDistributionError as E;
+    let registry = image.registry().to_owned();
+    match error {
+        E::UnauthorizedError { .. } | E::AuthenticationFailure(_) => refused(image, doing),
+        E::ImageManifestNotFoundError(_) => RegistryError::NotFound { image: image.whole() },
+        E::RegistryError { envelope, .. } => {
+            let why = short(&envelope.errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("; "));
+            match envelope.errors.first().map(|error| &error.code) {
+                Some(OciErrorCode::Unauthorized | OciErrorCode::Denied) => refused(image, doing),
+                Some(
+                    OciErrorCode::ManifestUnknown
+                    | OciErrorCode::NameUnknown
+                    | OciErrorCode::NotFound
+                    | OciErrorCode::BlobUnknown,
+                ) => RegistryError::NotFound { image: image.whole() },
+                Some(OciErrorCode::Toomanyrequests) => RegistryError::Answer { registry, status: 429, doing, why },
+                _ => RegistryError::Answer { registry, status: 400, doing, why },
+            }
+        }
+        E::ServerError { code: 401 | 403, .. } => refused(image, doing),
+        E::ServerError { code, message, .. } => {
+            RegistryError::Answer { registry, status: code, doing, why: words(&message) }
+        }
+        E::RequestError(error) => of_request(error, image, doing),
+        E::SpecViolationError(_) if doing == "sent a blob" => RegistryError::Chunks { registry },
+        other => RegistryError::Protocol { registry, doing, why: short(&other.to_string()) },
+    }
+}
+
+fn refused(image: &Reference, doing: &'static str) -> RegistryError {
+    RegistryError::Refused { registry: image.registry().to_owned(), repository: image.repository().to_owned(), doing }
+}
+
+fn of_request(error: reqwest::Error, image: &Reference, doing: &'static str) -> RegistryError {
+    let registry = image.registry().to_owned();
+    match error.status().map(|status| status.as_u16()) {
+        Some(401 | 403) => refused(image, doing),
+        Some(404) => RegistryError::NotFound { image: image.whole() },
+        Some(status) => RegistryError::Answer { registry, status, doing, why: error.without_url().to_string() },
+        None => {
+            let why = innermost(&error.without_url());
+            // What rustls says of an answer that is no TLS, as one in plain HTTP.
+            let no_tls = why.contains("InvalidContentType") || why.contains("corrupt message");
+            if no_tls { RegistryError::Plain { registry } } else { RegistryError::Unreachable { registry, why } }
+        }
+    }
+}
+
+/// The error's first cause, which is the one that says something.
+fn innermost(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), innermost)
+}
+
+/// What a registry says in the body of an error: its messages where it has the usual form.
+fn words(body: &str) -> String {
+    let messages = serde_json::from_str::<serde_json::Value>(body).ok().and_then(|body| {
+        let errors = body.get("errors")?.as_array()?.iter();
+        let words = errors.filter_map(|error| error.get("message").or_else(|| error.get("code"))?.as_str());
+        Some(words.collect::<Vec<_>>().join("; "))
+    });
+    short(messages.as_deref().unwrap_or(body))
+}
+
+fn short(text: &str) -> String {
+    let text = text.trim();
+    let mut end = SHOWN.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    if text.is_empty() { "it gives no reason".to_owned() } else { text[..end].to_owned() }
+}
