@@ -2,6 +2,7 @@
 
 mod file;
 mod folder;
+mod mlflow;
 mod pickled;
 mod zipped;
 
@@ -95,6 +96,11 @@ pub enum DetectError {
     Ending { file: String, what: &'static str, ending: &'static str },
     #[error("`{file}` cannot be read: {why}")]
     Unreadable { file: String, why: io::Error },
+}
+
+/// Whether `folder` is a model of MLflow.
+pub(crate) fn is_mlflow(folder: &Path) -> bool {
+    folder.join(mlflow::FILE).is_file()
 }
 
 /// Finds out what the file or folder at `path` is, for a model that is wanted as `spec` says.

@@ -121,6 +121,10 @@ pub enum FetchError {
     GitTooLong { url: String, step: String, seconds: u64 },
     #[error("{url} has no branch, tag or commit `{revision}`")]
     NoRevision { url: String, revision: String },
+    #[error("{what} cannot be taken as a model: {why}")]
+    Artifact { what: String, why: String },
+    #[error(transparent)]
+    Registry(#[from] crate::registry::RegistryError),
     #[error("{what} holds no `{name}`")]
     NoPart { what: String, name: String },
     #[error("{url} sent nothing for {seconds} s")]
@@ -144,6 +148,7 @@ impl FetchError {
     fn may_heal(&self) -> bool {
         match self {
             Self::Status { status, .. } | Self::Refused { status, .. } => is_passing(*status),
+            Self::Registry(error) => error.may_heal(),
             Self::Stalled { .. }
             | Self::Short { .. }
             | Self::Store { .. }

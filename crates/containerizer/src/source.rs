@@ -128,7 +128,7 @@ mod tests {
         check("az://container/model", "Azure");
         check("git+https://host/repository@main#folder", "Git(");
         check("hf://org/model", "Hub(");
-        check("oci://host/model:1", "Oci(");
+        check("oci://host.io/model:1", "Oci(");
     }
 
     #[test]

@@ -55,13 +55,18 @@ pub(crate) fn bundle(path: &Path) -> io::Result<Option<Kind>> {
     if !ENDINGS.iter().any(|ending| name.ends_with(ending)) {
         return Ok(None);
     }
-    let mut first = Vec::new();
-    fs::File::open(path)?.take(LOOK as u64).read_to_end(&mut first)?;
-    match kind(&first) {
+    match kind_of(path)? {
         // What is broken is told of when it is unpacked.
         Some(Kind::Zip) if detect::is_zipped_model(path).unwrap_or(false) => Ok(None),
         kind => Ok(kind),
     }
+}
+
+/// What archive the file at `path` is by its content.
+pub(crate) fn kind_of(path: &Path) -> io::Result<Option<Kind>> {
+    let mut first = Vec::new();
+    fs::File::open(path)?.take(LOOK as u64).read_to_end(&mut first)?;
+    Ok(kind(&first))
 }
 
 fn kind(first: &[u8]) -> Option<Kind> {

@@ -150,7 +150,10 @@ impl Workspace {
         progress.step(RECOGNISE, StepState::Done, detected.reasons.first().map_or("", String::as_str));
         let Detected { framework, engine, path, needs, reasons } = detected;
         let folder = fetched.path.as_deref().filter(|path| path.is_dir());
-        let given = requirements::given(&spec.requirements, folder)?;
+        let mut given = requirements::given(&spec.requirements, folder)?;
+        if spec.requirements.is_empty() && folder.is_some_and(detect::is_mlflow) && is_native(framework, engine) {
+            given = requirements::without_mlflow(given);
+        }
         let packages = match (engine, given.is_empty()) {
             (Engine::External, true) => Vec::new(),
             _ => requirements::complete(given, framework, engine, &needs),
@@ -290,6 +293,11 @@ impl From<Recognised> for PreparedModel {
         let Recognised { framework, engine, path, packages, reasons } = found;
         Self { framework, engine, path, packages, reasons, ..Self::default() }
     }
+}
+
+/// Whether a framework's own file is served, and not a class or a command, which may import what they like.
+fn is_native(framework: Framework, engine: Engine) -> bool {
+    engine != Engine::External && framework != Framework::Custom
 }
 
 fn given_onnxruntime(path: &Path, prepared: &mut PreparedModel) -> Result<String, EnvironmentError> {

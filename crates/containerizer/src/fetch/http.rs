@@ -56,7 +56,7 @@ impl HttpFile {
         let path = job.staging.path().join("download");
         let transfer = Transfer { client: &client, url: &self.url, bearer: None, known: job.known, bounds: job.bounds };
         let tell = |bytes, total| job.tell(&so_far(bytes, total));
-        let Some(arrived) = transfer.into_file(&path, &tell).await? else { return Ok(Got::Unchanged) };
+        let Some(arrived) = transfer.save(&path, &tell).await? else { return Ok(Got::Unchanged) };
         if let Some(expected) = &self.sha256 {
             arrived.check(expected, &self.shown())?;
         }
@@ -144,7 +144,7 @@ enum Failed {
 
 impl Transfer<'_> {
     /// Writes the file to `path`; `None` where it is the one that is known.
-    pub(super) async fn into_file(&self, path: &Path, tell: Tell<'_>) -> Result<Option<Arrived>, FetchError> {
+    pub(super) async fn save(&self, path: &Path, tell: Tell<'_>) -> Result<Option<Arrived>, FetchError> {
         let mut partial = Partial::new(path)?;
         let mut tried = 0;
         loop {

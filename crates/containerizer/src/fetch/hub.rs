@@ -86,7 +86,7 @@ impl HubModel {
             let url = hub.url(&[&self.repository, "resolve", &described.sha, &file.at.rfilename])?;
             let transfer = hub.transfer(&url, job);
             let tell = |bytes, _| job.tell(&count.told(bytes));
-            let arrived = transfer.into_file(&place(job.staging, &file.name)?, &tell).await.map_err(hinted)?;
+            let arrived = transfer.save(&place(job.staging, &file.name)?, &tell).await.map_err(hinted)?;
             if let (Some(large), Some(arrived)) = (&file.at.lfs, &arrived) {
                 arrived.check(&large.sha256, &format!("{}/{}", self.shown(), file.at.rfilename))?;
             }
@@ -174,7 +174,7 @@ impl Hub {
         let path = job.staging.path().join("description.json");
         let bounds = super::Bounds { bytes: LIST, ..job.bounds };
         let transfer = Transfer { bounds, ..self.transfer(&url, job) };
-        transfer.into_file(&path, &|_, _| {}).await.map_err(hinted)?;
+        transfer.save(&path, &|_, _| {}).await.map_err(hinted)?;
         let described = std::fs::read(&path).map_err(FetchError::storing(&path))?;
         let unlike = |why: &str| FetchError::Network { url: crate::source::without_secrets(&url), why: why.to_owned() };
         let described: Described =

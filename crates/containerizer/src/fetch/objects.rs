@@ -115,12 +115,12 @@ impl Objects {
                     return Ok((listing, true));
                 }
                 Err(Error::NotFound { .. }) => {}
-                Err(error) => return Err(self.told(error)),
+                Err(error) => return Err(self.told(&error)),
             }
         }
         let mut found = store.list(Some(&self.key));
         while let Some(object) = found.next().await {
-            let object = object.map_err(|error| self.told(error))?;
+            let object = object.map_err(|error| self.told(&error))?;
             let name = object.location.as_ref().strip_prefix(self.key.as_ref()).unwrap_or_default();
             let name = name.trim_start_matches('/').to_owned();
             // Some tools make an empty object for a folder.
@@ -145,10 +145,10 @@ impl Objects {
         let storing = || FetchError::storing(&path);
         let mut file = File::create_new(&path).await.map_err(storing())?;
         // Where the connection drops, the library asks for the rest, if the object is still the same.
-        let mut body = store.get(&object.at.location).await.map_err(|error| self.told(error))?.into_stream();
+        let mut body = store.get(&object.at.location).await.map_err(|error| self.told(&error))?.into_stream();
         let (mut bytes, limit) = (0, job.bounds.bytes);
         while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|error| self.told(error))?;
+            let chunk = chunk.map_err(|error| self.told(&error))?;
             bytes += chunk.len() as u64;
             if count.bytes + bytes > limit {
                 return Err(FetchError::TooLarge { limit });
@@ -181,8 +181,8 @@ impl Objects {
         built.map_err(|error| self.unusable(&shortened(&error)))
     }
 
-    fn told(&self, error: Error) -> FetchError {
-        let (what, hint, why) = (self.shown(), self.vendor.hint(), shortened(&error));
+    fn told(&self, error: &Error) -> FetchError {
+        let (what, hint, why) = (self.shown(), self.vendor.hint(), shortened(error));
         match error {
             Error::NotFound { .. } => FetchError::NoObject { what },
             Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {

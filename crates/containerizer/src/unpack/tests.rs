@@ -216,7 +216,7 @@ async fn bombs_are_stopped_by_what_comes_out_of_them() {
     while let Some(at) = bytes.windows(4).position(|part| part == size) {
         bytes[at..at + 4].copy_from_slice(&100_u32.to_le_bytes());
     }
-    unpacked("m.zip", &bytes).await.err().expect("it is refused");
+    unpacked("m.zip", &bytes).await.expect_err("it is refused");
 }
 
 #[tokio::test]
