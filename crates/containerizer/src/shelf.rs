@@ -101,7 +101,7 @@ impl Shelf {
         let temporary = tempfile::Builder::new().prefix(INCOMING).tempdir_in(&self.folder).map_err(storing())?;
         let lock = File::open(temporary.path()).map_err(storing())?;
         lock.lock().map_err(storing())?;
-        Ok(Staging { shelf: self.folder.clone(), temporary, lock })
+        Ok(Staging { shelf: self.folder.clone(), temporary, _lock: lock })
     }
 
     /// Removes what processes that were killed have left half written.
@@ -124,18 +124,13 @@ pub(crate) struct Staging {
     shelf: PathBuf,
     temporary: TempDir,
     /// Tells other processes that the folder is not abandoned.
-    lock: File,
+    _lock: File,
 }
 
 impl Staging {
     /// The folder.
     pub(crate) fn path(&self) -> &Path {
         self.temporary.path()
-    }
-
-    /// What tools that write into the folder hold, so that it is not removed below them.
-    pub(crate) fn lock(&self) -> &File {
-        &self.lock
     }
 }
 

@@ -141,6 +141,8 @@ struct Git<'a> {
     program: PathBuf,
     python: PathBuf,
     folder: PathBuf,
+    /// What git holds as its standard input: an empty file.
+    input: fs::File,
     /// The file with the URL's password, which no list of processes is to show.
     credentials: Option<PathBuf>,
 }
@@ -152,7 +154,8 @@ impl<'a> Git<'a> {
         let python = python.ok_or(FetchError::NoProgram { program: "python3" })?;
         let folder = job.staging.path().join(MODEL);
         fs::create_dir_all(&folder).map_err(FetchError::storing(&folder))?;
-        let mut git = Self { repository, job, program, python, folder, credentials: None };
+        let input = tempfile::tempfile_in(job.staging.path()).map_err(FetchError::storing(&folder))?;
+        let mut git = Self { repository, job, program, python, folder, input, credentials: None };
         if repository.url.password().is_some() {
             git.credentials = Some(git.keep_credentials()?);
         }
@@ -233,7 +236,7 @@ impl<'a> Git<'a> {
             line: self.line(arguments),
             folder: &self.folder,
             limit: self.job.bounds.tool,
-            lock: self.job.staging.lock(),
+            lock: &self.input,
         };
         let running = run.run(|line| self.job.tell(&format!("git {step}: {}", self.without_password(line))));
         tokio::select! {
