@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import pickle
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from typing import Any
 
 import boto3
 import pytest
+import requests
+from containers import Registry
 from harness import Kea
 from models import SETOSA, ModelShelf
 from moto.server import ThreadedMotoServer
@@ -249,6 +252,58 @@ def test_a_model_of_a_hub_is_fetched_and_checked(start: Callable[..., Kea], mode
         fails(kea, "no-model", "hf://org/none", "HF_TOKEN")
 
 
+# Registries
+
+
+def push(host: str, tag: str, layers: list[tuple[bytes, str, dict[str, str]]], login: tuple[str, str]) -> None:
+    """An artifact as ORAS writes it."""
+    url = f"http://{host}/v2/iris"
+
+    def blob(content: bytes) -> dict[str, Any]:
+        digest = "sha256:" + hashlib.sha256(content).hexdigest()
+        started = requests.post(f"{url}/blobs/uploads/", auth=login, timeout=30)
+        place = started.headers["Location"]
+        done = requests.put(f"{place}&digest={digest}", data=content, auth=login, timeout=30)
+        assert done.status_code == 201, done.text
+        return {"digest": digest, "size": len(content)}
+
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {"mediaType": "application/vnd.oci.empty.v1+json", **blob(b"{}")},
+        "layers": [{"mediaType": kind, "annotations": notes, **blob(content)} for content, kind, notes in layers],
+    }
+    kind = {"Content-Type": manifest["mediaType"]}
+    done = requests.put(f"{url}/manifests/{tag}", json=manifest, headers=kind, auth=login, timeout=30)
+    assert done.status_code == 201, done.text
+
+
+def test_an_artifact_of_a_registry_is_its_files(start: Callable[..., Kea], models: ModelShelf, tmp_path: Path) -> None:
+    content, title = models.iris().read_bytes(), "org.opencontainers.image.title"
+    login = ("me", SECRET)
+    registry = Registry(tmp_path / "registry", login)
+    registry.start()
+    try:
+        layer = "application/vnd.oci.image.layer.v1.tar"
+        push(registry.host, "file", [(content, layer, {title: "iris.joblib"})], login)
+        packed = archive(tmp_path, "iris.tar.gz", {"iris/iris.joblib": content, "iris/README.md": b""}).read_bytes()
+        unpack = {title: "iris", "io.deis.oras.content.unpack": "true"}
+        push(registry.host, "folder", [(packed, f"{layer}+gzip", unpack)], login)
+        hostile = archive(tmp_path, "evil.tar.gz", {"../evil": b"x"}).read_bytes()
+        push(registry.host, "hostile", [(hostile, f"{layer}+gzip", unpack)], login)
+
+        auth = base64.b64encode(":".join(login).encode()).decode()
+        kea = start(env={"DOCKER_AUTH_CONFIG": json.dumps({"auths": {registry.host: {"auth": auth}}})})
+        source = f"oci://{registry.host}/iris"
+        assert "manifest sha256:" in check(kea, "file", kea.deploy("file", f"{source}:file"))
+        check(kea, "folder", kea.deploy("folder", f"{source}:folder"))
+        assert "unchanged" in check(kea, "again", kea.deploy("again", f"{source}:folder"))
+        fails(kea, "hostile", f"{source}:hostile", "`../evil` has `..` in its name")
+        fails(kea, "absent", f"{source}:absent", "does not exist")
+    finally:
+        registry.kill()
+
+
 # MLflow
 
 
@@ -279,8 +334,6 @@ def test_a_model_of_mlflow_is_served_by_its_own_library(kea: Kea, models: ModelS
 
     folder = tmp_path / "mlflow"
     folder.mkdir()
-    import pickle
-
     (folder / "model.pkl").write_bytes(pickle.dumps(joblib.load(models.iris())))
     (folder / "MLmodel").write_text(MLMODEL)
     (folder / "requirements.txt").write_text("mlflow==3.1.0\n")
