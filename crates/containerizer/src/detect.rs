@@ -2,6 +2,7 @@
 
 mod file;
 mod folder;
+mod mlflow;
 mod pickled;
 mod zipped;
 
@@ -12,6 +13,8 @@ use std::{
 
 use kea_core::{Engine, Framework, service::ModelSpec};
 use kea_openapi::source::{self, SourceError};
+
+pub(crate) use zipped::is_model as is_zipped_model;
 
 /// What a model turned out to be.
 #[derive(Debug)]
@@ -63,7 +66,9 @@ pub enum DetectError {
     Unknown { file: String },
     #[error("`{file}` is empty")]
     Empty { file: String },
-    #[error("`{file}` is a Git LFS pointer and not the file itself: run `git lfs pull` where it was cloned")]
+    #[error(
+        "`{file}` is a Git LFS pointer and not the file itself: run `git lfs pull` where it was cloned; for a git source, install git-lfs beside KEA"
+    )]
     LfsPointer { file: String },
     #[error("`{file}` is {what}, which cannot be served: {instead}")]
     Unsupported { file: String, what: String, instead: &'static str },
@@ -91,6 +96,11 @@ pub enum DetectError {
     Ending { file: String, what: &'static str, ending: &'static str },
     #[error("`{file}` cannot be read: {why}")]
     Unreadable { file: String, why: io::Error },
+}
+
+/// Whether `folder` is a model of MLflow.
+pub(crate) fn is_mlflow(folder: &Path) -> bool {
+    folder.join(mlflow::FILE).is_file()
 }
 
 /// Finds out what the file or folder at `path` is, for a model that is wanted as `spec` says.

@@ -1,6 +1,9 @@
 //! What can go wrong on the way of a model to this machine.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use crate::{ENVIRONMENT, FETCH, RECOGNISE, detect::DetectError, environment::EnvironmentError};
 
@@ -54,8 +57,8 @@ pub enum FetchError {
         "neither a source nor a command is given: name the model's file or folder, or the command of a web service"
     )]
     Nothing,
-    #[error("`{scheme}:` sources cannot be fetched: download the model to the server's machine and give its path")]
-    Scheme { scheme: String },
+    #[error("`{scheme}:` sources are not known: give a path or one of {known}")]
+    Scheme { scheme: String, known: &'static str },
     #[error("`{text}` is not a source: {why}")]
     Malformed { text: String, why: String },
     #[error("`{path}` is a relative path: give an absolute one, it is read on the machine where `kea serve` runs")]
@@ -76,14 +79,54 @@ pub enum FetchError {
     Loop { link: PathBuf },
     #[error("`{}` lies within KEA's own data folder", .path.display())]
     OwnData { path: PathBuf },
-    #[error("the folder `{}` holds no files", .path.display())]
+    #[error("`{}` holds no files that belong to a model", .path.display())]
     Empty { path: PathBuf },
     #[error("the model has more than {limit} files: give a folder that holds the model only")]
     TooManyFiles { limit: usize },
     #[error("the model is larger than {limit} bytes")]
     TooLarge { limit: u64 },
+    #[error("line {line} of `{file}` is no pattern as `.gitignore` has them: {why}")]
+    Excluding { file: &'static str, line: usize, why: String },
+    #[error("`{archive}` is not taken: its entry `{entry}` {why}")]
+    Hostile { archive: String, entry: String, why: &'static str },
+    #[error("`{archive}` cannot be unpacked: {why}")]
+    Broken { archive: String, why: String },
     #[error("{url} answered {status}")]
     Status { url: String, status: u16 },
+    #[error("{url} answered {status}: {hint}")]
+    Refused { url: String, status: u16, hint: &'static str },
+    #[error("{url} ended after {bytes} of {total} bytes, several times")]
+    Short { url: String, bytes: u64, total: u64 },
+    #[error("{what} has the SHA-256 {found}, but {expected} was expected: it is not the file that was meant")]
+    Digest { what: String, expected: String, found: String },
+    #[error(
+        "there is neither `{what}` nor anything below it: check the name, and whether these credentials may see it"
+    )]
+    NoObject { what: String },
+    #[error("`{what}` was refused: {why}; {hint}")]
+    StoreDenied { what: String, why: String, hint: &'static str },
+    #[error("`{what}` cannot be read: {why}; {hint}")]
+    Store { what: String, why: String, hint: &'static str },
+    #[error("the settings for `{what}` cannot be used: {why}; {hint}")]
+    StoreSettings { what: String, why: String, hint: &'static str },
+    #[error(
+        "`{program}` is not on the PATH of `kea serve`, and git sources need it: install it, or give another source"
+    )]
+    NoProgram { program: &'static str },
+    #[error("`git {step}` failed for {url}: {why}")]
+    Git { url: String, step: String, why: String },
+    #[error("`git {step}` does not reach {url}: {why}")]
+    GitUnreachable { url: String, step: String, why: String },
+    #[error("`git {step}` for {url} took longer than {seconds} s")]
+    GitTooLong { url: String, step: String, seconds: u64 },
+    #[error("{url} has no branch, tag or commit `{revision}`")]
+    NoRevision { url: String, revision: String },
+    #[error("{what} cannot be taken as a model: {why}")]
+    Artifact { what: String, why: String },
+    #[error(transparent)]
+    Registry(#[from] crate::registry::RegistryError),
+    #[error("{what} holds no `{name}`")]
+    NoPart { what: String, name: String },
     #[error("{url} sent nothing for {seconds} s")]
     Stalled { url: String, seconds: u64 },
     #[error("{url} cannot be downloaded: {why}")]
@@ -96,16 +139,40 @@ pub enum FetchError {
     Cancelled,
 }
 
+/// Whether a server that answers with `status` may answer otherwise later.
+pub(crate) fn is_passing(status: u16) -> bool {
+    status >= 500 || status == 429 || status == 408
+}
+
 impl FetchError {
     fn may_heal(&self) -> bool {
         match self {
-            Self::Status { status, .. } => *status >= 500 || *status == 429,
+            Self::Status { status, .. } | Self::Refused { status, .. } => is_passing(*status),
+            Self::Registry(error) => error.may_heal(),
             Self::Stalled { .. }
+            | Self::Short { .. }
+            | Self::Store { .. }
+            | Self::GitUnreachable { .. }
+            | Self::GitTooLong { .. }
             | Self::Network { .. }
             | Self::DiskFull { .. }
             | Self::Storage { .. }
             | Self::Cancelled => true,
             _ => false,
+        }
+    }
+
+    /// The same for people who do not know the folder `root`, where what was fetched lay: names are told from there on.
+    pub(crate) fn told_from(self, root: &Path, what: &str) -> Self {
+        let within = |path: PathBuf| path.strip_prefix(root).map(Path::to_owned).unwrap_or(path);
+        match self {
+            Self::Escape { link, target } => Self::Escape { link: within(link), target: within(target) },
+            Self::Dangling { link } => Self::Dangling { link: within(link) },
+            Self::Loop { link } => Self::Loop { link: within(link) },
+            Self::Name { path } => Self::Name { path: within(path) },
+            Self::Special { path } => Self::Special { path: within(path) },
+            Self::Empty { .. } => Self::Empty { path: what.into() },
+            other => other,
         }
     }
 

@@ -1,5 +1,5 @@
-//! Model Containerizer: it brings a model and the Python environment that it needs into KEA's own folder, finds out what
-//! made the model, and makes an image of it.
+//! Model Containerizer: it brings a model from wherever it is, and the Python environment that it needs, into KEA's own
+//! folder, finds out what made the model, and makes an image of it.
 //!
 //! Nothing of a model is run or unpickled here; a model's packages are installed into an environment of its own, or into
 //! a layer, and never into the user's.
@@ -8,9 +8,11 @@
 
 mod archive;
 mod detect;
-mod download;
+mod downloads;
 mod environment;
 mod error;
+mod excluded;
+mod fetch;
 mod image;
 mod locks;
 mod mask;
@@ -24,6 +26,7 @@ mod shelf;
 mod source;
 mod tool;
 mod tree;
+mod unpack;
 mod workspace;
 
 pub use detect::DetectError;

@@ -35,6 +35,14 @@ pub(crate) fn given(lines: &[String], folder: Option<&Path>) -> Result<Vec<Strin
     Ok(reader.lines)
 }
 
+/// `lines` without MLflow's own server: a model that its library loads by itself does not need it, and it brings many
+/// packages.
+pub(crate) fn without_mlflow(mut lines: Vec<String>) -> Vec<String> {
+    const NAMES: [&str; 2] = ["mlflow", "mlflow-skinny"];
+    lines.retain(|line| package_name(line).is_none_or(|name| !NAMES.contains(&name.as_str())));
+    lines
+}
+
 /// `lines` with what the framework needs and they do not name. `recorded` are the packages that the model's file asks
 /// for, with their versions.
 pub(crate) fn complete(
@@ -188,6 +196,12 @@ mod tests {
             ["numpy", "torch @ https://host/torch-2.0-cp311.whl"]
         );
         assert_eq!(of(&["requests"], Framework::LightGBM, &[]), ["lightgbm", "numpy", "requests"]);
+    }
+
+    #[test]
+    fn mlflows_own_server_is_left_out() {
+        let lines = ["mlflow==3.1.0", "scikit-learn==1.9.1", "MLflow_skinny", "mlflow-plugin"].map(str::to_owned);
+        assert_eq!(without_mlflow(lines.to_vec()), ["scikit-learn==1.9.1", "mlflow-plugin"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! renamed at the end. Its files are read-only, since several versions and replicas may share them.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io::{self, Read, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
@@ -57,14 +58,50 @@ impl Shelf {
         incoming.keep()
     }
 
+    /// The same with files that lie on the shelf's disk and are nobody's: these are moved where that can be done.
+    pub(crate) fn take(&self, entries: &[Entry], limit: u64, report: &Report) -> Result<Stored, FetchError> {
+        if entries.iter().map(|entry| entry.bytes).sum::<u64>() > limit {
+            return Err(FetchError::TooLarge { limit });
+        }
+        let mut incoming = self.incoming()?;
+        // A file may have several names, by links.
+        let mut seen = HashSet::new();
+        let again: HashSet<&Path> =
+            entries.iter().map(|entry| entry.path.as_path()).filter(|path| !seen.insert(*path)).collect();
+        for entry in entries {
+            if again.contains(entry.path.as_path()) {
+                incoming.copy(entry, limit, report)?;
+            } else {
+                incoming.take(entry, report)?;
+            }
+        }
+        incoming.keep()
+    }
+
+    /// The folder of a model.
+    pub(crate) fn folder(&self, model: &str) -> PathBuf {
+        self.folder.join(model)
+    }
+
+    /// Whether there is such a model, with this file if one is named.
+    pub(crate) fn holds(&self, model: &str, file: Option<&str>) -> bool {
+        let folder = self.folder(model);
+        folder.is_dir() && file.is_none_or(|file| folder.join(file).is_file())
+    }
+
     /// A folder for a model that is on its way.
-    pub(crate) fn incoming(&self) -> Result<Incoming, FetchError> {
+    fn incoming(&self) -> Result<Incoming, FetchError> {
+        Ok(Incoming { staging: self.staging()?, files: Vec::new(), bytes: 0 })
+    }
+
+    /// A folder that is removed with what is in it, also where KEA is killed.
+    pub(crate) fn staging(&self) -> Result<Staging, FetchError> {
         let storing = || FetchError::storing(&self.folder);
         fs::create_dir_all(&self.folder).map_err(storing())?;
         let temporary = tempfile::Builder::new().prefix(INCOMING).tempdir_in(&self.folder).map_err(storing())?;
         let lock = File::open(temporary.path()).map_err(storing())?;
         lock.lock().map_err(storing())?;
-        Ok(Incoming { shelf: self.folder.clone(), temporary, _lock: lock, files: Vec::new(), bytes: 0 })
+        Ok(Staging { shelf: self.folder.clone(), temporary, _lock: lock })
     }
 
     /// Removes what processes that were killed have left half written.
@@ -81,12 +118,25 @@ impl Shelf {
     }
 }
 
-/// A model on its way: its folder is removed when this is dropped.
-pub(crate) struct Incoming {
+/// A folder beside the models, on the same disk; it is removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Staging {
     shelf: PathBuf,
     temporary: TempDir,
     /// Tells other processes that the folder is not abandoned.
     _lock: File,
+}
+
+impl Staging {
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+}
+
+/// A model on its way.
+struct Incoming {
+    staging: Staging,
     files: Vec<Finished>,
     bytes: u64,
 }
@@ -100,23 +150,23 @@ struct Finished {
 
 impl Incoming {
     /// Path of the file `name`, whose folder exists afterwards.
-    pub(crate) fn path(&self, name: &str) -> Result<PathBuf, FetchError> {
-        let path = self.temporary.path().join(name);
+    fn path(&self, name: &str) -> Result<PathBuf, FetchError> {
+        let path = self.staging.path().join(name);
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(FetchError::storing(&self.shelf))?;
+            fs::create_dir_all(parent).map_err(FetchError::storing(&self.staging.shelf))?;
         }
         Ok(path)
     }
 
     /// Says that the file `name` is whole.
-    pub(crate) fn finished(&mut self, name: &str, executable: bool, sha256: [u8; 32], bytes: u64) {
+    fn finished(&mut self, name: &str, executable: bool, sha256: [u8; 32], bytes: u64) {
         self.bytes += bytes;
         self.files.push(Finished { name: name.to_owned(), executable, sha256 });
     }
 
     fn copy(&mut self, entry: &Entry, limit: u64, report: &Report) -> Result<(), FetchError> {
         let target = self.path(&entry.name)?;
-        let storing = || FetchError::storing(&self.shelf);
+        let storing = || FetchError::storing(&self.staging.shelf);
         let mut from = File::open(&entry.path).map_err(FetchError::reading(&entry.path))?;
         let mut into = File::options().write(true).create_new(true).mode(0o600).open(target).map_err(storing())?;
         let (mut hash, mut bytes, mut chunk) = (Sha256::new(), 0_u64, vec![0; CHUNK.min(entry.bytes as usize + 1)]);
@@ -140,15 +190,34 @@ impl Incoming {
         Ok(())
     }
 
+    fn take(&mut self, entry: &Entry, report: &Report) -> Result<(), FetchError> {
+        let target = self.path(&entry.name)?;
+        let mut file = File::open(&entry.path).map_err(FetchError::reading(&entry.path))?;
+        let (mut hash, mut bytes, mut chunk) = (Sha256::new(), 0_u64, vec![0; CHUNK.min(entry.bytes as usize + 1)]);
+        loop {
+            let read = file.read(&mut chunk).map_err(FetchError::reading(&entry.path))?;
+            if read == 0 {
+                break;
+            }
+            bytes += read as u64;
+            hash.update(&chunk[..read]);
+            report.still_wanted()?;
+            report.tell(|| format!("{} checked, at {}", size(self.bytes + bytes), entry.name));
+        }
+        fs::rename(&entry.path, target).map_err(FetchError::storing(&self.staging.shelf))?;
+        self.finished(&entry.name, entry.executable, hash.finalize().into(), bytes);
+        Ok(())
+    }
+
     /// Puts the model onto the shelf; where the same one is there already, that one is used.
-    pub(crate) fn keep(mut self) -> Result<Stored, FetchError> {
+    fn keep(mut self) -> Result<Stored, FetchError> {
         self.files.sort_by(|a, b| a.name.cmp(&b.name));
-        let folder = self.shelf.join(digest(&self.files));
+        let folder = self.staging.shelf.join(digest(&self.files));
         let reused = folder.is_dir();
         if !reused {
             self.settle()
-                .and_then(|()| rename(self.temporary.path(), &folder))
-                .map_err(FetchError::storing(&self.shelf))?;
+                .and_then(|()| rename(self.staging.path(), &folder))
+                .map_err(FetchError::storing(&self.staging.shelf))?;
         }
         Ok(Stored { folder, bytes: self.bytes, reused })
     }
@@ -158,13 +227,13 @@ impl Incoming {
     fn settle(&self) -> io::Result<()> {
         let whole = self.files.len() > SYNCED_SINGLY;
         for file in &self.files {
-            let path = self.temporary.path().join(&file.name);
+            let path = self.staging.path().join(&file.name);
             if !whole {
                 File::open(&path)?.sync_all()?;
             }
             fs::set_permissions(&path, fs::Permissions::from_mode(if file.executable { 0o555 } else { 0o444 }))?;
         }
-        let folder = File::open(self.temporary.path())?;
+        let folder = File::open(self.staging.path())?;
         if whole { Ok(rustix::fs::syncfs(&folder)?) } else { folder.sync_all() }
     }
 }

@@ -6,10 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::FetchError;
-
-/// Folders that never belong to a model: history, caches and environments that can be made anew.
-const SKIPPED: [&str; 5] = [".git", "__pycache__", ".venv", "venv", "node_modules"];
+use crate::{
+    FetchError,
+    excluded::{Excluded, Fate},
+};
 
 /// One file of a model.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,21 +30,32 @@ pub(crate) struct Walk<'a> {
     root: &'a Path,
     /// KEA's own folder, canonical, which is skipped where the model's folder holds it.
     own: &'a Path,
+    excluded: Excluded,
     limit: usize,
     seen: usize,
-    entries: Vec<Entry>,
+    tree: Tree,
+}
+
+/// What a folder holds.
+#[derive(Debug, Default)]
+pub(crate) struct Tree {
+    /// The model's files by name.
+    pub(crate) entries: Vec<Entry>,
+    /// Names of what looks like a secret and was therefore left out.
+    pub(crate) secrets: Vec<String>,
 }
 
 impl<'a> Walk<'a> {
     /// The files below `root` by name; both paths are canonical. Links are followed as long as they stay within it.
-    pub(crate) fn entries(root: &'a Path, own: &'a Path, limit: usize) -> Result<Vec<Entry>, FetchError> {
-        let mut walk = Walk { root, own, limit, seen: 0, entries: Vec::new() };
+    pub(crate) fn tree(root: &'a Path, own: &'a Path, limit: usize) -> Result<Tree, FetchError> {
+        let mut walk = Walk { root, own, excluded: Excluded::of(root)?, limit, seen: 0, tree: Tree::default() };
         walk.folder("", root, &mut vec![root.to_owned()])?;
-        if walk.entries.is_empty() {
+        if walk.tree.entries.is_empty() {
             return Err(FetchError::Empty { path: root.to_owned() });
         }
-        walk.entries.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(walk.entries)
+        walk.tree.entries.sort_by(|a, b| a.name.cmp(&b.name));
+        walk.tree.secrets.sort();
+        Ok(walk.tree)
     }
 
     /// Takes what is in the folder `path`, reached through the folders `above` (canonical, it included).
@@ -52,17 +63,31 @@ impl<'a> Walk<'a> {
         for item in fs::read_dir(path).map_err(FetchError::reading(path))? {
             let path = item.map_err(FetchError::reading(path))?.path();
             self.count()?;
-            let name = name_of(&path)?;
+            let name = format!("{prefix}{}", name_of(&path)?);
+            if !self.is_taken(&name, &path) {
+                continue;
+            }
             let (target, metadata) = self.resolve(&path)?;
             if metadata.is_file() {
-                self.entries.push(entry(format!("{prefix}{name}"), target, &metadata));
+                self.tree.entries.push(entry(name, target, &metadata));
             } else if !metadata.is_dir() {
                 return Err(FetchError::Special { path });
-            } else if !SKIPPED.contains(&name) && target != self.own {
-                self.enter(&format!("{prefix}{name}/"), &path, target, above)?;
+            } else if target != self.own {
+                self.enter(&format!("{name}/"), &path, target, above)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether the file or folder at `path` belongs to the model. A link counts as what it leads to, and one that stays
+    /// behind may lead anywhere.
+    fn is_taken(&mut self, name: &str, path: &Path) -> bool {
+        match self.excluded.fate(name, path, path.is_dir()) {
+            Fate::Taken => return true,
+            Fate::LeftAsSecret => self.tree.secrets.push(name.to_owned()),
+            Fate::Left => {}
+        }
+        false
     }
 
     fn enter(
@@ -140,8 +165,12 @@ mod tests {
         }
 
         fn names(&self) -> Result<Vec<String>, FetchError> {
-            let entries = Walk::entries(&self.path(), &self.path().join("kea-data"), 10)?;
-            Ok(entries.into_iter().map(|entry| entry.name).collect())
+            let tree = self.tree()?;
+            Ok(tree.entries.into_iter().map(|entry| entry.name).collect())
+        }
+
+        fn tree(&self) -> Result<Tree, FetchError> {
+            Walk::tree(&self.path(), &self.path().join("kea-data"), 10)
         }
     }
 
@@ -150,6 +179,25 @@ mod tests {
         let folder =
             Folder::new(&["model.py", "data/a.txt", ".git/HEAD", "data/__pycache__/a.pyc", "venv/x", "kea-data/db"]);
         assert_eq!(folder.names().unwrap(), ["data/a.txt", "model.py"]);
+    }
+
+    #[test]
+    fn secrets_are_left_out_by_name_and_taken_back_by_the_models_own_file() {
+        let folder = Folder::new(&["model.py", ".env", "tls/own.key", "tls/ca.pem", "raw/a.csv"]);
+        fs::write(folder.path().join(".keaignore"), "!ca.pem\nraw/\n").unwrap();
+        let tree = folder.tree().unwrap();
+        let names: Vec<_> = tree.entries.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["model.py", "tls/ca.pem"]);
+        assert_eq!(tree.secrets, [".env", "tls/own.key"]);
+    }
+
+    #[test]
+    fn a_link_that_stays_behind_may_lead_anywhere() {
+        let folder = Folder::new(&["model.py"]);
+        symlink("/etc/ssl/private", folder.path().join("venv")).unwrap();
+        symlink("/etc/passwd", folder.path().join(".env")).unwrap();
+        fs::write(folder.path().join(".keaignore"), "venv\n").unwrap();
+        assert_eq!(folder.names().unwrap(), ["model.py"]);
     }
 
     #[test]

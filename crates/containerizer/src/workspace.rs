@@ -1,5 +1,7 @@
 //! Prepares models in KEA's own folder.
 
+mod intake;
+
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -7,25 +9,26 @@ use std::{
     time::Duration,
 };
 
+use intake::Intake;
 use kea_core::{
     Engine, Framework,
     management::StepState,
     service::{ModelSpec, PreparedModel},
 };
-use reqwest::Url;
 
 use crate::{
     ENVIRONMENT, EnvironmentError, FETCH, FetchError, PrepareError, Progress, RECOGNISE,
     detect::{self, Detected},
-    download::{self, Bounds},
+    downloads::Downloads,
     environment::{Environment, Environments, Installer},
+    fetch::{Bounds, Got, Job, Remote},
     mask::mask,
-    progress::{Report, blocking},
+    progress::blocking,
     python::Python,
     requirements,
-    shelf::{Shelf, Stored, size},
+    shelf::Shelf,
     source::Source,
-    tree::{self, Walk},
+    unpack::{self, Most},
 };
 
 /// How much a model may be, and how long its preparation may take.
@@ -61,6 +64,7 @@ pub struct Workspace {
     root: PathBuf,
     limits: Limits,
     shelf: Shelf,
+    downloads: Downloads,
     environments: Environments,
     python: Option<PathBuf>,
     installer: Option<Installer>,
@@ -85,6 +89,7 @@ impl Workspace {
         let limits = Limits::default();
         Self {
             shelf: Shelf::new(root.join("models")),
+            downloads: Downloads::new(root.join("downloads")),
             environments: Environments::new(root.join("environments"), limits.tool),
             root,
             limits,
@@ -145,7 +150,10 @@ impl Workspace {
         progress.step(RECOGNISE, StepState::Done, detected.reasons.first().map_or("", String::as_str));
         let Detected { framework, engine, path, needs, reasons } = detected;
         let folder = fetched.path.as_deref().filter(|path| path.is_dir());
-        let given = requirements::given(&spec.requirements, folder)?;
+        let mut given = requirements::given(&spec.requirements, folder)?;
+        if spec.requirements.is_empty() && folder.is_some_and(detect::is_mlflow) && is_native(framework, engine) {
+            given = requirements::without_mlflow(given);
+        }
         let packages = match (engine, given.is_empty()) {
             (Engine::External, true) => Vec::new(),
             _ => requirements::complete(given, framework, engine, &needs),
@@ -171,34 +179,61 @@ impl Workspace {
     }
 
     async fn fetch(&self, spec: &ModelSpec, progress: &dyn Progress) -> Result<Fetched, FetchError> {
-        match spec.source.as_deref().map(Source::parse).transpose()? {
-            Some(Source::Path(path)) => self.copy(path, progress).await,
-            Some(Source::Url(url)) => self.download(&url, progress).await,
-            None if spec.command.is_empty() => Err(FetchError::Nothing),
-            None => Ok(Fetched { path: None, detail: "the command needs no files".to_owned() }),
+        let Some(text) = spec.source.as_deref() else {
+            let nothing = Fetched { path: None, detail: "the command needs no files".to_owned() };
+            return if spec.command.is_empty() { Err(FetchError::Nothing) } else { Ok(nothing) };
+        };
+        match Source::parse(text)? {
+            Source::Path(path) => self.copy(path, progress).await,
+            Source::Remote(remote) => self.download(text, &remote, progress).await,
         }
     }
 
     async fn copy(&self, path: PathBuf, progress: &dyn Progress) -> Result<Fetched, FetchError> {
-        let (shelf, swept, limits, root) = (self.shelf.clone(), self.swept.clone(), self.limits, self.root.clone());
-        blocking(progress, FETCH, move |report| {
-            swept.call_once(|| shelf.sweep());
-            copy(&path, &shelf, &root, limits, report)
-        })
-        .await
+        let intake = self.intake(self.limits.copied);
+        blocking(progress, FETCH, move |report| intake.copy(&path, report)).await
     }
 
-    async fn download(&self, url: &Url, progress: &dyn Progress) -> Result<Fetched, FetchError> {
-        let (shelf, swept) = (self.shelf.clone(), self.swept.clone());
-        let mut incoming = blocking(progress, FETCH, move |_| {
-            swept.call_once(|| shelf.sweep());
-            shelf.incoming()
-        })
-        .await?;
-        let bounds = Bounds { bytes: self.limits.downloaded, silence: self.limits.silence };
-        let name = download::fetch(url, &mut incoming, bounds, progress).await?;
-        let stored = blocking(progress, FETCH, move |_| incoming.keep()).await?;
-        Ok(Fetched { path: Some(stored.folder.join(name)), detail: told(&stored) })
+    async fn download(&self, text: &str, remote: &Remote, progress: &dyn Progress) -> Result<Fetched, FetchError> {
+        let intake = self.intake(self.limits.downloaded);
+        let opened = intake.clone();
+        let staging = blocking(progress, FETCH, move |_| opened.staging()).await?;
+        let known = self.downloads.get(text).filter(|known| intake.shelf.holds(&known.model, known.file.as_deref()));
+        let job = Job {
+            staging: &staging,
+            bounds: self.bounds(),
+            known: known.as_ref().map(|known| known.mark.as_str()),
+            python: self.python.as_deref(),
+            progress,
+        };
+        match (remote.fetch(&job).await?, known) {
+            (Got::Unchanged, Some(known)) => Ok(intake.again(&known)),
+            // Nothing says so of what it was not told to know.
+            (Got::Unchanged, None) => Err(FetchError::Cancelled),
+            (Got::New(landed), _) => {
+                let (downloads, text, shown) = (self.downloads.clone(), text.to_owned(), remote.shown());
+                blocking(progress, FETCH, move |report| {
+                    let (fetched, known) = intake.keep(landed, &staging, &shown, report)?;
+                    known.map(|known| downloads.put(&text, &known)).transpose()?;
+                    Ok(fetched)
+                })
+                .await
+            }
+        }
+    }
+
+    fn bounds(&self) -> Bounds {
+        let Limits { files, downloaded, silence, tool, .. } = self.limits;
+        Bounds { files, bytes: downloaded, silence, tool }
+    }
+
+    fn intake(&self, bytes: u64) -> Intake {
+        Intake {
+            shelf: self.shelf.clone(),
+            root: self.root.clone(),
+            most: Most { files: self.limits.files, bytes },
+            swept: self.swept.clone(),
+        }
     }
 
     /// Makes the environment that the model needs, and says which it is.
@@ -260,6 +295,11 @@ impl From<Recognised> for PreparedModel {
     }
 }
 
+/// Whether a framework's own file is served, and not a class or a command, which may import what they like.
+fn is_native(framework: Framework, engine: Engine) -> bool {
+    engine != Engine::External && framework != Framework::Custom
+}
+
 fn given_onnxruntime(path: &Path, prepared: &mut PreparedModel) -> Result<String, EnvironmentError> {
     if !path.is_file() {
         return Err(EnvironmentError::BadOnnxRuntime { path: path.to_owned() });
@@ -275,43 +315,14 @@ fn describe(made: &Environment, python: &Python, packages: &[String], bare: bool
     format!("the environment of Python {} with {} {origin}{hint}", python.version_text(), mask(&packages))
 }
 
-fn told(stored: &Stored) -> String {
-    let origin = if stored.reused { "there already" } else { "copied" };
-    format!("{}, {origin}", size(stored.bytes))
-}
-
-fn copy(path: &Path, shelf: &Shelf, root: &Path, limits: Limits, report: &Report) -> Result<Fetched, FetchError> {
-    fs::create_dir_all(root).map_err(FetchError::storing(root))?;
-    let own = fs::canonicalize(root).map_err(FetchError::storing(root))?;
-    let real = fs::canonicalize(path).map_err(FetchError::reading(path))?;
-    if real.starts_with(&own) && !real.starts_with(own.join("models")) {
-        return Err(FetchError::OwnData { path: path.to_owned() });
-    }
-    let metadata = fs::metadata(&real).map_err(FetchError::reading(path))?;
-    let (entries, file) = if metadata.is_dir() {
-        (Walk::entries(&real, &own, limits.files)?, None)
-    } else if metadata.is_file() {
-        // The name that the user gave counts, since it may have the ending that says what the file is.
-        let named = if path.extension().is_some() { path } else { &real };
-        let mut entry = tree::single(named, &metadata)?;
-        entry.path.clone_from(&real);
-        let name = entry.name.clone();
-        (vec![entry], Some(name))
-    } else {
-        return Err(FetchError::Special { path: path.to_owned() });
-    };
-    let stored = shelf.put(&entries, limits.copied, report)?;
-    let detail = told(&stored);
-    Ok(Fetched { path: Some(file.map_or_else(|| stored.folder.clone(), |file| stored.folder.join(file))), detail })
-}
-
 /// Finds out quickly what [`Workspace::prepare`] would refuse: nothing is copied, downloaded or installed. It reads
 /// files, so it belongs on a thread that may block.
 pub fn check(spec: &ModelSpec) -> Result<(), PrepareError> {
     detect::check_command(spec)?;
     match spec.source.as_deref().map(Source::parse).transpose()? {
         Some(Source::Path(path)) => check_path(spec, &path),
-        Some(Source::Url(_)) => Ok(()),
+        // What is elsewhere is not asked: the answer may take long.
+        Some(Source::Remote(_)) => Ok(()),
         None if spec.command.is_empty() => Err(FetchError::Nothing.into()),
         None => Ok(requirements::given(&spec.requirements, None).map(drop)?),
     }
@@ -334,6 +345,9 @@ fn check_path(spec: &ModelSpec, path: &Path) -> Result<(), PrepareError> {
         return Err(FetchError::Special { path: path.to_owned() }.into());
     }
     fs::File::open(path).map_err(FetchError::reading(path))?;
+    if unpack::bundle(path).map_err(FetchError::reading(path))?.is_some() {
+        return Ok(());
+    }
     requirements::given(&spec.requirements, None)?;
     if metadata.len() <= LOOKED_INTO {
         detect::detect(spec, Some(path))?;

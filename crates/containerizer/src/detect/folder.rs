@@ -8,7 +8,7 @@ use std::{
 use kea_core::Framework;
 use kea_openapi::source::SourceError;
 
-use super::{DetectError, Detected, Inspected, class, file, name, settle, unreadable};
+use super::{DetectError, Detected, Inspected, class, file, mlflow, name, settle, unreadable};
 
 /// Folders whose files are not the model.
 const ASIDE: [&str; 4] = ["tests", "test", "docs", "notebooks"];
@@ -24,6 +24,7 @@ pub(super) fn detect(path: &Path, given: Option<Framework>) -> Result<Detected, 
     }
     match given {
         Some(Framework::Custom) => class(path, given),
+        _ if path.join(mlflow::FILE).is_file() => mlflow::detect(path, given),
         Some(_) => model_file(path, given),
         None => class_or_file(path),
     }

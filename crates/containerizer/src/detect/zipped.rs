@@ -1,6 +1,6 @@
 //! What a zip archive is: Keras', PyTorch's and skops' models are such.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use kea_core::Framework;
 use serde_json::Value;
@@ -35,6 +35,25 @@ pub(super) fn inspect(path: &Path) -> Result<Inspected, DetectError> {
         let instead = "unpack it and give the folder";
         Err(DetectError::Unsupported { file, what: "a zip archive".to_owned(), instead })
     }
+}
+
+/// How much of a schema tells whether it is skops' own.
+const SCHEMA_BEGINS: u64 = 4096;
+
+/// Whether the zip archive at `path` is a model's file, whatever it is called, and not a bundle of files. Stricter than
+/// [`inspect`]: a bundle may hold a file that is called as one of a model's.
+pub(crate) fn is_model(path: &Path) -> io::Result<bool> {
+    let mut archive = Archive::open(path)?;
+    let has = |entry: &str| archive.any(|name| name == entry);
+    let in_folder = |entry: &str| archive.any(|name| name.split_once('/').is_some_and(|(_, rest)| rest == entry));
+    let keras = has("metadata.json") && has("config.json") && has("model.weights.h5");
+    let script = in_folder("constants.pkl") && archive.any(|name| name.contains("/code/"));
+    let exported = has("serialized_exported_program.json") || in_folder("archive_format");
+    let weights = in_folder("data.pkl") && in_folder("version");
+    let has_schema = has("schema.json");
+    let schema = has_schema.then(|| archive.read("schema.json", SCHEMA_BEGINS)).transpose()?;
+    let skops = schema.is_some_and(|schema| schema.windows(11).any(|part| part == b"\"__class__\""));
+    Ok(keras || script || exported || weights || skops)
 }
 
 /// A PyTorch file that holds weights, or a module that only its author's code can load.

@@ -119,10 +119,10 @@ async fn what_a_killed_process_left_is_removed_and_what_is_on_its_way_is_not() {
     let (_folder, workspace) = workspace();
     let models = workspace.root.join("models");
     fs::create_dir_all(models.join(".incoming-abandoned")).unwrap();
-    let on_its_way = Shelf::new(models.clone()).incoming().unwrap();
+    let on_its_way = Shelf::new(models.clone()).staging().unwrap();
     let path = fetch(&workspace, &spec(fixture("iris.joblib"))).await.unwrap();
     assert!(path.is_file() && !models.join(".incoming-abandoned").exists());
-    assert!(on_its_way.path("x").unwrap().parent().unwrap().is_dir());
+    assert!(on_its_way.path().is_dir());
 }
 
 /// A server that answers one request with `answer`, and then ends the connection unless it is to stay silent.
@@ -172,6 +172,187 @@ async fn a_download_that_fails_leaves_nothing_and_tells_no_secret() {
         assert!(error.contains(expected) && !error.contains("secret"), "{expected}: {error}");
         assert_eq!(shelf(&workspace), [""; 0], "{expected}");
     }
+}
+
+/// A server that gives one of `answers` to each request, the last one again and again, and keeps what it was asked.
+async fn answers(answers: Vec<Vec<u8>>) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/iris.joblib", listener.local_addr().unwrap());
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let kept = asked.clone();
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(connection.read_u8().await.unwrap());
+            }
+            kept.lock().unwrap().push(String::from_utf8(request).unwrap().to_ascii_lowercase());
+            connection.write_all(&answers[number.min(answers.len() - 1)]).await.unwrap();
+        }
+    });
+    (url, asked)
+}
+
+/// An answer with these headers.
+fn with(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    [format!("HTTP/1.1 {status}\r\nconnection: close\r\n{headers}\r\n\r\n").as_bytes(), body].concat()
+}
+
+#[tokio::test]
+async fn a_dropped_download_is_resumed_if_the_file_is_the_same() {
+    let first = with("200 OK", "content-length: 10\r\netag: \"1\"", b"01234");
+    let rest = with("206 Partial Content", "content-length: 5\r\ncontent-range: bytes 5-9/10\r\netag: \"1\"", b"56789");
+    let (url, asked) = answers(vec![first, rest]).await;
+    let (_folder, workspace) = workspace();
+    let path = fetch(&workspace, &spec(url)).await.unwrap();
+    assert_eq!(fs::read(path).unwrap(), b"0123456789");
+    let asked = asked.lock().unwrap();
+    assert!(
+        !asked[0].contains("range:") && asked[1].contains("range: bytes=5-") && asked[1].contains("if-range: \"1\"")
+    );
+}
+
+#[tokio::test]
+async fn a_download_begins_again_where_the_rest_may_be_of_another_file() {
+    let half = |headers: &str| with("200 OK", &format!("content-length: 10\r\n{headers}"), b"01234");
+    let whole = with("200 OK", "content-length: 10\r\netag: \"2\"", b"abcdefghij");
+    let lie = |headers: &str| with("206 Partial Content", &format!("content-length: 5\r\n{headers}"), b"xxxxx");
+    for (what, given) in [
+        ("the server ignores ranges", vec![half("etag: \"1\""), whole.clone()]),
+        ("its mark is weak", vec![half("etag: W/\"1\""), whole.clone()]),
+        ("there is no mark", vec![half("x-any: 1"), whole.clone()]),
+        ("the part is another", vec![half("etag: \"1\""), lie("content-range: bytes 4-8/10"), whole.clone()]),
+        ("the length is another", vec![half("etag: \"1\""), lie("content-range: bytes 5-9/99"), whole.clone()]),
+        (
+            "the mark is another",
+            vec![half("etag: \"1\""), lie("content-range: bytes 5-9/10\r\netag: \"2\""), whole.clone()],
+        ),
+        (
+            "there is no such part",
+            vec![half("etag: \"1\""), answer("416 Range Not Satisfiable", 0, b""), whole.clone()],
+        ),
+    ] {
+        let (url, _asked) = answers(given).await;
+        let (_folder, workspace) = workspace();
+        let path = fetch(&workspace, &spec(url)).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(fs::read(path).unwrap(), b"abcdefghij", "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_busy_is_asked_again_but_not_for_ever() {
+    let (_folder, workspace) = workspace();
+    let busy = with("503 Service Unavailable", "content-length: 0\r\nretry-after: 0", b"");
+    let (url, asked) = answers(vec![busy.clone(), busy.clone(), answer("200 OK", 2, b"ok")]).await;
+    fetch(&workspace, &spec(url)).await.unwrap();
+    assert_eq!(asked.lock().unwrap().len(), 3);
+
+    let (url, asked) = answers(vec![busy]).await;
+    let error = fetch(&workspace, &spec(url)).await.unwrap_err();
+    assert!(matches!(error, FetchError::Status { status: 503, .. }), "{error}");
+    assert_eq!(asked.lock().unwrap().len(), 6);
+
+    let (url, asked) =
+        answers(vec![with("429 Too Many Requests", "content-length: 0\r\nretry-after: 3600", b"")]).await;
+    let error = PrepareError::from(fetch(&workspace, &spec(url)).await.unwrap_err());
+    assert!(error.may_heal() && asked.lock().unwrap().len() == 1, "{error}");
+
+    let (url, asked) = answers(vec![answer("404 Not Found", 0, b"")]).await;
+    let error = PrepareError::from(fetch(&workspace, &spec(url)).await.unwrap_err());
+    assert!(!error.may_heal() && asked.lock().unwrap().len() == 1, "{error}");
+}
+
+#[tokio::test]
+async fn a_file_that_always_ends_early_is_never_taken() {
+    let (_folder, workspace) = workspace();
+    let (url, asked) = answers(vec![answer("200 OK", 10, b"01234")]).await;
+    let error = PrepareError::from(fetch(&workspace, &spec(url)).await.unwrap_err());
+    assert!(error.to_string().contains("ended after 5 of 10 bytes") && error.may_heal(), "{error}");
+    assert_eq!((asked.lock().unwrap().len(), shelf(&workspace)), (6, Vec::new()));
+}
+
+#[tokio::test]
+async fn a_digest_in_the_url_is_held_to() {
+    let (_folder, workspace) = workspace();
+    let digest = "2689367b205c16ce32ed4200942b8b8b1e262dfc70d9bc9fbc77c49699a4f1df";
+    let (url, asked) = answers(vec![answer("200 OK", 2, b"ok")]).await;
+    let right = spec(format!("{url}#sha256={digest}"));
+    let path = fetch(&workspace, &right).await.unwrap();
+    // What is known by its digest need not be asked for again.
+    assert_eq!(fetch(&workspace, &right).await.unwrap(), path);
+    assert_eq!(asked.lock().unwrap().len(), 1);
+
+    let wrong = "0".repeat(64);
+    let error = fetch(&workspace, &spec(format!("{url}#sha256={wrong}"))).await.unwrap_err().to_string();
+    assert!(error.contains(digest) && error.contains(&wrong), "{error}");
+    assert_eq!(shelf(&workspace).len(), 1);
+}
+
+#[tokio::test]
+async fn what_has_not_changed_is_not_downloaded_again() {
+    let (_folder, workspace) = workspace();
+    let given = with("200 OK", "content-length: 2\r\netag: \"1\"", b"ok");
+    let (url, asked) = answers(vec![given.clone(), with("304 Not Modified", "etag: \"1\"", b""), given]).await;
+    let first = workspace.fetch(&spec(&url), &Quiet).await.unwrap();
+    let again = workspace.fetch(&spec(&url), &Quiet).await.unwrap();
+    assert_eq!(first.path, again.path);
+    assert!(again.detail.contains("unchanged"), "{}", again.detail);
+    assert!(asked.lock().unwrap()[1].contains("if-none-match: \"1\""));
+    // What is no longer on the shelf is asked for whole.
+    fs::remove_dir_all(workspace.root.join("models")).unwrap();
+    assert_eq!(fetch(&workspace, &spec(&url)).await.unwrap(), first.path.unwrap());
+    assert!(!asked.lock().unwrap()[2].contains("if-none-match"));
+}
+
+/// A tar archive with these files.
+fn bundle(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, name, *content).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+#[tokio::test]
+async fn an_archive_is_the_folder_that_is_in_it_wherever_it_comes_from() {
+    let (folder, workspace) = workspace();
+    let (model, secret, ours) =
+        (("iris/model.py", &b"class Model: ..."[..]), ("iris/.env", &b"x"[..]), ("iris/.keaignore", &b"raw"[..]));
+    let bytes = bundle(&[model, secret, ours, ("iris/raw/a.csv", b"1")]);
+    let archive = folder.path().join("iris.tar");
+    fs::write(&archive, &bytes).unwrap();
+    let copied = workspace.fetch(&spec(&archive), &Quiet).await.unwrap();
+    let path = copied.path.unwrap();
+    let names: Vec<_> = fs::read_dir(&path).unwrap().map(|item| item.unwrap().file_name()).collect();
+    assert_eq!(names, ["model.py"]);
+    assert!(copied.detail.contains("`.env` left out"), "{}", copied.detail);
+    assert!(archive.is_file());
+
+    let length = bytes.len();
+    let (url, _asked) = answers(vec![answer("200 OK", length, &bytes)]).await;
+    let workspace =
+        workspace.with_limits(Limits { downloaded: 100_000, silence: Duration::from_millis(300), ..Limits::default() });
+    let url = url.replace("iris.joblib", "iris.tar");
+    assert_eq!(fetch(&workspace, &spec(url)).await.unwrap(), path);
+}
+
+#[tokio::test]
+async fn a_hostile_archive_leaves_nothing() {
+    let (folder, workspace) = workspace();
+    let archive = folder.path().join("iris.tar");
+    let mut bytes = bundle(&[("aa/evil", b"x")]);
+    let mut header = tar::Header::from_byte_slice(&bytes[..512]).clone();
+    header.as_mut_bytes()[..2].copy_from_slice(b"..");
+    header.set_cksum();
+    bytes[..512].copy_from_slice(header.as_bytes());
+    fs::write(&archive, &bytes).unwrap();
+    let error = PrepareError::from(fetch(&workspace, &spec(&archive)).await.unwrap_err());
+    assert!(error.to_string().contains("`../evil` has `..`") && !error.may_heal(), "{error}");
+    assert_eq!(shelf(&workspace), [""; 0]);
 }
 
 /// Records states of steps.
@@ -251,7 +432,8 @@ fn a_mistake_is_found_before_anything_is_done() {
     };
     fails(&ModelSpec { source: None, ..spec("/") }, "neither a source nor a command");
     fails(&spec("/nowhere/iris.joblib"), "does not exist");
-    fails(&spec("s3://bucket/iris"), "`s3:` sources cannot be fetched");
+    fails(&spec("ftp://host/iris"), "`ftp:` sources are not known");
+    fails(&spec("git+https://host/iris@--upload-pack=x"), "no name of a branch");
     fails(&spec(&broken), "model.py:1:");
     fails(&ModelSpec { framework: Some(Framework::Onnx), ..spec(fixture("iris.joblib")) }, "which is ScikitLearn");
     fails(&ModelSpec { framework: Some(Framework::Onnx), ..service("/") }, "brings its own server");

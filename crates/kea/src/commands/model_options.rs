@@ -217,7 +217,13 @@ mod tests {
 
         let remote: ServerUrl = "https://kea.example".parse().unwrap();
         assert!(matches!(source_for(&remote, "./iris.onnx", folder.path()), Err(Failure::Usage(_))));
-        for source in ["/models/iris.onnx", "s3://bucket/iris.onnx", "git+https://git.example/iris@main"] {
+        for source in [
+            "/models/iris.onnx",
+            "s3://bucket/iris.onnx",
+            "git+https://git.example/iris@main#folder",
+            "hf://org/iris",
+            "oci://registry.example/iris:1",
+        ] {
             assert_eq!(source_for(&remote, source, folder.path()).unwrap(), source);
         }
     }
