@@ -35,6 +35,7 @@ pub use error::{FetchError, PrepareError};
 pub use image::{
     BuildError, BuildRequest, BuiltImage, ImageBuilder, ImageError, ImageSettings, Platform, Pushed, UnknownPlatform,
 };
+pub use mask::shown_source;
 pub use progress::{Progress, Quiet};
 pub use registry::RegistryError;
 pub use shelf::size;

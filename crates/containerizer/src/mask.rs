@@ -25,9 +25,27 @@ pub(crate) fn mask(text: &str) -> Cow<'_, str> {
     Cow::Owned(masked)
 }
 
+/// A source of a model as people may see it: without the name, the password and the query of a URL.
+pub fn shown_source(source: &str) -> String {
+    let masked = mask(source);
+    let Some((scheme, rest)) = masked.split_once("://") else { return masked.into_owned() };
+    let (place, fragment) = rest.split_once('#').map_or((rest, None), |(place, fragment)| (place, Some(fragment)));
+    let place = place.split_once('?').map_or(place, |(place, _)| place);
+    let fragment = fragment.map(|fragment| format!("#{fragment}")).unwrap_or_default();
+    format!("{scheme}://{place}{fragment}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_source_is_shown_without_its_secrets() {
+        let check = |source: &str, expected: &str| assert_eq!(shown_source(source), expected);
+        check("/models/what?.joblib", "/models/what?.joblib");
+        check("https://me:secret@host/m.onnx?token=secret#sha256=ab", "https://***@host/m.onnx#sha256=ab");
+        check("git+https://secret@host/m.git@main#folder", "git+https://***@host/m.git@main#folder");
+    }
 
     #[test]
     fn what_stands_before_a_host_is_hidden() {

@@ -27,6 +27,8 @@ const SYNCED_SINGLY: usize = 64;
 #[derive(Clone, Debug)]
 pub(crate) struct Shelf {
     folder: PathBuf,
+    /// Whether models outlive a power cut.
+    durable: bool,
 }
 
 /// A model on the shelf.
@@ -43,7 +45,12 @@ pub(crate) struct Stored {
 impl Shelf {
     /// The shelf in `folder`, which is made when it is first needed.
     pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { folder }
+        Self { folder, durable: true }
+    }
+
+    /// The same for models that need not outlive this process.
+    pub(crate) fn passing(self) -> Self {
+        Self { durable: false, ..self }
     }
 
     /// Copies a model onto the shelf.
@@ -101,7 +108,7 @@ impl Shelf {
         let temporary = tempfile::Builder::new().prefix(INCOMING).tempdir_in(&self.folder).map_err(storing())?;
         let lock = File::open(temporary.path()).map_err(storing())?;
         lock.lock().map_err(storing())?;
-        Ok(Staging { shelf: self.folder.clone(), temporary, _lock: lock })
+        Ok(Staging { shelf: self.folder.clone(), durable: self.durable, temporary, _lock: lock })
     }
 
     /// Removes what processes that were killed have left half written.
@@ -122,6 +129,7 @@ impl Shelf {
 #[derive(Debug)]
 pub(crate) struct Staging {
     shelf: PathBuf,
+    durable: bool,
     temporary: TempDir,
     /// Tells other processes that the folder is not abandoned.
     _lock: File,
@@ -228,10 +236,13 @@ impl Incoming {
         let whole = self.files.len() > SYNCED_SINGLY;
         for file in &self.files {
             let path = self.staging.path().join(&file.name);
-            if !whole {
+            if !whole && self.staging.durable {
                 File::open(&path)?.sync_all()?;
             }
             fs::set_permissions(&path, fs::Permissions::from_mode(if file.executable { 0o555 } else { 0o444 }))?;
+        }
+        if !self.staging.durable {
+            return Ok(());
         }
         let folder = File::open(self.staging.path())?;
         if whole { Ok(rustix::fs::syncfs(&folder)?) } else { folder.sync_all() }

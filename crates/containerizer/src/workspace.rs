@@ -100,6 +100,13 @@ impl Workspace {
         }
     }
 
+    /// The same for models that need not outlive this process.
+    #[must_use]
+    pub(crate) fn passing(mut self) -> Self {
+        self.shelf = self.shelf.passing();
+        self
+    }
+
     /// The same with other limits.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {

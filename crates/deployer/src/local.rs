@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use kea_containerizer::{ImageSettings, Workspace};
+use kea_containerizer::{ImageSettings, Workspace, shown_source};
 use kea_core::{
     Contract, ServiceId, Settings, VersionId,
     management::{DeployRequest, ServiceDetails, UpdateRequest, VersionInfo},
@@ -285,7 +285,7 @@ impl Deployer for LocalDeployer {
             live: details.live_version.as_ref() == Some(&version.id),
             framework: version.prepared.as_ref().map(|prepared| prepared.framework).or(version.model.framework),
             image: version.prepared.and_then(|prepared| prepared.image),
-            source: version.model.source,
+            source: version.model.source.as_deref().map(shown_source),
             created_at: version.created_at,
             version: version.id,
         };

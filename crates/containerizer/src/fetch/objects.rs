@@ -6,8 +6,11 @@ use std::{collections::BTreeMap, env, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use object_store::{
-    BackoffConfig, ClientOptions, Error, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig, aws::AmazonS3Builder,
-    azure::MicrosoftAzureBuilder, gcp::GoogleCloudStorageBuilder, path::Path as Key,
+    BackoffConfig, ClientOptions, Error, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig,
+    aws::{AmazonS3Builder, AmazonS3ConfigKey},
+    azure::MicrosoftAzureBuilder,
+    gcp::GoogleCloudStorageBuilder,
+    path::Path as Key,
 };
 use sha2::{Digest, Sha256};
 use tokio::{fs::File, io::AsyncWriteExt};
@@ -19,6 +22,10 @@ use crate::FetchError;
 const RETRIES: usize = 4;
 /// How long to wait for credentials of the machine, where none are given: outside of a cloud nobody answers.
 const CREDENTIALS: Duration = Duration::from_secs(20);
+
+/// Variables by which a cluster or a task is given credentials of its own.
+const TOKENS: [&str; 3] =
+    ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"];
 
 /// Whose store it is, or whose interface it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,8 +257,18 @@ fn amazon(bucket: &str, variables: &Variables, options: ClientOptions) -> Result
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(endpoint);
     }
-    if given("KEA_S3_ANONYMOUS").is_some_and(is_true) {
+    let anonymous = ["KEA_S3_ANONYMOUS", "AWS_SKIP_SIGNATURE"].iter().any(|name| given(name).is_some_and(is_true));
+    if anonymous {
         builder = builder.with_skip_signature(true);
+    }
+    // A machine of Amazon's cloud has credentials of its own; for stores elsewhere they are of no use.
+    let has_credentials = builder.get_config_value(&AmazonS3ConfigKey::AccessKeyId).is_some()
+        || TOKENS.iter().any(|name| given(name).is_some());
+    let asks_machine = endpoint.is_none() && !given("AWS_EC2_METADATA_DISABLED").is_some_and(is_true);
+    if !anonymous && !has_credentials && !asks_machine {
+        return Err("no credentials are given: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or \
+                    KEA_S3_ANONYMOUS=true for a store that anybody may read"
+            .to_owned());
     }
     Ok(builder.with_bucket_name(bucket))
 }
@@ -323,13 +340,22 @@ mod tests {
 
     #[test]
     fn settings_of_s3_come_from_the_environment() {
-        let endpoint = [("AWS_ENDPOINT_URL", "http://a"), ("AWS_ENDPOINT_URL_S3", "http://b")];
+        let endpoint =
+            [("AWS_ENDPOINT_URL", "http://a"), ("AWS_ENDPOINT_URL_S3", "http://b"), ("AWS_ACCESS_KEY_ID", "id")];
         assert_eq!(setting(&endpoint, AmazonS3ConfigKey::Endpoint).as_deref(), Some("http://b"));
         let region = [("AWS_REGION", "eu-central-1"), ("AWS_ACCESS_KEY_ID", "id")];
         assert_eq!(setting(&region, AmazonS3ConfigKey::Region).as_deref(), Some("eu-central-1"));
         assert_eq!(setting(&region, AmazonS3ConfigKey::AccessKeyId).as_deref(), Some("id"));
         let anonymous = [("KEA_S3_ANONYMOUS", "true")];
         assert_eq!(setting(&anonymous, AmazonS3ConfigKey::SkipSignature).as_deref(), Some("true"));
+    }
+
+    #[test]
+    fn a_store_elsewhere_is_not_asked_with_the_credentials_of_a_cloud() {
+        let elsewhere = [("AWS_ENDPOINT_URL", "http://a")];
+        let error = amazon("bucket", &variables(&elsewhere), ClientOptions::new()).unwrap_err();
+        assert!(error.contains("AWS_ACCESS_KEY_ID"), "{error}");
+        assert!(amazon("bucket", &variables(&[]), ClientOptions::new()).is_ok());
     }
 
     #[test]

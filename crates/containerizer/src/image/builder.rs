@@ -154,7 +154,7 @@ impl ImageBuilder {
     /// The folder of the settings cannot be written.
     pub fn standalone(settings: ImageSettings) -> Result<Self, BuildError> {
         let scratch = Store::new(settings.folder.clone()).scratch().map_err(BuildError::Image)?;
-        let workspace = Arc::new(Workspace::new(scratch.path().to_owned()));
+        let workspace = Arc::new(Workspace::new(scratch.path().to_owned()).passing());
         Ok(Self { _scratch: Some(scratch), ..Self::new(workspace, settings) })
     }
 

@@ -138,12 +138,21 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
+    /// A requirement as its author wrote it.
+    fn shown(&self, line: &str) -> String {
+        let root = self.wanted.root.as_ref().and_then(|root| root.to_str());
+        mask(&root.map_or_else(|| line.to_owned(), |root| line.replace(root, "."))).into_owned()
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
 
     /// Resolves the requirements to versions and hashes.
     async fn lock(&self) -> Result<Vec<Locked>, ImageError> {
+        if let Some(line) = self.wanted.packages.iter().find(|line| names_no_wheel(line)) {
+            return Err(ImageError::NoWheel { line: self.shown(line) });
+        }
         let asked = self.path("requirements.in");
         fs::write(&asked, self.wanted.packages.join("\n")).map_err(ImageError::storing(&asked))?;
         let lock = self.path("requirements.lock");
@@ -178,6 +187,10 @@ impl Making<'_> {
     /// Installs what is locked, and nothing else.
     async fn install(&self) -> Result<(), ImageError> {
         let (lock, site) = (self.path("requirements.lock"), self.path("site"));
+        // Where packages are found is no part of a lock, nor of the image: it may hold a password.
+        let places = self.path("places.txt");
+        let lines: Vec<&str> = self.wanted.packages.iter().map(String::as_str).filter(|line| is_place(line)).collect();
+        fs::write(&places, lines.join("\n")).map_err(ImageError::storing(&places))?;
         let mut line = match self.tools.installer {
             Installer::Uv(uv) => {
                 let mut line = words([uv.as_os_str()], &["pip", "install", "--quiet", "--no-compile"]);
@@ -195,7 +208,7 @@ impl Making<'_> {
             }
         };
         line.extend(words([], &["--no-deps", "--require-hashes", "--target"]));
-        line.extend([site.into(), "-r".into(), lock.into()]);
+        line.extend([site.into(), "-r".into(), places.into(), "-r".into(), lock.into()]);
         let what = match self.tools.installer {
             Installer::Uv(_) => "uv pip install",
             Installer::Pip => "pip install",
@@ -269,6 +282,33 @@ impl Making<'_> {
 
 fn words<'a>(first: impl IntoIterator<Item = &'a OsStr>, rest: &[&str]) -> Vec<OsString> {
     first.into_iter().map(OsString::from).chain(rest.iter().map(OsString::from)).collect()
+}
+
+/// Whether a requirement names a file, a folder or a repository that is no wheel: tools run what is in such.
+fn names_no_wheel(line: &str) -> bool {
+    if line.starts_with('-') {
+        return false;
+    }
+    let target = line.split_once(" @ ").map_or(line, |(_, target)| target).trim();
+    let target = target.split([' ', '\t', ';', '#', '?']).next().unwrap_or_default();
+    let names_a_place = target.contains("://") || target.contains('/') || target.starts_with('.');
+    names_a_place && !target.ends_with(".whl")
+}
+
+/// Whether a line says where packages are found.
+fn is_place(line: &str) -> bool {
+    const OPTIONS: [&str; 8] = [
+        "-i",
+        "--index-url",
+        "--extra-index-url",
+        "-f",
+        "--find-links",
+        "--no-index",
+        "--trusted-host",
+        "--default-index",
+    ];
+    let option = line.split([' ', '=', '\t']).next().unwrap_or_default();
+    OPTIONS.contains(&option)
 }
 
 /// Files that say where and how a package was installed: they differ from machine to machine, and nothing reads them.
@@ -354,6 +394,39 @@ mod tests {
         let path = folder.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn only_wheels_may_be_named_by_their_place() {
+        for line in [
+            "/m/own-1.0.tar.gz",
+            "own @ file:///m/own-1.0.zip",
+            "git+https://host/own.git",
+            "own @ git+ssh://host/own@main",
+            "https://host/own.tar.gz#sha256=ab",
+            "/m/package",
+        ] {
+            assert!(names_no_wheel(line), "{line}");
+        }
+        for line in [
+            "six==1.16.0",
+            "uvicorn[standard]>=0.30 ; python_version < '4'",
+            "/m/wheels/own-1.0-py3-none-any.whl",
+            "own @ https://host/own-1.0-py3-none-any.whl#sha256=ab",
+            "--find-links https://host/wheels",
+        ] {
+            assert!(!names_no_wheel(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn where_packages_are_found_is_told_from_what_they_are() {
+        for line in ["--index-url https://host/simple", "--extra-index-url=https://host", "-f ./wheels", "--no-index"] {
+            assert!(is_place(line), "{line}");
+        }
+        for line in ["six==1.16.0", "-c limits.txt", "find-links==1", "--pre"] {
+            assert!(!is_place(line), "{line}");
+        }
     }
 
     #[test]

@@ -77,6 +77,10 @@ pub enum ImageError {
     NoProgram { platform: Platform, host: Platform },
     #[error("`{}` is no program for {platform}", .path.display())]
     WrongProgram { path: PathBuf, platform: Platform },
+    #[error(
+        "`{line}` is no wheel, and installing it would run what is in it: build a wheel of it (`pip wheel`), put that into the model's folder, and name it in its place"
+    )]
+    NoWheel { line: String },
     #[error("the packages cannot be locked: {why}")]
     Lock { why: String },
     #[error("layer {digest} did not come whole from {registry}: {why}")]
