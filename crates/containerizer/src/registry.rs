@@ -2,6 +2,7 @@
 
 mod auth;
 mod error;
+mod token;
 
 use std::{
     io,
@@ -25,7 +26,7 @@ use oci_client::{
     },
     secrets::RegistryAuth,
 };
-use tokio::io::AsyncReadExt;
+use tokio::{io::AsyncReadExt, sync::OnceCell};
 
 pub use error::RegistryError;
 
@@ -61,6 +62,10 @@ pub(crate) struct Repository {
     /// Any image of the repository.
     image: Reference,
     plain_http: Vec<String>,
+    /// Sends blobs in one piece.
+    whole: OnceCell<Client>,
+    /// Has rights to a base's repository too; none where those of `client` must do.
+    both: OnceCell<Option<Client>>,
 }
 
 impl Repository {
@@ -75,13 +80,30 @@ impl Repository {
         })??;
         let client = Client::new(config(image, plain_http, false));
         client.store_auth_if_needed(image.resolve_registry(), &auth).await;
-        Ok(Self { client, auth, image: image.clone(), plain_http: plain_http.to_vec() })
+        let plain_http = plain_http.to_vec();
+        Ok(Self { client, auth, image: image.clone(), plain_http, whole: OnceCell::new(), both: OnceCell::new() })
     }
 
-    /// A client for registries that do not take blobs in chunks.
-    async fn client_of_whole_blobs(&self) -> Client {
-        let client = Client::new(config(&self.image, &self.plain_http, true));
-        client.store_auth_if_needed(self.image.resolve_registry(), &self.auth).await;
+    /// A client for blobs in one piece.
+    async fn of_whole_blobs(&self) -> &Client {
+        self.whole.get_or_init(|| self.another_client(true, self.auth.clone())).await
+    }
+
+    /// A client with rights to the repository of `from` too, where the registry needs another login for that.
+    async fn of_both(&self, from: &Reference) -> &Client {
+        let client = self.both.get_or_init(|| async {
+            let registry = self.image.resolve_registry();
+            let plain = is_plain(registry, &self.plain_http) || is_plain(self.image.registry(), &self.plain_http);
+            let base = format!("{}://{registry}", if plain { "http" } else { "https" });
+            let token = token::of_both(&base, &self.image, from, &self.auth).await?;
+            Some(self.another_client(false, RegistryAuth::Bearer(token)).await)
+        });
+        client.await.as_ref().unwrap_or(&self.client)
+    }
+
+    async fn another_client(&self, whole: bool, auth: RegistryAuth) -> Client {
+        let client = Client::new(config(&self.image, &self.plain_http, whole));
+        client.store_auth_if_needed(self.image.resolve_registry(), &auth).await;
         client
     }
 
@@ -128,7 +150,7 @@ impl Repository {
 
     /// Has the registry take over a blob of another of its repositories; `false` where it does not.
     pub(crate) async fn mount(&self, digest: &str, from: &Reference) -> bool {
-        self.client.mount_blob(&self.image, from, digest).await.is_ok()
+        self.of_both(from).await.mount_blob(&self.image, from, digest).await.is_ok()
     }
 
     /// Uploads the file at `path`, whose digest is known; `sent` counts its bytes.
@@ -152,14 +174,15 @@ impl Repository {
                 done
             }
         };
-        let in_chunks = self.retry("sent a blob", || uploading(&self.client)).await;
-        match in_chunks {
-            Err(RegistryError::Chunks { .. }) => {
-                let client = self.client_of_whole_blobs().await;
-                self.retry("sent a blob", || uploading(&client)).await.map(drop)
+        // A small blob takes one request less in one piece.
+        if size > CHUNK as u64 {
+            match self.retry("sent a blob", || uploading(&self.client)).await {
+                Err(error) if error.refuses_chunks() => {}
+                done => return done.map(drop),
             }
-            done => done.map(drop),
         }
+        let client = self.of_whole_blobs().await;
+        self.retry("sent a blob", || uploading(client)).await.map(drop)
     }
 
     /// Writes a manifest under the tag or digest of `image`.

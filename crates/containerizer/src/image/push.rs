@@ -209,6 +209,11 @@ impl Sending<'_> {
             Err(RegistryError::Answer { registry, status: 400..=499, why, .. }) if before.is_some() => {
                 Err(RegistryError::Immutable { image: target.whole(), registry, why }.into())
             }
+            // All else was written with the same login.
+            Err(RegistryError::Refused { registry, .. }) if before.is_some() => {
+                let why = "it is not allowed".to_owned();
+                Err(RegistryError::Immutable { image: target.whole(), registry, why }.into())
+            }
             done => Ok(done?),
         }
     }

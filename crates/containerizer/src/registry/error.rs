@@ -29,6 +29,10 @@ pub enum RegistryError {
         "{registry} does not speak TLS: if it is meant to be plain HTTP, name it with --plain-http or KEA_PLAIN_HTTP_REGISTRIES"
     )]
     Plain { registry: String },
+    #[error(
+        "the certificate of {registry} is not trusted ({why}): add its authority to the system's, or name a file with it in SSL_CERT_FILE"
+    )]
+    Certificate { registry: String, why: String },
     #[error("{registry} takes no blobs in chunks")]
     Chunks { registry: String },
     #[error("{registry} answered {status} when KEA {doing}: {why}")]
@@ -42,7 +46,17 @@ impl RegistryError {
     pub fn may_heal(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
+            Self::Answer { status: 501, .. } => false,
             Self::Answer { status, .. } => *status >= 500 || matches!(status, 404 | 408 | 416 | 429),
+            _ => false,
+        }
+    }
+
+    /// Whether a registry that takes no blobs in chunks may answer so, each in its own way.
+    pub(super) fn refuses_chunks(&self) -> bool {
+        match self {
+            Self::Chunks { .. } => true,
+            Self::Answer { status, .. } => matches!(status, 400 | 404 | 405 | 411 | 413 | 415 | 416 | 501),
             _ => false,
         }
     }
@@ -96,7 +110,13 @@ fn of_request(error: reqwest::Error, image: &Reference, doing: &'static str) -> 
             let why = innermost(&error.without_url());
             // What rustls says of an answer that is no TLS, as one in plain HTTP.
             let no_tls = why.contains("InvalidContentType") || why.contains("corrupt message");
-            if no_tls { RegistryError::Plain { registry } } else { RegistryError::Unreachable { registry, why } }
+            if no_tls {
+                RegistryError::Plain { registry }
+            } else if why.contains("certificate") {
+                RegistryError::Certificate { registry, why }
+            } else {
+                RegistryError::Unreachable { registry, why }
+            }
         }
     }
 }
