@@ -5,10 +5,10 @@ mod error;
 mod token;
 
 use std::{
-    io,
+    fmt, io,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -57,54 +57,112 @@ pub(crate) fn reference(text: &str) -> Result<Reference, RegistryError> {
 
 /// One repository of a registry.
 pub(crate) struct Repository {
+    registries: Registries,
     client: Client,
     auth: RegistryAuth,
     /// Any image of the repository.
     image: Reference,
-    plain_http: Vec<String>,
-    /// Sends blobs in one piece.
-    whole: OnceCell<Client>,
     /// Has rights to a base's repository too; none where those of `client` must do.
     both: OnceCell<Option<Client>>,
 }
 
-impl Repository {
-    /// The repository of `image`. `plain_http` names registries, beside those of this machine, that are spoken to
-    /// without TLS.
-    pub(crate) async fn open(image: &Reference, plain_http: &[String]) -> Result<Self, RegistryError> {
+/// The way to registries. What is cloned shares its connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Registries(Arc<Ways>);
+
+#[derive(Debug)]
+struct Ways {
+    /// Registries, beside those of this machine, that are spoken to without TLS.
+    plain_http: Vec<String>,
+    /// Held for a look-up, or to make a client.
+    clients: Mutex<Vec<Way>>,
+}
+
+/// A client for one registry with one login: making one reads all certificates of the system.
+struct Way {
+    registry: String,
+    whole: bool,
+    auth: RegistryAuth,
+    client: Client,
+}
+
+impl fmt::Debug for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Way").field("registry", &self.registry).finish_non_exhaustive()
+    }
+}
+
+impl Registries {
+    /// `plain_http` names registries, beside those of this machine, that are spoken to without TLS.
+    pub(crate) fn new(plain_http: Vec<String>) -> Self {
+        Self(Arc::new(Ways { plain_http, clients: Mutex::default() }))
+    }
+
+    /// The repository of `image`.
+    pub(crate) async fn open(&self, image: &Reference) -> Result<Repository, RegistryError> {
         let registry = image.registry().to_owned();
         let finding = tokio::task::spawn_blocking(move || auth::of(&registry));
         let auth = finding.await.map_err(|error| RegistryError::Login {
             registry: image.registry().to_owned(),
             why: error.to_string(),
         })??;
-        let client = Client::new(config(image, plain_http, false));
-        client.store_auth_if_needed(image.resolve_registry(), &auth).await;
-        let plain_http = plain_http.to_vec();
-        Ok(Self { client, auth, image: image.clone(), plain_http, whole: OnceCell::new(), both: OnceCell::new() })
+        let client = self.client(image, false, &auth).await;
+        Ok(Repository { registries: self.clone(), client, auth, image: image.clone(), both: OnceCell::new() })
     }
 
-    /// A client for blobs in one piece.
-    async fn of_whole_blobs(&self) -> &Client {
-        self.whole.get_or_init(|| self.another_client(true, self.auth.clone())).await
+    /// A client for the registry of `image`; one that sends blobs `whole` sends them in one piece.
+    async fn client(&self, image: &Reference, whole: bool, auth: &RegistryAuth) -> Client {
+        let registry = image.resolve_registry();
+        let client = {
+            let mut clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_it = |way: &&Way| way.registry == registry && way.whole == whole && way.auth == *auth;
+            match clients.iter().find(is_it) {
+                Some(way) => way.client.clone(),
+                None => {
+                    let client = Client::new(self.config(image, whole));
+                    // Another login takes the place of the one before.
+                    clients.retain(|way| way.registry != registry || way.whole != whole);
+                    let (registry, auth) = (registry.to_owned(), auth.clone());
+                    clients.push(Way { registry, whole, auth, client: client.clone() });
+                    client
+                }
+            }
+        };
+        client.store_auth_if_needed(registry, auth).await;
+        client
     }
 
+    fn config(&self, image: &Reference, whole: bool) -> ClientConfig {
+        let registry = image.resolve_registry();
+        let plain = self.is_plain(image).then(|| ClientProtocol::HttpsExcept(vec![registry.to_owned()]));
+        ClientConfig {
+            protocol: plain.unwrap_or_default(),
+            use_monolithic_push: whole,
+            connect_timeout: Some(CONNECT),
+            read_timeout: Some(SILENCE),
+            user_agent: concat!("kea/", env!("CARGO_PKG_VERSION")),
+            ..ClientConfig::default()
+        }
+    }
+
+    fn is_plain(&self, image: &Reference) -> bool {
+        [image.registry(), image.resolve_registry()].iter().any(|registry| is_plain(registry, &self.0.plain_http))
+    }
+}
+
+impl Repository {
     /// A client with rights to the repository of `from` too, where the registry needs another login for that.
     async fn of_both(&self, from: &Reference) -> &Client {
         let client = self.both.get_or_init(|| async {
-            let registry = self.image.resolve_registry();
-            let plain = is_plain(registry, &self.plain_http) || is_plain(self.image.registry(), &self.plain_http);
-            let base = format!("{}://{registry}", if plain { "http" } else { "https" });
+            let scheme = if self.registries.is_plain(&self.image) { "http" } else { "https" };
+            let base = format!("{scheme}://{}", self.image.resolve_registry());
             let token = token::of_both(&base, &self.image, from, &self.auth).await?;
-            Some(self.another_client(false, RegistryAuth::Bearer(token)).await)
+            // A token is of no use to others, so the client is kept by nobody else.
+            let client = Client::new(self.registries.config(&self.image, false));
+            client.store_auth_if_needed(self.image.resolve_registry(), &RegistryAuth::Bearer(token)).await;
+            Some(client)
         });
         client.await.as_ref().unwrap_or(&self.client)
-    }
-
-    async fn another_client(&self, whole: bool, auth: RegistryAuth) -> Client {
-        let client = Client::new(config(&self.image, &self.plain_http, whole));
-        client.store_auth_if_needed(self.image.resolve_registry(), &auth).await;
-        client
     }
 
     /// The image itself.
@@ -181,8 +239,8 @@ impl Repository {
                 done => return done.map(drop),
             }
         }
-        let client = self.of_whole_blobs().await;
-        self.retry("sent a blob", || uploading(client)).await.map(drop)
+        let client = self.registries.client(&self.image, true, &self.auth).await;
+        self.retry("sent a blob", || uploading(&client)).await.map(drop)
     }
 
     /// Writes a manifest under the tag or digest of `image`.
@@ -227,19 +285,6 @@ impl Repository {
             }
         }
         act().await.map_err(|error| error::classify(error, &self.image, doing))
-    }
-}
-
-fn config(image: &Reference, plain_http: &[String], whole: bool) -> ClientConfig {
-    let registry = image.resolve_registry();
-    let plain = is_plain(registry, plain_http) || is_plain(image.registry(), plain_http);
-    ClientConfig {
-        protocol: if plain { ClientProtocol::HttpsExcept(vec![registry.to_owned()]) } else { ClientProtocol::Https },
-        use_monolithic_push: whole,
-        connect_timeout: Some(CONNECT),
-        read_timeout: Some(SILENCE),
-        user_agent: concat!("kea/", env!("CARGO_PKG_VERSION")),
-        ..ClientConfig::default()
     }
 }
 

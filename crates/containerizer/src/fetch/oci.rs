@@ -17,7 +17,7 @@ use super::{Count, Got, Job, Landed, Listed, Listing, MODEL, place};
 use crate::{
     FETCH, FetchError,
     progress::blocking,
-    registry::{self, Repository},
+    registry::{self, Registries, Repository},
     unpack::{self, Most},
 };
 
@@ -86,7 +86,7 @@ impl Artifact {
     }
 
     pub(super) async fn fetch(&self, job: &Job<'_>) -> Result<Got, FetchError> {
-        let repository = Repository::open(&self.reference, &plain_http()).await?;
+        let repository = Registries::new(plain_http()).open(&self.reference).await?;
         let (manifest, digest) = repository.manifest(&self.reference).await?;
         if job.is_known(&digest) {
             return Ok(Got::Unchanged);

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     BASE, Progress, RegistryError,
     progress::{Pace, blocking},
-    registry::{self, Repository},
+    registry::{self, Registries, Repository},
     shelf::size,
 };
 
@@ -69,13 +69,13 @@ pub(crate) struct Facts {
 pub(crate) async fn resolve(
     name: &str,
     platform: Platform,
-    plain_http: &[String],
+    registries: &Registries,
     store: &Store,
     progress: &dyn Progress,
 ) -> Result<Base, ImageError> {
     let image = registry::reference(name)?;
     progress.step(BASE, StepState::Running, &format!("asking for {}", image.whole()));
-    let repository = Repository::open(&image, plain_http).await?;
+    let repository = registries.open(&image).await?;
     let (digest, manifest) = manifest(&repository, platform).await?;
     let config = config(&repository, &manifest).await?;
     let layers = layers(&repository, &manifest)?;

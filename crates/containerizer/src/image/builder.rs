@@ -36,6 +36,7 @@ use crate::{
     environment::Installer,
     locks::Locks,
     progress::blocking,
+    registry::Registries,
     shelf::size,
     workspace::{Recognised, Workspace},
 };
@@ -45,6 +46,7 @@ use crate::{
 pub struct ImageBuilder {
     workspace: Arc<Workspace>,
     settings: ImageSettings,
+    registries: Registries,
     store: Store,
     locks: Locks,
     swept: AtomicBool,
@@ -145,7 +147,8 @@ impl ImageBuilder {
     pub fn new(workspace: Arc<Workspace>, settings: ImageSettings) -> Self {
         let store = Store::new(settings.folder.clone());
         let locks = Locks::new(settings.folder.join("locks"));
-        Self { workspace, settings, store, locks, swept: AtomicBool::new(false), _scratch: None }
+        let registries = Registries::new(settings.plain_http.clone());
+        Self { workspace, settings, registries, store, locks, swept: AtomicBool::new(false), _scratch: None }
     }
 
     /// Makes images of models that are fetched for them, and not kept.
@@ -194,7 +197,7 @@ impl ImageBuilder {
     /// # Errors
     /// The registry does not take it; nothing that was in it before is changed.
     pub async fn push(&self, image: &BuiltImage, name: &str, progress: &dyn Progress) -> Result<Pushed, BuildError> {
-        let pushed = push::push(image, name, &self.settings.plain_http, &self.store, progress).await;
+        let pushed = push::push(image, name, &self.registries, &self.store, progress).await;
         tell_failure(pushed.map_err(BuildError::Push), progress)
     }
 
@@ -205,7 +208,7 @@ impl ImageBuilder {
     pub async fn export(&self, image: &BuiltImage, folder: &Path, tag: &str) -> Result<(), BuildError> {
         let export = async {
             for one in &image.platforms {
-                push::complete(one, &self.settings.plain_http, &self.store, &Quiet).await?;
+                push::complete(one, &self.registries, &self.store, &Quiet).await?;
             }
             let (layout, store, folder) = (Layout::of(image, tag), self.store.clone(), folder.to_owned());
             blocking(&Quiet, IMAGE, move |_| layout.write(&store, &folder)).await
@@ -371,7 +374,7 @@ impl PlatformBuild<'_> {
         let usual = if recipe::needs_python(self.model) { &settings.base_python } else { &settings.base_onnx };
         let python = asked.as_ref().map_or(settings.python.as_str(), |(version, _)| version);
         let name = self.request.base.as_ref().unwrap_or(usual).replace("{python}", python);
-        let base = base::resolve(&name, self.platform, &settings.plain_http, &self.builder.store, progress).await?;
+        let base = base::resolve(&name, self.platform, &self.builder.registries, &self.builder.store, progress).await?;
         self.check(&base, asked)?;
         progress.step(BASE, StepState::Done, &format!("{} for {}", base.image.whole(), self.platform));
         Ok(base)

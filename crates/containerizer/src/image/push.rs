@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     PUSH, Progress, RegistryError,
-    registry::{self, Repository},
+    registry::{self, Registries, Repository},
     shelf::size,
 };
 
@@ -46,16 +46,16 @@ pub struct Pushed {
 pub(super) async fn push(
     image: &BuiltImage,
     name: &str,
-    plain_http: &[String],
+    registries: &Registries,
     store: &Store,
     progress: &dyn Progress,
 ) -> Result<Pushed, ImageError> {
     let target = registry::reference(name)?;
     progress.step(PUSH, StepState::Running, &format!("to {}", target.whole()));
-    let repository = Repository::open(&target, plain_http).await?;
+    let repository = registries.open(&target).await?;
     repository.sign_in().await?;
     let sent = Arc::new(AtomicU64::new(0));
-    let sending = Sending { repository: &repository, store, plain_http, sent: sent.clone() };
+    let sending = Sending { repository: &repository, store, registries, sent: sent.clone() };
     let all = sending.all(image, progress);
     let mut ticks = tokio::time::interval(TOLD_EVERY);
     tokio::pin!(all);
@@ -79,12 +79,12 @@ pub(super) async fn push(
 /// Brings layers of the base that are not in the store there.
 pub(super) async fn complete(
     image: &PlatformImage,
-    plain_http: &[String],
+    registries: &Registries,
     store: &Store,
     progress: &dyn Progress,
 ) -> Result<(), ImageError> {
     for layer in image.layers.iter().filter(|layer| store.blob(&layer.digest).is_none()) {
-        fetch(image, layer, plain_http, store, progress).await?;
+        fetch(image, layer, registries, store, progress).await?;
     }
     Ok(())
 }
@@ -92,21 +92,21 @@ pub(super) async fn complete(
 async fn fetch(
     image: &PlatformImage,
     layer: &ImageLayer,
-    plain_http: &[String],
+    registries: &Registries,
     store: &Store,
     progress: &dyn Progress,
 ) -> Result<(), ImageError> {
     let base = image.base.as_ref().filter(|_| layer.part == 0);
     let base = base.ok_or_else(|| ImageError::Gone { digest: layer.digest.clone() })?;
     let ImageLayer { digest, bytes, media_type, .. } = layer.clone();
-    let repository = Repository::open(base, plain_http).await?;
+    let repository = registries.open(base).await?;
     base::fetch(&repository, &BaseLayer { media_type, digest, bytes }, store, PUSH, progress).await
 }
 
 struct Sending<'a> {
     repository: &'a Repository,
     store: &'a Store,
-    plain_http: &'a [String],
+    registries: &'a Registries,
     sent: Arc<AtomicU64>,
 }
 
@@ -149,7 +149,7 @@ impl Sending<'_> {
             return Ok(());
         }
         if self.store.blob(&layer.digest).is_none() {
-            fetch(image, layer, self.plain_http, self.store, progress).await?;
+            fetch(image, layer, self.registries, self.store, progress).await?;
         }
         self.send(&layer.digest, layer.bytes).await
     }
