@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long a registry may be silent: it may have to check a large blob before it answers.
-const SILENCE: Duration = Duration::from_secs(120);
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// What a manifest may be, for images and artifacts.
 const MANIFESTS: [&str; 4] =

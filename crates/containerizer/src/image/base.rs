@@ -29,7 +29,7 @@ use crate::{
 /// How base images are looked into. What was found is kept under it.
 const FORMAT: &str = "1";
 /// How often a blob is fetched again that did not come whole.
-const TRIES: usize = 4;
+const TRIES: usize = 3;
 /// Manifests and configurations are small; what is larger is none.
 const DOCUMENT: u64 = 4 << 20;
 
@@ -100,6 +100,9 @@ pub(crate) async fn fetch(
             return Ok(());
         }
         broken = fetch_once(repository, layer, store, step, progress).await?;
+        if let Some(why) = &broken {
+            progress.step(step, StepState::Running, &format!("a layer did not come whole ({why}), trying again"));
+        }
     }
     Err(ImageError::Broken {
         digest: layer.digest.clone(),

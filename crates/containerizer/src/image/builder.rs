@@ -531,7 +531,7 @@ impl PlatformBuild<'_> {
         let (store, limit) = (self.builder.store.clone(), self.builder.settings.layer);
         let mut files = Files::default();
         let unreadable = |why| ImageError::Unreadable { path: root.clone(), why };
-        files.put_folder(MODELS, &root).map_err(unreadable)?;
+        files.put_folder(MODELS, &root).and_then(|()| files.without_logins()).map_err(unreadable)?;
         self.layer(key, Effort::Quick, limit, store, files, progress).await
     }
 

@@ -19,7 +19,7 @@ use super::{
     ImageError,
     store::{BlobWriter, Store},
 };
-use crate::progress::Report;
+use crate::{mask::mask, progress::Report};
 
 /// How layers are written. Their content depends on it, so it is part of the key of all that is kept of them.
 pub(crate) const FORMAT: &str = "1";
@@ -91,10 +91,38 @@ impl Files {
         Ok(())
     }
 
+    /// Hides the logins of package indexes in the requirements that are among the files: what they name is installed, and
+    /// whoever may read the image needs no right to the index.
+    pub(crate) fn without_logins(&mut self) -> io::Result<()> {
+        for (path, (_, content)) in &mut self.files {
+            let Content::File(from) = content else { continue };
+            if !is_requirements(path) || fs::metadata(&from)?.len() > REQUIREMENTS {
+                continue;
+            }
+            // What is no text names no index.
+            let Ok(text) = String::from_utf8(fs::read(&from)?) else { continue };
+            let masked = mask(&text);
+            if *masked != text {
+                *content = Content::Bytes(masked.into_owned().into_bytes());
+            }
+        }
+        Ok(())
+    }
+
     /// How many files there are.
     pub(crate) fn len(&self) -> usize {
         self.files.len()
     }
+}
+
+/// Larger files are no requirements.
+const REQUIREMENTS: u64 = 1 << 20;
+
+/// Whether a file is called as those that pip reads.
+fn is_requirements(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
+    let named = name.contains("require") || name.contains("constraint");
+    named && (name.ends_with(".txt") || name.ends_with(".in"))
 }
 
 /// Writes a layer of `files` into the store; at most `limit` bytes are taken in.
@@ -252,6 +280,23 @@ mod tests {
             entries,
             ["models/ 755", "models/a/ 755", "models/a/b.txt 755", "models/link 777", "models/run.sh 755"]
         );
+    }
+
+    #[test]
+    fn logins_in_requirements_stay_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "--index-url https://me:secret@host/simple\nsix\n";
+        fs::write(folder.path().join("requirements-dev.txt"), text).unwrap();
+        fs::write(folder.path().join("notes.txt"), text).unwrap();
+        let mut files = Files::default();
+        files.put_folder("models", folder.path()).unwrap();
+        files.without_logins().unwrap();
+        let shown = |name: &str| match &files.files[name].1 {
+            Content::Bytes(bytes) => String::from_utf8(bytes.clone()).unwrap(),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(shown("models/requirements-dev.txt"), "--index-url https://***@host/simple\nsix\n");
+        assert!(shown("models/notes.txt").starts_with("File("), "only what pip reads is looked into");
     }
 
     #[test]
