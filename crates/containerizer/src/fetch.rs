@@ -24,7 +24,7 @@ pub(crate) use self::{
 use crate::{
     FETCH, FetchError, Progress,
     shelf::{Staging, size},
-    unpack,
+    unpack, within,
 };
 
 /// A model that is elsewhere.
@@ -192,10 +192,10 @@ fn safe(what: &str, name: &str) -> Result<String, FetchError> {
 
 /// The path of a file of the model in the staging folder; its own folder exists afterwards.
 fn place(staging: &Staging, name: &str) -> Result<PathBuf, FetchError> {
-    let path = staging.path().join(MODEL).join(name);
-    let parent = path.parent().unwrap_or(staging.path());
-    std::fs::create_dir_all(parent).map_err(FetchError::storing(parent))?;
-    Ok(path)
+    let below = Path::new(MODEL).join(name);
+    let parent = below.parent().unwrap_or(Path::new(MODEL));
+    within::make_folders(staging.path(), parent).map_err(FetchError::storing(staging.path()))?;
+    Ok(staging.path().join(below))
 }
 
 /// The folder within the staging folder where a model's files lie.

@@ -27,6 +27,7 @@ mod source;
 mod tool;
 mod tree;
 mod unpack;
+mod within;
 mod workspace;
 
 pub use detect::DetectError;

@@ -68,6 +68,9 @@ impl<'a> Walk<'a> {
                 continue;
             }
             let (target, metadata) = self.resolve(&path)?;
+            if target != path && !self.leads_to_what_is_taken(&name, &target) {
+                continue;
+            }
             if metadata.is_file() {
                 self.tree.entries.push(entry(name, target, &metadata));
             } else if !metadata.is_dir() {
@@ -88,6 +91,24 @@ impl<'a> Walk<'a> {
             Fate::Left => {}
         }
         false
+    }
+
+    /// Whether the link `name` leads to something that belongs to the model by itself: a link takes nothing back.
+    fn leads_to_what_is_taken(&mut self, name: &str, target: &Path) -> bool {
+        let Ok(below) = target.strip_prefix(self.root) else { return false };
+        let parts: Vec<&Path> = below.ancestors().filter(|part| !part.as_os_str().is_empty()).collect();
+        let mut fates = parts.iter().map(|part| {
+            let path = self.root.join(part);
+            self.excluded.fate(&part.to_string_lossy(), &path, path.is_dir())
+        });
+        match fates.find(|fate| *fate != Fate::Taken) {
+            None => true,
+            Some(Fate::LeftAsSecret) => {
+                self.tree.secrets.push(name.to_owned());
+                false
+            }
+            Some(_) => false,
+        }
     }
 
     fn enter(
@@ -206,6 +227,20 @@ mod tests {
         symlink("blobs/a", folder.path().join("weights")).unwrap();
         symlink("blobs", folder.path().join("again")).unwrap();
         assert_eq!(folder.names().unwrap(), ["again/a", "blobs/a", "model.py", "weights"]);
+    }
+
+    #[test]
+    fn a_link_takes_nothing_back_that_is_left_out() {
+        let folder = Folder::new(&["model.py", ".git/config", ".env", "deploy/.ssh/key.txt"]);
+        for (target, link) in
+            [(".git", "history"), (".env", "settings"), ("deploy/.ssh", "access"), (".git/config", "c")]
+        {
+            symlink(target, folder.path().join(link)).unwrap();
+        }
+        let tree = folder.tree().unwrap();
+        let names: Vec<_> = tree.entries.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["model.py"]);
+        assert_eq!(tree.secrets, [".env", "access", "deploy/.ssh", "settings"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Unpacks bundles of files, trusting nothing that they say: names, links, sizes and counts may be made up.
 //!
-//! Files are written first and links last, so that nothing is written through a link. What an archive declares is never
-//! believed: what comes out of it is counted.
+//! Nothing is written through a link: files are written first and links last, and where several archives share a folder
+//! each part of the way is looked at. What an archive declares is never believed: what comes out of it is counted.
 
 mod compressed;
 mod names;
@@ -18,7 +18,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{FetchError, detect, progress::Report, shelf::size};
+use crate::{
+    FetchError, detect,
+    progress::Report,
+    shelf::size,
+    within::{is_plain, make_folders},
+};
 pub(crate) use names::safe;
 
 /// What names of bundles end with. A model that is an archive itself is called otherwise, and stays as it is.
@@ -82,8 +87,8 @@ fn kind(first: &[u8]) -> Option<Kind> {
 }
 
 /// Unpacks the archive at `path` into the folder `into`, which is made. What an archive that is refused has left there
-/// is for the caller to remove.
-pub(crate) fn unpack(path: &Path, kind: Kind, into: &Path, most: Most, report: &Report) -> Result<(), FetchError> {
+/// is for the caller to remove. Returns how much of `most` is left.
+pub(crate) fn unpack(path: &Path, kind: Kind, into: &Path, most: Most, report: &Report) -> Result<Most, FetchError> {
     let archive = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     fs::create_dir_all(into).map_err(FetchError::storing(into))?;
     let mut unpacked =
@@ -93,7 +98,9 @@ pub(crate) fn unpack(path: &Path, kind: Kind, into: &Path, most: Most, report: &
         Kind::Zip => zipped::unpack(file, &mut unpacked)?,
         _ => tarred::unpack(compressed::reader(kind, file), &mut unpacked)?,
     }
-    unpacked.link()
+    let left = Most { files: most.files - unpacked.seen, bytes: most.bytes - unpacked.bytes };
+    unpacked.link()?;
+    Ok(left)
 }
 
 /// The folder of an unpacked archive that is the model's: where all is in one folder, that one.
@@ -159,7 +166,8 @@ impl Unpacked<'_> {
     fn same_file(&mut self, name: &[u8], as_file: &[u8]) -> Result<(), FetchError> {
         let source = self.safe(as_file)?;
         let shown = String::from_utf8_lossy(name).into_owned();
-        let metadata = fs::symlink_metadata(self.into.join(&source)).ok().filter(fs::Metadata::is_file);
+        let found = fs::symlink_metadata(self.into.join(&source)).ok().filter(fs::Metadata::is_file);
+        let metadata = found.filter(|_| is_plain(self.into, Path::new(&source)));
         let metadata = metadata.ok_or_else(|| self.hostile(&shown, "is a link to a file that did not come before"))?;
         self.measure(metadata.len())?;
         let (name, file) = self.create(name, false)?;
@@ -200,7 +208,7 @@ impl Unpacked<'_> {
     }
 
     fn make_folder(&self, name: &str, folder: &Path) -> Result<(), FetchError> {
-        fs::create_dir_all(self.into.join(folder)).map_err(|error| self.colliding(name, error))
+        make_folders(self.into, folder).map_err(|error| self.colliding(name, error))
     }
 
     fn measure(&mut self, bytes: u64) -> Result<(), FetchError> {
@@ -229,4 +237,4 @@ impl Unpacked<'_> {
     }
 }
 
-const TWICE: &str = "comes twice, or is both a file and a folder";
+const TWICE: &str = "comes twice, is both a file and a folder, or lies below a link";

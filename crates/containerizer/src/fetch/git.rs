@@ -23,6 +23,8 @@ use crate::{
 
 /// How often the size of what comes is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// A user's name of so many letters may be a token.
+const TOKEN: usize = 16;
 /// What a Git LFS pointer begins with.
 const POINTER: &[u8] = b"version https://git-lfs";
 /// Variables of the server that git needs to reach private repositories, besides those that all tools get.
@@ -82,6 +84,9 @@ impl Repository {
             }
         }
         let commit = git.head().await?;
+        // What git keeps for itself, as the remote's URL, is no part of a model.
+        let own = git.folder.join(".git");
+        fs::remove_dir_all(&own).map_err(FetchError::storing(&own))?;
         let mut notes = vec![format!("commit {commit}")];
         if git.folder.join(".gitmodules").exists() {
             notes.push("its submodules were not fetched".to_owned());
@@ -156,17 +161,27 @@ impl<'a> Git<'a> {
         fs::create_dir_all(&folder).map_err(FetchError::storing(&folder))?;
         let input = tempfile::tempfile_in(job.staging.path()).map_err(FetchError::storing(&folder))?;
         let mut git = Self { repository, job, program, python, folder, input, credentials: None };
-        if repository.url.password().is_some() {
+        if git.has_login() {
             git.credentials = Some(git.keep_credentials()?);
         }
         git.init()?;
         Ok(git)
     }
 
+    /// Whether the URL holds a login. A user's name alone is one too: hosts take a token in its place.
+    fn has_login(&self) -> bool {
+        let url = &self.repository.url;
+        url.password().is_some() || (url.scheme() != "ssh" && !url.username().is_empty())
+    }
+
     fn keep_credentials(&self) -> Result<PathBuf, FetchError> {
         let path = self.job.staging.path().join("credentials");
         let mut bare = self.repository.url.clone();
         bare.set_path("");
+        if bare.password().is_none() {
+            // git asks for a password where the file has none; hosts that take a token as the name do not look at it.
+            let _ = bare.set_password(Some("x-oauth-basic"));
+        }
         let written = fs::File::options().write(true).create_new(true).mode(0o600).open(&path);
         let written = written.and_then(|mut file| writeln!(file, "{}", bare.as_str().trim_end_matches('/')));
         written.map(|()| path.clone()).map_err(FetchError::storing(path))
@@ -190,7 +205,7 @@ impl<'a> Git<'a> {
     fn remote(&self) -> String {
         let mut url = self.repository.url.clone();
         let _ = url.set_password(None);
-        if url.scheme() != "ssh" && self.credentials.is_some() {
+        if self.has_login() {
             let _ = url.set_username("");
         }
         url.to_string().replace(['"', '\\', '\n'], "")
@@ -298,7 +313,9 @@ impl<'a> Git<'a> {
     }
 
     fn without_password(&self, text: &str) -> String {
-        self.repository.url.password().map_or_else(|| text.to_owned(), |password| text.replace(password, "***"))
+        let url = &self.repository.url;
+        let secrets = [url.password(), Some(url.username()).filter(|name| self.has_login() && name.len() >= TOKEN)];
+        secrets.into_iter().flatten().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
     }
 
     /// Ends with an error once the folder is larger than a model and its history may be.

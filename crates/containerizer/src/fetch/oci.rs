@@ -95,10 +95,11 @@ impl Artifact {
         let folder = job.staging.path().join(MODEL);
         fs::create_dir_all(&folder).map_err(FetchError::storing(&folder))?;
         let (mut count, mut single) = (Count::of(listing.files.len()), None);
+        let mut most = Most { files: job.bounds.files, bytes: job.bounds.bytes };
         for layer in &listing.files {
             let path = self.download(&repository, layer, &mut count, job).await?;
             if layer.at.is_archive(&path) {
-                self.unpack(&path, job).await?;
+                most = self.unpack(&path, most, job).await?;
             } else {
                 let name = layer.at.title().map(|title| super::safe(&self.shown(), title)).transpose()?;
                 let name = name.ok_or_else(|| self.unfit("one of its layers has no title"))?;
@@ -170,11 +171,11 @@ impl Artifact {
         Ok(path)
     }
 
-    async fn unpack(&self, path: &Path, job: &Job<'_>) -> Result<(), FetchError> {
+    /// Unpacks a layer, of which `most` may come, and returns what may come of the others.
+    async fn unpack(&self, path: &Path, most: Most, job: &Job<'_>) -> Result<Most, FetchError> {
         let kind = unpack::kind_of(path).map_err(FetchError::reading(path))?;
         let kind = kind.ok_or_else(|| self.unfit("a layer that is to be unpacked is no archive"))?;
         let (path, into) = (path.to_owned(), job.staging.path().join(MODEL));
-        let most = Most { files: job.bounds.files, bytes: job.bounds.bytes };
         blocking(job.progress, FETCH, move |report| unpack::unpack(&path, kind, &into, most, report)).await
     }
 

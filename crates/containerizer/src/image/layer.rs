@@ -118,11 +118,17 @@ impl Files {
 /// Larger files are no requirements.
 const REQUIREMENTS: u64 = 1 << 20;
 
-/// Whether a file is called as those that pip reads.
+/// Whether a file is called as those in which installers read what to install, and where from.
 fn is_requirements(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
-    let named = name.contains("require") || name.contains("constraint");
-    named && (name.ends_with(".txt") || name.ends_with(".in"))
+    let (stem, ending) = name.rsplit_once('.').unwrap_or((&name, ""));
+    match ending {
+        "txt" | "in" => stem.contains("require") || stem.contains("constraint"),
+        "yaml" | "yml" => stem.contains("conda") || stem.contains("env") || stem.contains("require"),
+        "toml" => ["pyproject", "uv", "poetry", "pixi", "pipfile"].contains(&stem),
+        "lock" | "conf" | "ini" | "cfg" => true,
+        _ => name == "pipfile" || name == "mlmodel" || name == ".condarc",
+    }
 }
 
 /// Writes a layer of `files` into the store; at most `limit` bytes are taken in.

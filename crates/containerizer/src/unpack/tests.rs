@@ -256,3 +256,42 @@ fn models_that_are_archives_stay_as_they_are() {
     check("script.zip", &script, None);
     check("bundle.zip", &zip(&[("schema.json", b"{}", 0o644), ("artifacts/data.pkl", b"", 0o644)]), Some(Kind::Zip));
 }
+
+/// Links that each stay within their folder, and together lead out of it.
+fn chain() -> Vec<Vec<u8>> {
+    vec![link("a/b/up", "../.."), link("a/b/out", "up/../..")]
+}
+
+#[tokio::test]
+async fn nothing_is_made_below_a_link() {
+    let bytes = tar(&[chain(), vec![link("a/b/out/made", "x")]].concat());
+    refused("m.tar", &bytes, "lies below a link").await;
+    let folder = tempfile::tempdir().unwrap();
+    let into = folder.path().join("one/two/unpacked");
+    let most = Most { files: 10, bytes: 10_000 };
+    let layers = [
+        tar(&[chain(), vec![file("a/secret", b"s")]].concat()),
+        tar(&[file("a/b/out/written", b"w")]),
+        tar(&[entry(EntryType::Directory, "a/b/out/folder", "", 0o755, b"")]),
+        tar(&[entry(EntryType::Link, "copy", "a/b/up/a/secret", 0o644, b"")]),
+    ];
+    for (number, bytes) in layers.iter().enumerate() {
+        let path = folder.path().join(format!("{number}.tar"));
+        fs::write(&path, bytes).unwrap();
+        let target = into.clone();
+        let done = blocking(&Quiet, "", move |report| unpack(&path, Kind::Tar, &target, most, report)).await;
+        assert_eq!(done.is_ok(), number == 0, "layer {number}: {done:?}");
+    }
+    assert_eq!(fs::read_dir(folder.path().join("one")).unwrap().count(), 1, "something came out of the folder");
+    assert!(!into.join("copy").exists());
+}
+
+#[tokio::test]
+async fn what_is_left_of_the_bounds_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.tar");
+    fs::write(&path, tar(&[file("a", b"12345"), file("b", b"")])).unwrap();
+    let (into, most) = (folder.path().join("unpacked"), Most { files: 10, bytes: 100 });
+    let left = blocking(&Quiet, "", move |report| unpack(&path, Kind::Tar, &into, most, report)).await.unwrap();
+    assert_eq!((left.files, left.bytes), (8, 95));
+}
