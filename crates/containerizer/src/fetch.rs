@@ -9,6 +9,7 @@ mod oci;
 
 use std::{
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -23,6 +24,8 @@ pub(crate) use self::{
 };
 use crate::{
     FETCH, FetchError, Progress,
+    progress::Pace,
+    registry::Registries,
     shelf::{Staging, size},
     unpack, within,
 };
@@ -62,9 +65,13 @@ pub(crate) struct Job<'a> {
     pub(crate) bounds: Bounds,
     /// The mark of what was fetched of this source before and is still there.
     pub(crate) known: Option<&'a str>,
+    /// The way to registries.
+    pub(crate) registries: &'a Registries,
     /// The Python that starts tools.
     pub(crate) python: Option<&'a Path>,
     pub(crate) progress: &'a dyn Progress,
+    /// Keeps it from being told of every chunk.
+    pub(crate) pace: Mutex<Pace>,
 }
 
 /// What came of a fetch.
@@ -112,7 +119,9 @@ impl Remote {
 
 impl Job<'_> {
     fn tell(&self, detail: &str) {
-        self.progress.step(FETCH, StepState::Running, detail);
+        if self.pace.lock().unwrap_or_else(PoisonError::into_inner).due() {
+            self.progress.step(FETCH, StepState::Running, detail);
+        }
     }
 
     fn is_known(&self, mark: &str) -> bool {

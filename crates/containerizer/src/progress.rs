@@ -31,6 +31,7 @@ pub(crate) struct Report {
 }
 
 /// Keeps what changes fast from being told more often than people can read.
+#[derive(Debug)]
 pub(crate) struct Pace(Option<Instant>);
 
 impl Pace {

@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream};
 use oci_client::{
     Client, Reference, RegistryOperation,
-    client::{ClientConfig, ClientProtocol},
+    client::{BlobResponse, ClientConfig, ClientProtocol},
     errors::OciDistributionError,
     manifest::{
         IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE,
@@ -28,6 +28,7 @@ use oci_client::{
 };
 use tokio::{io::AsyncReadExt, sync::OnceCell};
 
+pub(crate) use auth::CONFIG as LOGINS;
 pub use error::RegistryError;
 
 /// How much of a blob goes into one request. Registries keep what has come of a chunk, so larger ones only cost memory.
@@ -36,6 +37,8 @@ const CHUNK: usize = 4 << 20;
 const TRIES: u32 = 6;
 /// The first pause between two tries; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How long a credential helper may take, which may have to ask a server of its own.
+const LOGIN: Duration = Duration::from_secs(30);
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long a registry may be silent: it may have to check a large blob before it answers.
@@ -53,6 +56,19 @@ pub(crate) fn reference(text: &str) -> Result<Reference, RegistryError> {
         Some(digest) if !digest.starts_with("sha256:") => Err(malformed("only digests of sha256 are known".to_owned())),
         _ => Ok(reference),
     }
+}
+
+/// Why a blob could not be downloaded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DownloadError {
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// It came too long, or not whole however often it was asked for.
+    #[error("{0}")]
+    Broken(String),
+    /// What came could not be kept.
+    #[error("{0}")]
+    Sink(io::Error),
 }
 
 /// One repository of a registry.
@@ -101,11 +117,10 @@ impl Registries {
     /// The repository of `image`.
     pub(crate) async fn open(&self, image: &Reference) -> Result<Repository, RegistryError> {
         let registry = image.registry().to_owned();
-        let finding = tokio::task::spawn_blocking(move || auth::of(&registry));
-        let auth = finding.await.map_err(|error| RegistryError::Login {
-            registry: image.registry().to_owned(),
-            why: error.to_string(),
-        })??;
+        let finding = tokio::time::timeout(LOGIN, tokio::task::spawn_blocking(move || auth::of(&registry)));
+        let unread = |why: String| RegistryError::Login { registry: image.registry().to_owned(), why };
+        let found = finding.await.map_err(|_| unread(format!("its credential helper said nothing for {LOGIN:?}")))?;
+        let auth = found.map_err(|error| unread(error.to_string()))??;
         let client = self.client(image, false, &auth).await;
         Ok(Repository { registries: self.clone(), client, auth, image: image.clone(), both: OnceCell::new() })
     }
@@ -190,15 +205,58 @@ impl Repository {
         }
     }
 
-    /// A blob as it comes, not checked. `size` is for registries that do not tell it.
-    pub(crate) async fn blob(
+    /// Downloads a blob of that size into `sink`, which is told each part and how much there is then. Where the connection
+    /// drops, it goes on from there. Whether it is of that digest is for the caller to check: parts came from several
+    /// answers.
+    pub(crate) async fn download(
         &self,
         digest: &str,
         size: u64,
-    ) -> Result<impl Stream<Item = io::Result<Bytes>> + use<>, RegistryError> {
+        mut sink: impl FnMut(&[u8], u64) -> io::Result<()>,
+    ) -> Result<(), DownloadError> {
+        let (mut have, mut pause, mut why) = (0, PAUSE, String::new());
+        for _ in 0..TRIES {
+            match self.download_on(digest, size, &mut have, &mut sink).await? {
+                None => return Ok(()),
+                Some(broken) => why = broken,
+            }
+            tracing::info!(digest, have, why, "a download goes on after a pause");
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        Err(DownloadError::Broken(why))
+    }
+
+    /// Says what broke off, where more is to come.
+    async fn download_on(
+        &self,
+        digest: &str,
+        size: u64,
+        have: &mut u64,
+        sink: &mut impl FnMut(&[u8], u64) -> io::Result<()>,
+    ) -> Result<Option<String>, DownloadError> {
         let blob = OciDescriptor { digest: digest.to_owned(), size: size.cast_signed(), ..OciDescriptor::default() };
-        let sized = self.retry("asked for a blob", || self.client.pull_blob_stream(&self.image, &blob)).await?;
-        Ok(sized.stream)
+        let asking = || self.client.pull_blob_stream_partial(&self.image, &blob, *have, None);
+        // A registry that gives no parts begins anew; what is there already is passed over.
+        let (mut chunks, mut known) = match self.retry("asked for a blob", asking).await? {
+            BlobResponse::Partial(sized) => (sized.stream, 0),
+            BlobResponse::Full(sized) => (sized.stream, *have),
+        };
+        while let Some(chunk) = chunks.next().await {
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(error) => return Ok(Some(error.to_string())),
+            };
+            let passed = known.min(chunk.len() as u64);
+            known -= passed;
+            let fresh = &chunk[passed as usize..];
+            if *have + fresh.len() as u64 > size {
+                return Err(DownloadError::Broken(format!("more than its {size} bytes came")));
+            }
+            *have += fresh.len() as u64;
+            sink(fresh, *have).map_err(DownloadError::Sink)?;
+        }
+        Ok((*have < size).then(|| format!("only {have} of {size} bytes came")))
     }
 
     /// Whether the repository has the blob.
@@ -223,11 +281,13 @@ impl Repository {
             let (client, sent, image) = (client.clone(), sent.clone(), self.image.clone());
             let (path, digest) = (path.to_owned(), digest.to_owned());
             async move {
-                let before = sent.load(Ordering::Relaxed);
                 let file = tokio::fs::File::open(&path).await?;
-                let done = client.push_blob_stream(&image, chunks(file, sent.clone()), &digest, Some(size)).await;
+                let own = Arc::new(AtomicU64::new(0));
+                let stream = chunks(file, [sent.clone(), own.clone()]);
+                let done = client.push_blob_stream(&image, stream, &digest, Some(size)).await;
                 if done.is_err() {
-                    sent.store(before, Ordering::Relaxed);
+                    // What came to nothing was not sent; others count beside it.
+                    sent.fetch_sub(own.load(Ordering::Relaxed), Ordering::Relaxed);
                 }
                 done
             }
@@ -306,7 +366,7 @@ fn is_loopback(registry: &str) -> bool {
 /// A file in chunks, each counted once it is on its way.
 fn chunks(
     file: tokio::fs::File,
-    sent: Arc<AtomicU64>,
+    counters: [Arc<AtomicU64>; 2],
 ) -> impl Stream<Item = Result<Bytes, OciDistributionError>> + Send + 'static {
     stream::try_unfold(file, |mut file| async move {
         let mut chunk = BytesMut::with_capacity(CHUNK);
@@ -315,7 +375,9 @@ fn chunks(
     })
     .inspect(move |chunk: &Result<Bytes, OciDistributionError>| {
         if let Ok(chunk) = chunk {
-            sent.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            for counter in &counters {
+                counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            }
         }
     })
 }

@@ -130,6 +130,13 @@ impl Reader<'_> {
         }
         let line = match option(line, &["-c", "--constraint"]) {
             Some(file) => format!("-c {}", self.within(line, file)?.display()),
+            None if let Some(folder) = option(line, &["-f", "--find-links"])
+                && self.folder.is_some()
+                && !folder.contains("://")
+                && !folder.starts_with('/') =>
+            {
+                format!("--find-links {}", self.within(line, folder)?.display())
+            }
             None if line.starts_with("./") || line.starts_with("../") || line == "." => {
                 self.within(line, line)?.display().to_string()
             }

@@ -9,6 +9,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use sha2::{Digest, Sha256};
@@ -18,6 +19,8 @@ use crate::{FetchError, progress::Report, tree::Entry};
 
 /// What unfinished models' folders begin with.
 const INCOMING: &str = ".incoming-";
+/// A model that need not outlive the process is kept for so long after its last use.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How much is copied at once.
 const CHUNK: usize = 1 << 20;
 /// Up to so many files each is brought to the disk by itself; for more, the whole file system at once is quicker.
@@ -90,6 +93,13 @@ impl Shelf {
         self.folder.join(model)
     }
 
+    /// Notes that a model is used.
+    pub(crate) fn used(&self, model: &str) {
+        if !self.durable {
+            use_folder(&self.folder(model));
+        }
+    }
+
     /// Whether there is such a model, with this file if one is named.
     pub(crate) fn holds(&self, model: &str, file: Option<&str>) -> bool {
         let folder = self.folder(model);
@@ -105,9 +115,15 @@ impl Shelf {
     pub(crate) fn staging(&self) -> Result<Staging, FetchError> {
         let storing = || FetchError::storing(&self.folder);
         fs::create_dir_all(&self.folder).map_err(storing())?;
-        let temporary = tempfile::Builder::new().prefix(INCOMING).tempdir_in(&self.folder).map_err(storing())?;
-        let lock = File::open(temporary.path()).map_err(storing())?;
-        lock.lock().map_err(storing())?;
+        let (temporary, lock) = loop {
+            let temporary = tempfile::Builder::new().prefix(INCOMING).tempdir_in(&self.folder).map_err(storing())?;
+            // Another process may take it for abandoned until it is locked.
+            let Ok(lock) = File::open(temporary.path()) else { continue };
+            lock.lock().map_err(storing())?;
+            if temporary.path().is_dir() {
+                break (temporary, lock);
+            }
+        };
         Ok(Staging { shelf: self.folder.clone(), durable: self.durable, temporary, _lock: lock })
     }
 
@@ -119,6 +135,8 @@ impl Shelf {
             let abandoned = || File::open(item.path()).is_ok_and(|folder| folder.try_lock().is_ok());
             if unfinished && abandoned() {
                 tracing::info!(folder = %item.path().display(), "removing a model that was never finished");
+                let _ = fs::remove_dir_all(item.path());
+            } else if !unfinished && !self.durable && is_forgotten(&item.path()) {
                 let _ = fs::remove_dir_all(item.path());
             }
         }
@@ -222,6 +240,9 @@ impl Incoming {
         self.files.sort_by(|a, b| a.name.cmp(&b.name));
         let folder = self.staging.shelf.join(digest(&self.files));
         let reused = folder.is_dir();
+        if reused && !self.staging.durable {
+            use_folder(&folder);
+        }
         if !reused {
             self.settle()
                 .and_then(|()| rename(self.staging.path(), &folder))
@@ -247,6 +268,17 @@ impl Incoming {
         let folder = File::open(self.staging.path())?;
         if whole { Ok(rustix::fs::syncfs(&folder)?) } else { folder.sync_all() }
     }
+}
+
+fn use_folder(folder: &Path) {
+    // One of another user is used as well, though that cannot be noted.
+    let _ = File::open(folder).and_then(|folder| folder.set_modified(SystemTime::now()));
+}
+
+/// Whether nobody has used a model for long.
+fn is_forgotten(folder: &Path) -> bool {
+    let used = fs::metadata(folder).and_then(|folder| folder.modified());
+    used.is_ok_and(|used| SystemTime::now().duration_since(used).is_ok_and(|age| age > KEPT))
 }
 
 /// Renames a folder, content with another process having put the same model there in between.

@@ -5,7 +5,7 @@ mod intake;
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    sync::{Arc, Once},
+    sync::{Arc, Mutex, Once},
     time::Duration,
 };
 
@@ -23,8 +23,9 @@ use crate::{
     environment::{Environment, Environments, Installer},
     fetch::{Bounds, Got, Job, Remote},
     mask::mask,
-    progress::blocking,
+    progress::{Pace, blocking},
     python::Python,
+    registry::Registries,
     requirements,
     shelf::Shelf,
     source::Source,
@@ -51,7 +52,7 @@ impl Default for Limits {
         Self {
             files: 100_000,
             copied: 64 << 30,
-            downloaded: 4 << 30,
+            downloaded: 64 << 30,
             silence: Duration::from_secs(30),
             tool: Duration::from_secs(20 * 60),
         }
@@ -69,6 +70,7 @@ pub struct Workspace {
     python: Option<PathBuf>,
     installer: Option<Installer>,
     onnxruntime: Option<PathBuf>,
+    registries: Registries,
     swept: Arc<Once>,
 }
 
@@ -96,8 +98,16 @@ impl Workspace {
             python: named("KEA_PYTHON"),
             installer: None,
             onnxruntime: named("KEA_ONNXRUNTIME"),
+            registries: Registries::new(Vec::new()),
             swept: Arc::new(Once::new()),
         }
+    }
+
+    /// The same with registries, beside those of this machine, that are spoken to without TLS.
+    #[must_use]
+    pub fn with_plain_http(mut self, registries: Vec<String>) -> Self {
+        self.registries = Registries::new(registries);
+        self
     }
 
     /// The same for models that need not outlive this process.
@@ -210,8 +220,10 @@ impl Workspace {
             staging: &staging,
             bounds: self.bounds(),
             known: known.as_ref().map(|known| known.mark.as_str()),
+            registries: &self.registries,
             python: self.python.as_deref(),
             progress,
+            pace: Mutex::new(Pace::new()),
         };
         match (remote.fetch(&job).await?, known) {
             (Got::Unchanged, Some(known)) => Ok(intake.again(&known)),

@@ -49,6 +49,10 @@ pub(crate) enum Failure {
     Prepare(#[from] PrepareError),
     #[error(transparent)]
     Image(#[from] BuildError),
+    #[error(
+        "it took longer than two hours and was given up: deploy it again, and see what took so long in its build log"
+    )]
+    TooLong,
 }
 
 impl Failure {
@@ -57,6 +61,7 @@ impl Failure {
         match self {
             Self::Prepare(error) => error.step(),
             Self::Image(error) => error.step(),
+            Self::TooLong => "prepare the version",
         }
     }
 
@@ -65,6 +70,7 @@ impl Failure {
         match self {
             Self::Prepare(error) => error.tail(),
             Self::Image(error) => error.tail(),
+            Self::TooLong => &[],
         }
     }
 }

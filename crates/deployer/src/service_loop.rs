@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use kea_containerizer::{Progress, Workspace};
@@ -31,6 +32,9 @@ use crate::{
 
 /// The name under which KEA itself writes into a service's log.
 const KEA: &str = "kea";
+
+/// How long a version's model, environment and image may take: whatever hangs must not hold the place of others for ever.
+const PREPARED_WITHIN: Duration = Duration::from_secs(2 * 3600);
 
 /// What all service loops share.
 pub(crate) struct Shared {
@@ -64,8 +68,8 @@ pub(crate) struct Wish {
 
 /// What happens outside of the loop.
 enum Happening {
-    Step { version: VersionId, name: String, state: StepState, detail: String },
-    Prepared { version: VersionId, outcome: Box<Result<PreparedModel, Failure>> },
+    Step { version: VersionId, attempt: u64, name: String, state: StepState, detail: String },
+    Prepared { version: VersionId, attempt: u64, outcome: Box<Result<PreparedModel, Failure>> },
 }
 
 /// Runs a service until it is forgotten or KEA stops.
@@ -161,13 +165,16 @@ impl ServiceLoop {
         let Some(version) = self.state.versions.get_mut(&id) else { return };
         let work = self.leaving.child_token();
         version.preparation = Preparation::Running(work.clone());
+        version.attempt += 1;
+        let attempt = version.attempt;
         version.failure = None;
         let (workspace, spec) = (self.shared.workspace.clone(), version.version.model.clone());
         let happenings = self.happenings.clone();
         let shared = self.shared.clone();
         let (service, log) = (self.state.service.id.clone(), self.shared.logs.writer(&self.state.service.id, BUILD));
         self.tasks.spawn(async move {
-            let told = Told { version: id.clone(), happenings: happenings.clone(), log, last: Mutex::default() };
+            let told =
+                Told { version: id.clone(), attempt, happenings: happenings.clone(), log, last: Mutex::default() };
             let prepare = async {
                 // Never closed: its permit is always had in the end.
                 let _turn = shared.preparing.acquire().await;
@@ -178,11 +185,11 @@ impl ServiceLoop {
                 Ok(prepared)
             };
             let outcome = tokio::select! {
-                outcome = prepare => outcome,
+                outcome = tokio::time::timeout(PREPARED_WITHIN, prepare) => outcome.unwrap_or(Err(Failure::TooLong)),
                 () = work.cancelled() => return,
             };
             // A loop that is gone has no use for the outcome.
-            let _ = happenings.send(Happening::Prepared { version: id, outcome: Box::new(outcome) });
+            let _ = happenings.send(Happening::Prepared { version: id, attempt, outcome: Box::new(outcome) });
         });
     }
 
@@ -247,13 +254,14 @@ impl ServiceLoop {
 
     async fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Step { version, name, state, detail } => {
-                if let Some(version) = self.state.versions.get_mut(&version) {
+            Happening::Step { version, attempt, name, state, detail } => {
+                if let Some(version) = self.state.versions.get_mut(&version).filter(|version| version.is_at(attempt)) {
                     version.step(&name, state, detail);
                 }
             }
-            Happening::Prepared { version: id, outcome } => {
-                let Some(version) = self.state.versions.get_mut(&id) else { return };
+            Happening::Prepared { version: id, attempt, outcome } => {
+                let version = self.state.versions.get_mut(&id).filter(|version| version.is_at(attempt));
+                let Some(version) = version else { return };
                 match *outcome {
                     Ok(prepared) => {
                         version.version.prepared = Some(prepared.clone());
@@ -317,6 +325,7 @@ impl ServiceLoop {
 /// Passes the steps of a preparation to the loop, and writes them down.
 struct Told {
     version: VersionId,
+    attempt: u64,
     happenings: mpsc::UnboundedSender<Happening>,
     log: LineWriter,
     /// What was written last.
@@ -327,7 +336,8 @@ impl Progress for Told {
     fn step(&self, name: &str, state: StepState, detail: &str) {
         self.write_down(name, state, detail);
         let version = self.version.clone();
-        let step = Happening::Step { version, name: name.into(), state, detail: detail.into() };
+        let attempt = self.attempt;
+        let step = Happening::Step { version, attempt, name: name.into(), state, detail: detail.into() };
         // A loop that is gone shows no steps.
         let _ = self.happenings.send(step);
     }

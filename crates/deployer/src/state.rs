@@ -29,6 +29,8 @@ pub(crate) struct ServiceState {
 pub(crate) struct VersionState {
     pub(crate) version: Version,
     pub(crate) preparation: Preparation,
+    /// How often a preparation has begun: what an earlier one tells late is of no interest.
+    pub(crate) attempt: u64,
     /// Steps of the preparation, in the order in which they began.
     pub(crate) steps: Vec<StepStatus>,
     pub(crate) replicas: BTreeMap<u32, ReplicaState>,
@@ -116,7 +118,12 @@ impl VersionState {
             Some(prepared) if here(&prepared) => Preparation::Done(prepared),
             _ => Preparation::No,
         };
-        Self { version, preparation, steps: Vec::new(), replicas: BTreeMap::new(), failure: None }
+        Self { version, preparation, attempt: 0, steps: Vec::new(), replicas: BTreeMap::new(), failure: None }
+    }
+
+    /// Whether the preparation of that number is under way.
+    pub(crate) fn is_at(&self, attempt: u64) -> bool {
+        self.attempt == attempt && matches!(self.preparation, Preparation::Running(_))
     }
 
     /// Gives up a preparation that is under way; another wish begins it anew.

@@ -19,7 +19,7 @@ pub(crate) mod update;
 mod versions;
 mod wait;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use jiff::Timestamp;
 
@@ -32,13 +32,19 @@ use crate::{
     progress::note,
 };
 
+/// How long work that was given up may take to notice it.
+const GIVEN_UP: Duration = Duration::from_secs(2);
+
 /// Runs one command to its end.
 pub(crate) fn run(global: &Global, command: ClientCommand) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return tell(&Failure::Io(error)),
     };
-    match runtime.block_on(Box::pin(dispatch(global, command))) {
+    let done = runtime.block_on(Box::pin(dispatch(global, command)));
+    // What still works on another thread was given up, and need not be waited for long.
+    runtime.shutdown_timeout(GIVEN_UP);
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => tell(&failure),
     }
@@ -69,7 +75,8 @@ async fn dispatch(global: &Global, command: ClientCommand) -> Result<(), Failure
     }
 }
 
-fn tell(failure: &Failure) -> ExitCode {
+/// Tells why a command did not succeed.
+pub(crate) fn tell(failure: &Failure) -> ExitCode {
     if !failure.is_silent() {
         note(&format!("error: {failure}"));
     }

@@ -87,6 +87,10 @@ impl Config {
         config.registry = args.registry.clone().or(config.registry).filter(|registry| !registry.is_empty());
         if let Some(registry) = &config.registry {
             check_registry(registry)?;
+            let settings = config.images.settings(PathBuf::new(), PathBuf::new());
+            if let Some(builder) = &settings.dockerfile_builder {
+                ImageBuilder::check_dockerfile_builder(builder).context("`dockerfile-builder`")?;
+            }
         }
         Ok(config)
     }

@@ -27,7 +27,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
-        Command::Serve(args) => serve::run(&args),
+        Command::Serve(args) => match cli.global.output.format() {
+            Ok(_) => serve::run(&args),
+            Err(failure) => commands::tell(&failure),
+        },
         Command::ModelServer(args) => model_server::run(args),
         Command::Confine(args) => model_server::confine(&args),
         Command::Client(command) => commands::run(&cli.global, command),

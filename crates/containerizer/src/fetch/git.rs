@@ -29,8 +29,9 @@ const TOKEN: usize = 16;
 const POINTER: &[u8] = b"version https://git-lfs";
 /// Variables of the server that git needs to reach private repositories, besides those that all tools get.
 const PASSED: [&str; 5] = ["GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "SSH_AUTH_SOCK"];
-/// Settings that make git ask nobody.
-const SILENT: [&str; 4] = ["GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=", "SSH_ASKPASS=", "GIT_LFS_SKIP_SMUDGE=0"];
+/// Settings that make git ask nobody, and say in English what went wrong.
+const SILENT: [&str; 5] =
+    ["LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=", "SSH_ASKPASS=", "GIT_LFS_SKIP_SMUDGE=0"];
 
 /// A folder of a repository.
 #[derive(Debug, PartialEq, Eq)]
@@ -103,14 +104,22 @@ impl Repository {
         if self.revision.as_deref() == Some(known) {
             return Ok(true);
         }
-        let revision = self.revision.as_deref().unwrap_or("HEAD");
-        let peeled = format!("{revision}^{{}}");
-        let lines = git.run("ls-remote", &["ls-remote", "--", "origin", revision, &peeled]).await?;
+        let names = full_names(self.revision.as_deref().unwrap_or("HEAD"));
+        let asked: Vec<&str> =
+            ["ls-remote", "--", "origin"].into_iter().chain(names.iter().map(String::as_str)).collect();
+        let lines = git.run("ls-remote", &asked).await?;
         let refs: Vec<(&str, &str)> = lines.iter().filter_map(|line| line.split_once('\t')).collect();
-        // A tag may be an object of its own; then the commit is in its second line.
-        let commit = refs.iter().find(|(_, name)| name.ends_with("^{}")).or(refs.first());
-        Ok(commit.is_some_and(|(commit, _)| *commit == known))
+        // A name that is asked for matches the end of others too.
+        let found = names.iter().find_map(|name| refs.iter().find(|(_, found)| found == name));
+        Ok(found.is_some_and(|(commit, _)| *commit == known))
     }
+}
+
+/// What a revision may be called in full, in the order in which git looks. A tag may be an object of its own; then the
+/// commit is behind it.
+fn full_names(revision: &str) -> Vec<String> {
+    let forms = ["", "refs/", "refs/tags/", "refs/heads/"].map(|before| format!("{before}{revision}"));
+    forms.iter().flat_map(|name| [format!("{name}^{{}}"), name.clone()]).collect()
 }
 
 fn check_revision(revision: &str) -> Result<String, String> {

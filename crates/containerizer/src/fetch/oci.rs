@@ -3,21 +3,20 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    fs::{self, File},
+    io::Write,
     path::{Path, PathBuf},
 };
 
-use futures_util::StreamExt;
 use oci_client::Reference;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use tokio::{fs::File, io::AsyncWriteExt};
 
 use super::{Count, Got, Job, Landed, Listed, Listing, MODEL, place};
 use crate::{
     FETCH, FetchError,
     progress::blocking,
-    registry::{self, Registries, Repository},
+    registry::{self, DownloadError, Repository},
     unpack::{self, Most},
 };
 
@@ -51,12 +50,6 @@ struct Descriptor {
     annotations: BTreeMap<String, String>,
 }
 
-/// Registries that are spoken to without TLS, as for images.
-fn plain_http() -> Vec<String> {
-    let named = env::var("KEA_PLAIN_HTTP_REGISTRIES").unwrap_or_default();
-    named.split(',').map(str::trim).filter(|registry| !registry.is_empty()).map(str::to_owned).collect()
-}
-
 impl Descriptor {
     fn title(&self) -> Option<&str> {
         self.annotations.get(TITLE).map(String::as_str)
@@ -86,7 +79,7 @@ impl Artifact {
     }
 
     pub(super) async fn fetch(&self, job: &Job<'_>) -> Result<Got, FetchError> {
-        let repository = Registries::new(plain_http()).open(&self.reference).await?;
+        let repository = job.registries.open(&self.reference).await?;
         let (manifest, digest) = repository.manifest(&self.reference).await?;
         if job.is_known(&digest) {
             return Ok(Got::Unchanged);
@@ -146,24 +139,19 @@ impl Artifact {
         fs::create_dir(&folder).map_err(FetchError::storing(&folder))?;
         let path = folder.join(super::safe(&self.shown(), name)?);
         let storing = || FetchError::storing(&path);
-        let mut file = File::create_new(&path).await.map_err(storing())?;
-        let mut body = repository.blob(&layer.at.digest, layer.bytes).await?;
-        let (mut hash, mut bytes) = (Sha256::new(), 0);
-        while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|why| FetchError::Network { url: self.shown(), why: why.to_string() })?;
-            bytes += chunk.len() as u64;
-            if bytes > layer.bytes {
-                return Err(self.unfit("a layer is longer than the manifest says"));
-            }
-            hash.update(&chunk);
-            file.write_all(&chunk).await.map_err(storing())?;
-            job.tell(&count.told(bytes));
-        }
-        file.flush().await.map_err(storing())?;
-        let found = hex::encode(hash.finalize());
-        if bytes < layer.bytes {
-            return Err(FetchError::Short { url: self.shown(), bytes, total: layer.bytes });
-        }
+        let mut file = File::create_new(&path).map_err(storing())?;
+        let mut hash = Sha256::new();
+        let downloading = repository.download(&layer.at.digest, layer.bytes, |chunk, have| {
+            hash.update(chunk);
+            job.tell(&count.told(have));
+            file.write_all(chunk)
+        });
+        downloading.await.map_err(|error| match error {
+            DownloadError::Registry(error) => error.into(),
+            DownloadError::Broken(why) => FetchError::Network { url: self.shown(), why },
+            DownloadError::Sink(why) => storing()(why),
+        })?;
+        let (found, bytes) = (hex::encode(hash.finalize()), layer.bytes);
         if found != layer.name {
             return Err(FetchError::Digest { what: self.shown(), expected: layer.name.clone(), found });
         }

@@ -1,14 +1,8 @@
 //! The image that another one is built upon: where it is, what it consists of, and what is in it.
 
-use std::{
-    fs::File,
-    io::{self, BufReader, Read, Write},
-    path::Path,
-};
+use std::io::Write;
 
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
-use futures_util::StreamExt;
 use kea_core::management::StepState;
 use oci_client::Reference;
 use serde::{Deserialize, Serialize};
@@ -22,14 +16,13 @@ use super::{
 use crate::{
     BASE, Progress, RegistryError,
     progress::{Pace, blocking},
-    registry::{self, Registries, Repository},
+    registry::{self, DownloadError, Registries, Repository},
     shelf::size,
+    unpack,
 };
 
 /// How base images are looked into. What was found is kept under it.
 const FORMAT: &str = "1";
-/// How often a blob is fetched again that did not come whole.
-const TRIES: usize = 3;
 /// Manifests and configurations are small; what is larger is none.
 const DOCUMENT: u64 = 4 << 20;
 
@@ -94,52 +87,35 @@ pub(crate) async fn fetch(
     step: &'static str,
     progress: &dyn Progress,
 ) -> Result<(), ImageError> {
-    let mut broken = None;
-    for _ in 0..TRIES {
-        if store.blob(&layer.digest).is_some() {
-            return Ok(());
-        }
-        broken = fetch_once(repository, layer, store, step, progress).await?;
-        if let Some(why) = &broken {
-            progress.step(step, StepState::Running, &format!("a layer did not come whole ({why}), trying again"));
-        }
+    if store.blob(&layer.digest).is_some() {
+        return Ok(());
     }
-    Err(ImageError::Broken {
+    let _held = store.hold(layer.digest.trim_start_matches("sha256:")).await?;
+    if store.blob(&layer.digest).is_some() {
+        return Ok(());
+    }
+    let (mut writer, mut pace) = (store.writer()?, Pace::new());
+    let broken = |why| ImageError::Broken {
         digest: layer.digest.clone(),
         registry: repository.image().registry().to_owned(),
-        why: broken.unwrap_or_default(),
-    })
-}
-
-/// Says what went wrong on the way; errors are those that another try does not mend.
-async fn fetch_once(
-    repository: &Repository,
-    layer: &BaseLayer,
-    store: &Store,
-    step: &'static str,
-    progress: &dyn Progress,
-) -> Result<Option<String>, ImageError> {
-    let mut chunks = Box::pin(repository.blob(&layer.digest, layer.bytes).await?);
-    let (mut writer, mut pace) = (store.writer()?, Pace::new());
-    while let Some(chunk) = chunks.next().await {
-        let chunk = match chunk {
-            Ok(chunk) => chunk,
-            Err(error) => return Ok(Some(error.to_string())),
-        };
-        if writer.bytes() + chunk.len() as u64 > layer.bytes {
-            return Ok(Some(format!("more than {} came", size(layer.bytes))));
-        }
-        writer.write_all(&chunk).map_err(ImageError::storing(store.folder()))?;
+        why,
+    };
+    let downloading = repository.download(&layer.digest, layer.bytes, |chunk, have| {
         if pace.due() {
-            let detail = format!("{} of {} downloaded", size(writer.bytes()), size(layer.bytes));
+            let detail = format!("{} of {} downloaded", size(have), size(layer.bytes));
             progress.step(step, StepState::Running, &detail);
         }
-    }
+        writer.write_all(chunk)
+    });
+    downloading.await.map_err(|error| match error {
+        DownloadError::Registry(error) => error.into(),
+        DownloadError::Broken(why) => broken(why),
+        DownloadError::Sink(why) => ImageError::storing(store.folder())(why),
+    })?;
     if writer.digest() != layer.digest {
-        return Ok(Some(format!("{} came, of another digest", size(writer.bytes()))));
+        return Err(broken(format!("{} came, of another digest", size(writer.bytes()))));
     }
-    store.keep(writer)?;
-    Ok(None)
+    store.keep(writer).map(drop)
 }
 
 async fn manifest(repository: &Repository, platform: Platform) -> Result<(String, Value), ImageError> {
@@ -171,14 +147,19 @@ async fn config(repository: &Repository, manifest: &Value) -> Result<Value, Imag
     let (Some(digest), Some(bytes)) = (digest, described["size"].as_u64()) else {
         return Err(malformed(image, "its manifest names no configuration"));
     };
-    let mut chunks = Box::pin(repository.blob(digest, bytes).await?);
-    let mut text = Vec::new();
-    while let Some(chunk) = chunks.next().await {
-        text.extend_from_slice(&chunk.map_err(|error| malformed(image, &error.to_string()))?);
-        if text.len() as u64 > DOCUMENT {
-            return Err(malformed(image, "its configuration is too large"));
-        }
+    if bytes > DOCUMENT {
+        return Err(malformed(image, "its configuration is too large"));
     }
+    let mut text = Vec::new();
+    let downloading = repository.download(digest, bytes, |chunk, _| {
+        text.extend_from_slice(chunk);
+        Ok(())
+    });
+    downloading.await.map_err(|error| match error {
+        DownloadError::Registry(error) => error.into(),
+        DownloadError::Broken(why) => malformed(image, &why),
+        DownloadError::Sink(why) => malformed(image, &why.to_string()),
+    })?;
     if format!("sha256:{}", hex::encode(Sha256::digest(&text))) != digest {
         return Err(malformed(image, "its configuration is of another digest"));
     }
@@ -248,8 +229,8 @@ async fn look_into(
         for layer in &layers {
             report.tell(|| "looking into it".to_owned());
             let file = store.blob(&layer.digest).ok_or_else(|| ImageError::Gone { digest: layer.digest.clone() })?;
-            names(&file, &layer.media_type, |name| found.note(name, platform))
-                .map_err(|why| ImageError::Unreadable { path: file.clone(), why })?;
+            unpack::names(&file, |name| found.note(name, platform))
+                .map_err(|why| ImageError::BadLayer { digest: layer.digest.clone(), why })?;
         }
         let facts = found.facts(&path);
         store.set_note(FACTS, &facts_key(&digest), &facts)?;
@@ -307,23 +288,6 @@ fn is_version(text: &str) -> bool {
 
 fn minor(version: &str) -> u32 {
     version.rsplit('.').next().and_then(|minor| minor.parse().ok()).unwrap_or_default()
-}
-
-/// Calls `see` with the name of each entry of a layer, without a leading `/` or `./`.
-fn names(file: &Path, media_type: &str, mut see: impl FnMut(&str)) -> io::Result<()> {
-    let file = BufReader::with_capacity(1 << 17, File::open(file)?);
-    let content: Box<dyn Read> = match media_type.rsplit_once('+') {
-        Some((_, "gzip")) => Box::new(MultiGzDecoder::new(file)),
-        Some((_, "zstd")) => Box::new(
-            ruzstd::decoding::StreamingDecoder::new(file).map_err(|error| io::Error::other(error.to_string()))?,
-        ),
-        _ => Box::new(file),
-    };
-    for entry in tar::Archive::new(content).entries()? {
-        let entry = entry?;
-        see(entry.path()?.to_string_lossy().trim_start_matches("./").trim_start_matches('/'));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -5,10 +5,8 @@ use std::{
     io::Read,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use kea_core::{
@@ -29,17 +27,19 @@ use super::{
     push,
     recipe::{self, MODELS, PROGRAM},
     sbom::sbom,
-    store::{self, Blob, Scratch, Store},
+    store::{self, Blob, Store},
 };
 use crate::{
     BASE, DEPENDENCIES, IMAGE, PrepareError, Progress, Quiet, RegistryError,
     environment::Installer,
-    locks::Locks,
     progress::blocking,
     registry::Registries,
     shelf::size,
     workspace::{Recognised, Workspace},
 };
+
+/// How often the store is looked through for what nobody needs any more.
+const SWEPT_EVERY: Duration = Duration::from_secs(3600);
 
 /// Makes images, one after the other or several at once; parts that were made before are used again.
 #[derive(Debug)]
@@ -48,10 +48,8 @@ pub struct ImageBuilder {
     settings: ImageSettings,
     registries: Registries,
     store: Store,
-    locks: Locks,
-    swept: AtomicBool,
-    /// Where models are while their images are made, if they are not kept.
-    _scratch: Option<Scratch>,
+    /// When what earlier builds have left was removed last.
+    swept: Mutex<Option<Instant>>,
 }
 
 /// What an image is made of.
@@ -146,19 +144,14 @@ impl ImageBuilder {
     /// Makes images of models that `workspace` has or fetches.
     pub fn new(workspace: Arc<Workspace>, settings: ImageSettings) -> Self {
         let store = Store::new(settings.folder.clone());
-        let locks = Locks::new(settings.folder.join("locks"));
         let registries = Registries::new(settings.plain_http.clone());
-        Self { workspace, settings, registries, store, locks, swept: AtomicBool::new(false), _scratch: None }
+        Self { workspace, settings, registries, store, swept: Mutex::new(None) }
     }
 
-    /// Makes images of models that are fetched for them, and not kept.
-    ///
-    /// # Errors
-    /// The folder of the settings cannot be written.
-    pub fn standalone(settings: ImageSettings) -> Result<Self, BuildError> {
-        let scratch = Store::new(settings.folder.clone()).scratch().map_err(BuildError::Image)?;
-        let workspace = Arc::new(Workspace::new(scratch.path().to_owned()).passing());
-        Ok(Self { _scratch: Some(scratch), ..Self::new(workspace, settings) })
+    /// Makes images of models that are fetched for them. These are kept in `folder` for as long as somebody uses them.
+    pub fn standalone(folder: PathBuf, settings: ImageSettings) -> Self {
+        let workspace = Workspace::new(folder).passing().with_plain_http(settings.plain_http.clone());
+        Self::new(Arc::new(workspace), settings)
     }
 
     /// Fetches a model, finds out what it is, and makes its image. Dropping the future stops the work and the tools that
@@ -187,8 +180,17 @@ impl ImageBuilder {
         request: &BuildRequest,
         progress: &dyn Progress,
     ) -> Result<BuiltImage, BuildError> {
-        let built = self.build_recognised(spec, &Recognised::of(prepared), request, progress).await;
-        tell_failure(built, progress)
+        let root = prepared.path.as_deref().and_then(|path| self.workspace.root_of(path));
+        let building = async {
+            match root.as_deref().map(|root| self.dockerfile_builder(spec, root)).transpose()?.flatten() {
+                Some(builder) => {
+                    let root = root.as_deref().unwrap_or(Path::new("/"));
+                    self.build_dockerfile(&builder, root, request, progress).await
+                }
+                None => self.build_recognised(spec, &Recognised::of(prepared), request, progress).await,
+            }
+        };
+        tell_failure(building.await, progress)
     }
 
     /// Sends an image to the registry of `name`; where that has a tag, the image gets it at the end, once all of it is
@@ -211,7 +213,7 @@ impl ImageBuilder {
                 push::complete(one, &self.registries, &self.store, &Quiet).await?;
             }
             let (layout, store, folder) = (Layout::of(image, tag), self.store.clone(), folder.to_owned());
-            blocking(&Quiet, IMAGE, move |_| layout.write(&store, &folder)).await
+            blocking(&Quiet, IMAGE, move |report| layout.write(&store, &folder, report)).await
         };
         export.await.map_err(BuildError::Image)
     }
@@ -231,6 +233,14 @@ impl ImageBuilder {
         checked.map_err(|error| BuildError::Push(error.into()))
     }
 
+    /// Checks the name of a builder of Dockerfiles before anything is built with it.
+    ///
+    /// # Errors
+    /// It is not known, or not on this machine.
+    pub fn check_dockerfile_builder(name: &str) -> Result<(), BuildError> {
+        dockerfile::Builder::find(name).map(drop).map_err(BuildError::Image)
+    }
+
     async fn fetch_and_build(
         &self,
         spec: &ModelSpec,
@@ -242,6 +252,7 @@ impl ImageBuilder {
         if let Some(root) = root
             && let Some(builder) = self.dockerfile_builder(spec, root)?
         {
+            Self::check_said(spec, request)?;
             return self.build_dockerfile(&builder, root, request, progress).await;
         }
         let recognised = self.workspace.recognise(spec, &fetched, progress).await?;
@@ -286,13 +297,38 @@ impl ImageBuilder {
         self.store.put(document.to_string().as_bytes())
     }
 
-    /// Removes, the first time, what earlier processes have left.
+    /// Removes, now and then, what earlier builds have left and nobody has used for long.
     async fn sweep(&self) {
-        if !self.swept.swap(true, Ordering::Relaxed) {
+        let due = {
+            let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = swept.is_none_or(|last| last.elapsed() >= SWEPT_EVERY);
+            if due {
+                *swept = Some(Instant::now());
+            }
+            due
+        };
+        if due {
             let store = self.store.clone();
             // What could not be removed takes place and does no other harm.
             let _ = tokio::task::spawn_blocking(move || store.sweep()).await;
         }
+    }
+
+    /// Refuses what is said besides a Dockerfile that says it itself.
+    fn check_said(spec: &ModelSpec, request: &BuildRequest) -> Result<(), BuildError> {
+        let said = [
+            ("--base", request.base.is_some()),
+            ("--python", request.python.is_some()),
+            ("all but one --platform", request.platforms.len() > 1),
+            ("--refresh", request.refresh),
+            ("--framework", spec.framework.is_some()),
+            ("--command", !spec.command.is_empty()),
+            ("--requirement", !spec.requirements.is_empty()),
+        ];
+        if let Some((option, _)) = said.into_iter().find(|(_, said)| *said) {
+            return Err(BuildError::Image(ImageError::SaidByDockerfile { option }));
+        }
+        Ok(())
     }
 
     /// What builds the Dockerfile in the model's folder, where that is how it is built.
@@ -316,28 +352,16 @@ impl ImageBuilder {
         request: &BuildRequest,
         progress: &dyn Progress,
     ) -> Result<BuiltImage, BuildError> {
-        let said = [
-            ("--base", request.base.is_some()),
-            ("--python", request.python.is_some()),
-            ("all but one --platform", request.platforms.len() > 1),
-        ];
-        if let Some((option, _)) = said.into_iter().find(|(_, said)| *said) {
-            return Err(BuildError::Image(ImageError::SaidByDockerfile { option }));
-        }
         self.sweep().await;
         progress.step(IMAGE, StepState::Running, "");
         let python = self.workspace.python().await.map_err(|error| BuildError::Image(error.into()))?;
         let key = store::key([root.to_str().unwrap_or_default(), "dockerfile"]);
-        let held = self.locks.hold(&key).await.map_err(|why| BuildError::Image(self.unlocked(why)))?;
+        let held = self.store.hold(&key).await.map_err(BuildError::Image)?;
         let folder = dockerfile::Folder { root, platform: request.platforms[0], plain_http: &self.settings.plain_http };
         let tools = dockerfile::Tools { python: &python, limit: self.settings.tool, held: &held, store: &self.store };
         let built = builder.build(&folder, &tools, progress).await.map_err(BuildError::Image)?;
         progress.step(IMAGE, StepState::Done, &format!("{}, {}", built.digest, size(built.bytes())));
         Ok(built)
-    }
-
-    fn unlocked(&self, why: std::io::Error) -> ImageError {
-        ImageError::storing(self.store.folder())(why)
     }
 }
 
@@ -396,6 +420,9 @@ impl PlatformBuild<'_> {
             return Err(lacks("GNU C library", "KEA's model server"));
         }
         if !recipe::needs_python(self.model) {
+            if self.request.python.is_some() {
+                return Err(ImageError::PythonUnused);
+            }
             return if base.facts.libstdcxx { Ok(()) } else { Err(lacks("libstdc++", "ONNX Runtime")) };
         }
         match (&base.facts.python, asked) {
@@ -451,7 +478,7 @@ impl PlatformBuild<'_> {
         }
         let python = builder.workspace.python().await?;
         progress.step(DEPENDENCIES, StepState::Running, "waiting for another build that makes the same");
-        let held = builder.locks.hold(&key).await.map_err(|why| builder.unlocked(why))?;
+        let held = builder.store.hold(&key).await?;
         if let Some(kept) = kept().filter(|kept| !kept.lacks_bytecode(wanted, &python)) {
             return Ok((kept, KEPT));
         }
@@ -545,11 +572,14 @@ impl PlatformBuild<'_> {
         files: Files,
         progress: &dyn Progress,
     ) -> Result<Layer, ImageError> {
-        let kept = store.note::<Layer>(LAYERS, &key).filter(|layer| store.blob(&layer.digest).is_some());
-        if let Some(layer) = kept {
+        let kept = || store.note::<Layer>(LAYERS, &key).filter(|layer| store.blob(&layer.digest).is_some());
+        if let Some(layer) = kept() {
             return Ok(layer);
         }
-        let _held = self.builder.locks.hold(&key).await.map_err(|why| self.builder.unlocked(why))?;
+        let _held = store.hold(&key).await?;
+        if let Some(layer) = kept() {
+            return Ok(layer);
+        }
         tracing::debug!(files = files.len(), "writing a layer");
         blocking(progress, IMAGE, move |report| {
             let layer = layer::write(&store, &files, effort, limit, report)?;

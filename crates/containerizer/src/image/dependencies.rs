@@ -86,6 +86,10 @@ impl Wanted {
 
     /// A requirement without the model's place, and with the content of the file that it names there.
     fn line_key(&self, line: &str) -> Result<String, ImageError> {
+        if let Some(folder) = found_in(line) {
+            let root = self.root.as_ref().and_then(|root| root.to_str()).unwrap_or("\0");
+            return Ok(format!("{} {}", line.replace(root, "."), wheels_key(&folder)?));
+        }
         let Some(root) = self.root.as_ref().and_then(|root| root.to_str()) else { return Ok(line.to_owned()) };
         let Some((_, path)) = line.split_once(root) else { return Ok(line.to_owned()) };
         let path = Path::new(root).join(path.trim_start_matches('/').trim());
@@ -95,6 +99,29 @@ impl Wanted {
         };
         Ok(format!("{} {}", line.replace(root, "."), hex::encode(content)))
     }
+}
+
+/// The folder of this machine in which packages are found, where a line names one.
+fn found_in(line: &str) -> Option<PathBuf> {
+    let value =
+        line.strip_prefix("--find-links").or_else(|| line.strip_prefix("-f"))?.trim_start_matches(['=', ' ', '\t']);
+    let path = PathBuf::from(value.trim().strip_prefix("file://").unwrap_or(value.trim()));
+    (path.is_absolute() && path.is_dir()).then_some(path)
+}
+
+/// A name for the wheels in a folder.
+fn wheels_key(folder: &Path) -> Result<String, ImageError> {
+    let unreadable = |why| ImageError::Unreadable { path: folder.to_owned(), why };
+    let items = fs::read_dir(folder).map_err(unreadable)?.flatten().map(|item| item.path());
+    let mut wheels: Vec<PathBuf> =
+        items.filter(|path| path.extension().is_some_and(|ending| ending == "whl")).collect();
+    wheels.sort();
+    let named = wheels.iter().map(|path| {
+        let digest = store::digest_of(path).map_err(unreadable)?;
+        Ok(format!("{} {}", path.file_name().unwrap_or_default().display(), hex::encode(digest)))
+    });
+    let named = named.collect::<Result<Vec<_>, ImageError>>()?;
+    Ok(store::key(named.iter().map(String::as_str)))
 }
 
 /// The layer, if it was made before.
@@ -152,6 +179,9 @@ impl Making<'_> {
     async fn lock(&self) -> Result<Vec<Locked>, ImageError> {
         if let Some(line) = self.wanted.packages.iter().find(|line| names_no_wheel(line)) {
             return Err(ImageError::NoWheel { line: self.shown(line) });
+        }
+        if let Some(line) = self.wanted.packages.iter().find(|line| is_unknown_option(line)) {
+            return Err(ImageError::Option { line: self.shown(line) });
         }
         let asked = self.path("requirements.in");
         fs::write(&asked, self.wanted.packages.join("\n")).map_err(ImageError::storing(&asked))?;
@@ -289,10 +319,31 @@ fn names_no_wheel(line: &str) -> bool {
     if line.starts_with('-') {
         return false;
     }
-    let target = line.split_once(" @ ").map_or(line, |(_, target)| target).trim();
+    let target = direct(line).unwrap_or(line).trim();
     let target = target.split([' ', '\t', ';', '#', '?']).next().unwrap_or_default();
     let names_a_place = target.contains("://") || target.contains('/') || target.starts_with('.');
     names_a_place && !target.ends_with(".whl")
+}
+
+/// What stands behind `@` in `name[extras] @ place`.
+fn direct(line: &str) -> Option<&str> {
+    let rest = line.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "._-".contains(c)).trim_start();
+    let rest = match rest.strip_prefix('[') {
+        Some(extras) => extras.split_once(']')?.1.trim_start(),
+        None => rest,
+    };
+    rest.strip_prefix('@')
+}
+
+/// Whether a line is an option that would change what is run or installed, and that this is not made for.
+fn is_unknown_option(line: &str) -> bool {
+    const KNOWN: [&str; 4] = ["-c", "--constraint", "--pre", "--prefer-binary"];
+    line.starts_with('-') && !is_place(line) && !KNOWN.contains(&option(line))
+}
+
+/// The name of the option that a line is.
+fn option(line: &str) -> &str {
+    line.split([' ', '=', '\t']).next().unwrap_or_default()
 }
 
 /// Whether a line says where packages are found.
@@ -307,8 +358,7 @@ fn is_place(line: &str) -> bool {
         "--trusted-host",
         "--default-index",
     ];
-    let option = line.split([' ', '=', '\t']).next().unwrap_or_default();
-    OPTIONS.contains(&option)
+    OPTIONS.contains(&option(line))
 }
 
 /// Files that say where and how a package was installed: they differ from machine to machine, and nothing reads them.
@@ -403,6 +453,8 @@ mod tests {
             "own @ file:///m/own-1.0.zip",
             "git+https://host/own.git",
             "own @ git+ssh://host/own@main",
+            "own@ file:///m/own-1.0.tar.gz",
+            "own[a,b]@git+https://host/own.git",
             "https://host/own.tar.gz#sha256=ab",
             "/m/package",
         ] {
@@ -416,6 +468,16 @@ mod tests {
             "--find-links https://host/wheels",
         ] {
             assert!(!names_no_wheel(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn options_that_change_what_is_run_are_refused() {
+        for line in ["--no-binary own", "--config-settings a=b", "--only-binary=:none:", "--global-option x"] {
+            assert!(is_unknown_option(line), "{line}");
+        }
+        for line in ["--pre", "-c limits.txt", "--index-url https://host", "six"] {
+            assert!(!is_unknown_option(line), "{line}");
         }
     }
 
@@ -455,6 +517,20 @@ mod tests {
         assert_eq!(fs::read_to_string(site.join("x-1.dist-info/RECORD")).unwrap(), "x.py,sha256=a,1\n");
         assert!(format!("{files:?}").contains("requirements.lock"));
         assert!(!format!("{files:?}").contains("/place"), "{files:?}");
+    }
+
+    #[test]
+    fn the_key_says_which_wheels_a_folder_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |content: &str| {
+            write(folder.path(), "own-1.0-py3-none-any.whl", content);
+            wheels_key(folder.path()).unwrap()
+        };
+        let first = of("1");
+        assert_ne!(first, of("2"));
+        assert_eq!(first, of("1"));
+        assert_eq!(found_in(&format!("--find-links={}", folder.path().display())).as_deref(), Some(folder.path()));
+        assert_eq!(found_in("--find-links https://host/wheels"), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, File},
     io::{self, Write},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -81,11 +82,13 @@ impl Builder {
         let Tools { python, limit, held, store } = *tools;
         let scratch = store.scratch()?;
         let layout = scratch.path().join("layout");
+        let logins = given_logins(scratch.path()).map_err(ImageError::storing(store.folder()))?;
         let conf = scratch.path().join("registries.conf");
         let plain = plain_registries(folder);
         fs::write(&conf, registries_conf(&plain)).map_err(ImageError::storing(store.folder()))?;
         for (what, mut line) in self.lines(folder, scratch.path(), &layout) {
-            line.splice(0..0, environment((!plain.is_empty()).then_some(conf.as_path())));
+            let conf = (!plain.is_empty()).then_some(conf.as_path());
+            line.splice(0..0, environment(conf, logins.as_deref()));
             let run = Run { python: &python.executable, line, folder: scratch.path(), limit, lock: &held.file };
             let told = run.run(|line| progress.step(IMAGE, StepState::Running, line)).await;
             told.map_err(|failure| ImageError::Tool(failed(what, failure)))?;
@@ -161,10 +164,10 @@ fn plain_registries(folder: &Folder<'_>) -> Vec<String> {
 }
 
 /// Variables that say where the builder finds its server and its logins; tools get no others of KEA's.
-const PASSED: [&str; 3] = ["BUILDKIT_HOST", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE"];
+const PASSED: [&str; 4] = ["BUILDKIT_HOST", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR"];
 
 /// The start of a command line that runs the builder with these variables.
-fn environment(registries_conf: Option<&Path>) -> Vec<OsString> {
+fn environment(registries_conf: Option<&Path>, logins: Option<&Path>) -> Vec<OsString> {
     let assigned = |name: &str, value: &OsStr| {
         let mut assigned = OsString::from(format!("{name}="));
         assigned.push(value);
@@ -172,7 +175,21 @@ fn environment(registries_conf: Option<&Path>) -> Vec<OsString> {
     };
     let passed = PASSED.iter().filter_map(|name| Some(assigned(name, &std::env::var_os(name)?)));
     let conf = registries_conf.map(|conf| assigned("CONTAINERS_REGISTRIES_CONF", conf.as_os_str()));
-    std::iter::once("env".into()).chain(passed).chain(conf).collect()
+    // The later assignment counts.
+    let logins = logins.into_iter().flat_map(|folder| {
+        let file = folder.join("config.json");
+        [assigned("DOCKER_CONFIG", folder.as_os_str()), assigned("REGISTRY_AUTH_FILE", file.as_os_str())]
+    });
+    std::iter::once("env".into()).chain(passed).chain(conf).chain(logins).collect()
+}
+
+/// A folder with the logins of `DOCKER_AUTH_CONFIG`, which only the builder's own user can read.
+fn given_logins(scratch: &Path) -> io::Result<Option<PathBuf>> {
+    let Some(config) = std::env::var_os(registry::LOGINS).filter(|config| !config.is_empty()) else { return Ok(None) };
+    let folder = scratch.join("logins");
+    fs::DirBuilder::new().mode(0o700).create(&folder)?;
+    fs::write(folder.join("config.json"), config.as_encoded_bytes())?;
+    Ok(Some(folder))
 }
 
 /// What tells buildah so.

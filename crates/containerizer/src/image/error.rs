@@ -67,6 +67,8 @@ pub enum ImageError {
         "the base image `{image}` has Python {found}, but {wanted_by} asks for {wanted}: name another base with --base, or `{{python}}` in KEA_BASE_IMAGE_PYTHON"
     )]
     WrongPython { image: String, found: String, wanted: String, wanted_by: &'static str },
+    #[error("an ONNX model runs without Python: leave --python out")]
+    PythonUnused,
     #[error("`{text}` is no version of Python: write it as `3.11`")]
     PythonVersion { text: String },
     #[error("the base image `{image}` has no {what}, which {whose} needs: choose one of Debian, or of distroless/cc")]
@@ -81,10 +83,14 @@ pub enum ImageError {
         "`{line}` is no wheel, and installing it would run what is in it: build a wheel of it (`pip wheel`), put that into the model's folder, and name it in its place"
     )]
     NoWheel { line: String },
+    #[error("`{line}` cannot be used for an image: its packages are wheels, found where -i, -f and the like say")]
+    Option { line: String },
     #[error("the packages cannot be locked: {why}")]
     Lock { why: String },
     #[error("layer {digest} did not come whole from {registry}: {why}")]
     Broken { digest: String, registry: String, why: String },
+    #[error("layer {digest} of the base image cannot be read: {why}")]
+    BadLayer { digest: String, why: io::Error },
     #[error("layer {digest} was removed while the image was built: build it again")]
     Gone { digest: String },
     #[error("a layer would have more than {limit} bytes")]

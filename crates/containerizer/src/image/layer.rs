@@ -194,8 +194,10 @@ fn append(
             let file = File::open(from)?;
             let size = file.metadata()?.len();
             header.set_size(size);
-            // A file that grows meanwhile must not spoil the entries behind it.
-            tar.append_data(&mut header, path, io::Read::take(file, size))
+            // A file that changes meanwhile must not spoil the entries behind it.
+            let mut content = Counted { inner: io::Read::take(file, size), read: 0 };
+            tar.append_data(&mut header, path, &mut content)?;
+            if content.read == size { Ok(()) } else { Err(io::Error::other("it became shorter while it was read")) }
         }
     }
 }
@@ -205,6 +207,20 @@ fn unusable(store: &Store, path: &str, content: &Content, why: io::Error) -> Ima
         (_, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => ImageError::storing(store.folder())(why),
         (Content::File(from), _) => ImageError::Unreadable { path: from.clone(), why },
         _ => ImageError::Entry { path: path.to_owned(), why },
+    }
+}
+
+/// Counts what is read.
+struct Counted<R> {
+    inner: R,
+    read: u64,
+}
+
+impl<R: io::Read> io::Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.read += read as u64;
+        Ok(read)
     }
 }
 

@@ -36,7 +36,8 @@ fn locked(line: &str) -> Result<Locked, String> {
 
 /// Name and version of the package in a wheel, by the file's name: where it lies says nothing to others.
 fn wheel(word: &str) -> Option<(&str, &str)> {
-    let file = word.rsplit('/').next()?.strip_suffix(".whl")?;
+    let place = word.split(['#', '?']).next()?;
+    let file = place.rsplit('/').next()?.strip_suffix(".whl")?;
     let mut parts = file.split('-');
     Some((parts.next()?, parts.next()?))
 }
@@ -112,6 +113,7 @@ mod tests {
             assert_eq!((found[0].name.as_str(), found[0].version.as_str()), ("own_pkg", "1.0"), "{line}");
         };
         check("/place/own_pkg-1.0-py3-none-any.whl --hash=sha256:ab");
+        check("own-pkg @ https://host/own_pkg-1.0-py3-none-any.whl#sha256=ab --hash=sha256:ab");
         check("own-pkg @ file:///place/own_pkg-1.0-py3-none-any.whl --hash=sha256:ab");
     }
 }

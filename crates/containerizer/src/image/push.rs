@@ -117,8 +117,12 @@ impl Sending<'_> {
             self.layers(one, progress).await?;
             self.blob(&one.config.digest, one.config.bytes).await?;
             self.manifest(&one.manifest.digest, MANIFEST).await?;
-            if let Some(sbom) = &one.sbom {
-                self.attach(one, sbom).await?;
+            if let Some(sbom) = &one.sbom
+                && let Err(error) = self.attach(one, sbom).await
+            {
+                // The image itself is there; a registry that takes no attachments is no reason to withhold its name.
+                tracing::warn!(%error, "the bill of materials could not be attached");
+                progress.step(PUSH, StepState::Running, &format!("the bill of materials is not attached: {error}"));
             }
         }
         match &image.index {
@@ -206,7 +210,9 @@ impl Sending<'_> {
         let document = self.document(&image.digest)?;
         match self.repository.put_manifest(target, &document, media_type).await {
             // Registries have no common way to say that a tag may not be changed, but none of them says it of a new one.
-            Err(RegistryError::Answer { registry, status: 400..=499, why, .. }) if before.is_some() => {
+            Err(RegistryError::Answer { registry, status: 400 | 405 | 409 | 412 | 423, why, .. })
+                if before.is_some() =>
+            {
                 Err(RegistryError::Immutable { image: target.whole(), registry, why }.into())
             }
             // All else was written with the same login.

@@ -48,7 +48,7 @@ fn server() -> Value {
 fn package(locked: &Locked) -> Value {
     let Locked { name, version, sha256 } = locked;
     let normal = name.to_ascii_lowercase().replace(['_', '.'], "-");
-    let purl = format!("pkg:pypi/{normal}@{version}");
+    let purl = format!("pkg:pypi/{normal}@{}", version.replace('+', "%2B"));
     // A lock names the hashes of all files that may be taken; one of them was. A single one is known for sure.
     let hashes: Vec<Value> = match sha256.as_slice() {
         [only] => vec![json!({"alg": "SHA-256", "content": only})],

@@ -7,6 +7,7 @@ use std::{
     fs::{self, File},
     io::{self, BufWriter, Read, Write},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -15,6 +16,7 @@ use sha2::{Digest, Sha256};
 use tempfile::{NamedTempFile, TempDir};
 
 use super::ImageError;
+use crate::locks::{Held, Locks};
 
 /// What unfinished files and folders begin with.
 const INCOMING: &str = ".incoming-";
@@ -28,6 +30,7 @@ const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     folder: PathBuf,
+    locks: Arc<Locks>,
 }
 
 /// A blob that is whole.
@@ -41,7 +44,13 @@ pub(crate) struct Blob {
 impl Store {
     /// The store in `folder`, which is made when it is first needed.
     pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { folder }
+        let locks = Arc::new(Locks::new(folder.join("locks")));
+        Self { folder, locks }
+    }
+
+    /// Waits until nobody else makes what `key` stands for.
+    pub(crate) async fn hold(&self, key: &str) -> Result<Held, ImageError> {
+        self.locks.hold(key).await.map_err(ImageError::storing(&self.folder))
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -64,6 +73,7 @@ impl Store {
         let file =
             self.made("blobs/sha256").and_then(|folder| tempfile::Builder::new().prefix(INCOMING).tempfile_in(folder));
         let file = file.map_err(ImageError::storing(&self.folder))?;
+        file.as_file().lock().map_err(ImageError::storing(&self.folder))?;
         Ok(BlobWriter { file: BufWriter::with_capacity(1 << 18, file), hash: Sha256::new(), bytes: 0 })
     }
 
@@ -114,11 +124,14 @@ impl Store {
 
     /// An empty folder for a build, removed with all that is in it when this is dropped.
     pub(crate) fn scratch(&self) -> Result<Scratch, ImageError> {
-        let make = || {
+        let make = || loop {
             let folder = tempfile::Builder::new().prefix(INCOMING).tempdir_in(self.made("builds")?)?;
-            let lock = File::open(folder.path())?;
+            // Another process may take it for abandoned until it is locked.
+            let Ok(lock) = File::open(folder.path()) else { continue };
             lock.lock()?;
-            Ok(Scratch { folder, _lock: lock })
+            if folder.path().is_dir() {
+                return Ok(Scratch { folder, _lock: lock });
+            }
         };
         make().map_err(ImageError::storing(&self.folder))
     }
@@ -130,16 +143,15 @@ impl Store {
             let path = item.path();
             let Ok(metadata) = item.metadata() else { continue };
             let unfinished = item.file_name().to_string_lossy().starts_with(INCOMING);
+            let abandoned = || File::open(&path).is_ok_and(|item| item.try_lock().is_ok());
             let age = metadata.modified().ok().and_then(|time| SystemTime::now().duration_since(time).ok());
-            if metadata.is_dir() {
-                let abandoned = || File::open(&path).is_ok_and(|folder| folder.try_lock().is_ok());
-                if unfinished && abandoned() {
-                    let _ = fs::remove_dir_all(path);
-                }
-            } else if age.is_some_and(|age| age > if unfinished { KEPT / 30 } else { KEPT }) {
+            if unfinished && abandoned() {
+                let _ = if metadata.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            } else if metadata.is_file() && age.is_some_and(|age| age > KEPT) {
                 let _ = fs::remove_file(path);
             }
         }
+        self.locks.sweep();
     }
 
     fn made(&self, name: &str) -> io::Result<PathBuf> {
@@ -287,6 +299,18 @@ mod tests {
         fs::create_dir_all(left.join("site")).unwrap();
         store.sweep();
         assert!(running.path().is_dir() && !left.exists());
+    }
+
+    #[test]
+    fn half_a_blob_of_a_killed_build_is_removed_and_one_on_its_way_is_not() {
+        let (_folder, store) = store();
+        let mut running = store.writer().unwrap();
+        running.write_all(b"half").unwrap();
+        let left = store.folder.join("blobs/sha256/.incoming-left");
+        fs::write(&left, "half").unwrap();
+        store.sweep();
+        assert!(!left.exists());
+        assert!(store.blob(&store.keep(running).unwrap().digest).is_some());
     }
 
     #[test]

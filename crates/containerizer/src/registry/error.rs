@@ -19,9 +19,7 @@ pub enum RegistryError {
     Refused { registry: String, repository: String, doing: &'static str },
     #[error("`{image}` does not exist, or may not be seen without another login")]
     NotFound { image: String },
-    #[error(
-        "`{image}` exists with other content, and {registry} lets no tag be changed ({why}): give another tag, or none to push by digest alone"
-    )]
+    #[error("`{image}` exists with other content, and {registry} lets no tag be changed ({why}): give another tag")]
     Immutable { image: String, registry: String, why: String },
     #[error("{registry} cannot be reached: {why}")]
     Unreachable { registry: String, why: String },
@@ -70,7 +68,12 @@ pub(super) fn classify(error: OciDistributionError, image: &Reference, doing: &'
     use OciDistributionError as E;
     let registry = image.registry().to_owned();
     match error {
-        E::UnauthorizedError { .. } | E::AuthenticationFailure(_) => refused(image, doing),
+        E::UnauthorizedError { .. } => refused(image, doing),
+        // What the server of tokens said; the client tells no status.
+        E::AuthenticationFailure(said) if is_refusal(&said) => refused(image, doing),
+        E::AuthenticationFailure(said) => {
+            RegistryError::Answer { registry, status: 503, doing: "asked for a token", why: words(&said) }
+        }
         E::ImageManifestNotFoundError(_) => RegistryError::NotFound { image: image.whole() },
         E::RegistryError { envelope, .. } => {
             let why = short(&envelope.errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("; "));
@@ -94,6 +97,13 @@ pub(super) fn classify(error: OciDistributionError, image: &Reference, doing: &'
         E::SpecViolationError(_) if doing == "sent a blob" => RegistryError::Chunks { registry },
         other => RegistryError::Protocol { registry, doing, why: short(&other.to_string()) },
     }
+}
+
+/// Whether a server of tokens says that the login is wrong, rather than that it cannot answer.
+fn is_refusal(said: &str) -> bool {
+    const WORDS: [&str; 6] = ["unauthorized", "denied", "incorrect", "forbidden", "invalid", "credentials"];
+    let said = said.to_ascii_lowercase();
+    WORDS.iter().any(|word| said.contains(word))
 }
 
 fn refused(image: &Reference, doing: &'static str) -> RegistryError {

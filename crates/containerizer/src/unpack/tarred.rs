@@ -29,6 +29,21 @@ pub(super) fn unpack(archive: Box<dyn Read>, unpacked: &mut Unpacked<'_>) -> Res
     }
 }
 
+/// Calls `see` with the name of each entry, without a leading `/` or `./`.
+pub(super) fn names(archive: Box<dyn Read>, mut see: impl FnMut(&str)) -> io::Result<()> {
+    let allowance = Rc::new(Cell::new(HEADERS));
+    let mut archive = Archive::new(Allowed { archive, allowance: allowance.clone() });
+    let mut entries = archive.entries()?;
+    loop {
+        allowance.set(HEADERS);
+        let Some(entry) = entries.next() else { return Ok(()) };
+        let mut entry = entry?;
+        see(entry.path()?.to_string_lossy().trim_start_matches("./").trim_start_matches('/'));
+        allowance.set(u64::MAX);
+        io::copy(&mut entry, &mut io::sink())?;
+    }
+}
+
 fn take(entry: &mut Entry<'_, impl Read>, unpacked: &mut Unpacked<'_>) -> Result<(), FetchError> {
     let name = entry.path_bytes().into_owned();
     let target = entry.link_name_bytes().map(|target| target.into_owned()).unwrap_or_default();

@@ -83,6 +83,7 @@ impl Intake {
 
     /// What was fetched before and is still there.
     pub(super) fn again(&self, known: &Known) -> Fetched {
+        self.shelf.used(&known.model);
         let folder = self.shelf.folder(&known.model);
         let mut told = vec!["unchanged since it was fetched before".to_owned()];
         told.extend_from_slice(&known.notes);

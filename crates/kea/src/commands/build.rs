@@ -75,14 +75,11 @@ pub(crate) struct BuildArgs {
 
 /// Makes the image, and tells its digest as the last line.
 pub(crate) async fn run(target: &Target, args: BuildArgs) -> Result<(), Failure> {
-    let folder = match target {
-        Target::Folder(folder) => Some(folder.clone()),
-        Target::Format(_) => args.layout.clone(),
-    };
+    let folder = folder(target, &args)?;
     let output = Output::new(target.format().unwrap_or(Format::Table));
     ImageBuilder::check_name(&args.image).map_err(Box::new)?;
-    let settings = settings(&args)?;
-    let builder = ImageBuilder::standalone(settings).map_err(Box::new)?;
+    let (folder_of_models, settings) = settings(&args)?;
+    let builder = ImageBuilder::standalone(folder_of_models, settings);
     let shown = Shown::default();
     let building = build(&builder, &args, folder.as_deref(), &shown);
     let done = tokio::select! {
@@ -92,6 +89,23 @@ pub(crate) async fn run(target: &Target, args: BuildArgs) -> Result<(), Failure>
     shown.finish();
     let (image, pushed) = done?;
     show(output, &args, &image, pushed.as_ref(), folder.as_deref())
+}
+
+/// Where the image is to be written.
+fn folder(target: &Target, args: &BuildArgs) -> Result<Option<PathBuf>, Failure> {
+    let Target::Folder(folder) = target else { return Ok(args.layout.clone()) };
+    // A variable is set for all commands, so that it can only mean a format.
+    if env::var_os("KEA_OUTPUT").is_some_and(|value| value == folder.as_os_str()) {
+        target.format()?;
+    }
+    match &args.layout {
+        Some(layout) => Err(Failure::Usage(format!(
+            "--output {} and --layout {} both name a folder: give one of them",
+            folder.display(),
+            layout.display()
+        ))),
+        None => Ok(Some(folder.clone())),
+    }
 }
 
 async fn build(
@@ -112,7 +126,8 @@ async fn build(
     Ok((image, pushed))
 }
 
-fn settings(args: &BuildArgs) -> Result<ImageSettings, Failure> {
+/// Where models are kept, and how images are made.
+fn settings(args: &BuildArgs) -> Result<(PathBuf, ImageSettings), Failure> {
     let folder = match &args.cache_dir {
         Some(folder) => absolute(folder)?,
         None => cache_folder().ok_or_else(|| {
@@ -122,7 +137,7 @@ fn settings(args: &BuildArgs) -> Result<ImageSettings, Failure> {
     let mut settings = ImageSettings::new(folder.join("images"), env::current_exe()?).with_env();
     settings.plain_http.extend(args.plain_http.iter().cloned());
     settings.programs.extend(args.programs.iter().cloned().collect::<BTreeMap<_, _>>());
-    Ok(settings)
+    Ok((folder.join("sources"), settings))
 }
 
 fn cache_folder() -> Option<PathBuf> {
@@ -149,6 +164,11 @@ fn request(args: &BuildArgs) -> Result<BuildRequest, Failure> {
         request.platforms.clone_from(&args.platforms);
         request.platforms.sort_unstable();
         request.platforms.dedup();
+    }
+    if let Some((platform, _)) = args.programs.iter().find(|(platform, _)| !request.platforms.contains(platform)) {
+        return Err(Failure::Usage(format!(
+            "--program is given for {platform}, which is not built: add --platform {platform}"
+        )));
     }
     request.base.clone_from(&args.base);
     request.python.clone_from(&args.python);
@@ -189,10 +209,14 @@ fn show(
     for (part, digest, bytes) in image.layers() {
         note(&format!("  {part:<8}  {digest}  {}", size(bytes)));
     }
-    match (pushed, folder) {
-        (Some(pushed), _) => note(&format!("pushed as {}", pushed.reference)),
-        (None, Some(folder)) => note(&format!("written to {}", folder.display())),
-        (None, None) => note("built, and sent nowhere: --push sends it, --output FOLDER writes it down"),
+    if let Some(folder) = folder {
+        note(&format!("written to {} as {}", folder.display(), tag(&args.image)));
+    }
+    if let Some(pushed) = pushed {
+        note(&format!("pushed as {}", pushed.reference));
+    }
+    if folder.is_none() && pushed.is_none() {
+        note("built, and sent nowhere: --push sends it, --output FOLDER writes it down");
     }
     let layers = image.layers().map(|(part, digest, bytes)| json!({"part": part, "digest": digest, "bytes": bytes}));
     let result = json!({
