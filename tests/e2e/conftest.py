@@ -53,6 +53,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 @pytest.fixture(scope="session")
 def builder(binary: Path, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Builder:
     """Builds with the base images of the registry, and with a cache that all tests share."""
+    assert shutil.which("uv"), "uv is not on the PATH: run `make e2e`, which puts it there"
     folder = tmp_path_factory.mktemp("builds")
     env = {
         "KEA_BASE_IMAGE_PYTHON": f"{registry.host}/python:slim",

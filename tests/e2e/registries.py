@@ -305,13 +305,13 @@ def wheel(folder: Path, name: str, version: str, files: dict[str, str]) -> Path:
     return path
 
 
-def source_archive(folder: Path, name: str, version: str) -> Path:
-    """A package without a wheel."""
+def source_archive(folder: Path, name: str, version: str, setup: str = "") -> Path:
+    """A package without a wheel, which `setup` would make one of."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{version}.tar.gz"
     files = {
         "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        "setup.py": f"from setuptools import setup\nsetup(name='{name}', version='{version}')\n",
+        "setup.py": setup or f"from setuptools import setup\nsetup(name='{name}', version='{version}')\n",
     }
     path.write_bytes(layer({f"{name}-{version}/{file}": text.encode() for file, text in files.items()}))
     return path
