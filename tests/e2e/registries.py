@@ -274,12 +274,12 @@ class TokenServer(Front):
 
 
 def self_signed(folder: Path, name: str, address: str | None = None) -> tuple[Path, Path]:
-    """A key and a certificate that is its own authority."""
+    """A key and a certificate that nobody else has signed."""
     from containers import run
 
     folder.mkdir(parents=True, exist_ok=True)
     key, certificate = folder / "key.pem", folder / "certificate.pem"
-    more = ["-addext", f"subjectAltName=IP:{address}"] if address else []
+    more = ["-addext", f"subjectAltName=IP:{address}", "-addext", "basicConstraints=CA:FALSE"] if address else []
     run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
         "-keyout", key, "-out", certificate, *more)  # fmt: skip
     return key, certificate
