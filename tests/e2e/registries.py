@@ -90,6 +90,8 @@ class Front:
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(answer.body)
+                    # What is promised and does not come is not waited for.
+                    self.close_connection |= int(answer.headers.get("Content-Length", 0)) > len(answer.body)
 
             do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_call
 
