@@ -104,6 +104,11 @@ class Builder:
     def with_env(self, **env: str) -> Builder:
         return Builder(self.binary, self.cache, self.env | env)
 
+    def without_uv(self) -> Builder:
+        """As where only pip is there."""
+        folders = [part for part in os.environ["PATH"].split(":") if not (Path(part) / "uv").exists()]
+        return self.with_env(PATH=":".join(folders))
+
     def start(self, source: Path | str, image: str, *options: str) -> Running:
         ours = {name: value for name, value in os.environ.items() if not name.startswith(("KEA_", "DOCKER_"))}
         env = ours | {"KEA_CACHE_DIR": str(self.cache), "KEA_OUTPUT": "json"} | self.env

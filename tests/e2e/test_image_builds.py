@@ -100,11 +100,6 @@ def test_two_builds_of_the_same_at_once_make_its_packages_once(
 # What cannot be installed
 
 
-def without_uv(builder: Builder) -> Builder:
-    folders = [part for part in os.environ["PATH"].split(":") if not (Path(part) / "uv").exists()]
-    return builder.with_env(PATH=":".join(folders))
-
-
 def check_packages_fail(builder: Builder, source: Path, image: str, *words: str) -> None:
     build = builder.push(source, image, *COMMAND, check=False)
     assert build.error.startswith("error: install the image's packages failed: `uv pip compile` failed")
@@ -146,7 +141,7 @@ def test_a_source_archive_in_the_model_s_folder_is_not_run(
 ) -> None:
     source = service(tmp_path / "model", requirements="./kea_test_source-1.0.tar.gz\n")
     source_archive(source, "kea_test_source", "1.0", SETUP.format(ran=str(tmp_path / "ran")))
-    build = (without_uv(builder) if tool == "pip" else builder).push(
+    build = (builder.without_uv() if tool == "pip" else builder).push(
         source, f"{registry.host}/wrong:1", *COMMAND, check=False
     )
     assert not (tmp_path / "ran").exists()
@@ -169,7 +164,7 @@ def test_pip_makes_images_where_there_is_no_uv(builder: Builder, registry: Regis
     source = service(tmp_path / "model", requirements="markupsafe==3.0.3\n")
     program = (source / "service.py").read_text()
     (source / "service.py").write_text(f"import markupsafe._speedups\n{program}")
-    without = without_uv(builder)
+    without = builder.without_uv()
     build = without.push(source, f"{registry.host}/pip:1", *COMMAND)
     assert build.says("packages", "1 package(s)")
     failed = service(tmp_path / "failed", requirements="six==99.0\n")

@@ -56,7 +56,7 @@ class Stalled:
         self.name = f"{folder.name.strip('_0123456789').replace('_', '-')}-{step}"
         self.image = f"{self.front.host}/{self.name}:1"
         self.model = service(
-            folder / "model", requirements=f"{package}==1.0\n", size=24 << 20 if step == "image" else 0
+            folder / "model", requirements=f"{package}==1.0\n", size=24 << 20 if step in ("image", "push") else 0
         )
 
     def rule(self, call: Call) -> Answer | None:

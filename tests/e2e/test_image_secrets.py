@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pytest
 from builds import RUN_SERVICE, Build, Builder, service
-from containers import ROOT, Registry
+from containers import Registry
 from registries import PackageIndex, wheel
 
 COMMAND = ["--command", RUN_SERVICE]
 PASSWORD = "hunter2-is-secret"
-# The exclusion of secrets comes with a change of its own; its tests are on as soon as the documentation promises it.
-EXCLUDES = ".keaignore" in (ROOT / "docs" / "models.md").read_text()
 
 
 def everything(registry: Registry, name: str, build: Build) -> dict[str, bytes]:
@@ -69,12 +67,14 @@ def test_the_login_of_an_index_in_a_variable_is_used_and_written_nowhere(
     check_secret(PASSWORD, registry, "private-variable", build, builder)
 
 
+@pytest.mark.parametrize("tool", ["uv", "pip"])
 def test_the_login_of_an_index_in_the_requirements_is_used_and_written_nowhere(
-    small: Builder, registry: Registry, index: PackageIndex, tmp_path: Path
+    tool: str, small: Builder, registry: Registry, index: PackageIndex, tmp_path: Path
 ) -> None:
     source = service(tmp_path / "model", requirements=f"--index-url {index.url}\nkea-test-private==1.0\n")
-    build = small.push(source, f"{registry.host}/private-file:1", *COMMAND)
-    check_secret(PASSWORD, registry, "private-file", build, small)
+    builder = small.without_uv() if tool == "pip" else small
+    build = builder.push(source, f"{registry.host}/private-{tool}:1", *COMMAND)
+    check_secret(PASSWORD, registry, f"private-{tool}", build, builder)
 
 
 def test_requirements_with_a_login_are_not_laid_open_with_the_model(
@@ -92,11 +92,7 @@ def test_a_login_that_an_index_refuses_is_not_shown(
 ) -> None:
     wrong = index.url.replace(PASSWORD, "wrong-secret")
     source = service(tmp_path / "model", requirements=f"--index-url {wrong}\nkea-test-private==1.0\n")
-    if tool == "pip":
-        import os
-
-        folders = [part for part in os.environ["PATH"].split(":") if not (Path(part) / "uv").exists()]
-        small = small.with_env(PATH=":".join(folders))
+    small = small.without_uv() if tool == "pip" else small
     build = small.push(source, f"{registry.host}/private-wrong:1", *COMMAND, check=False)
     assert build.error and "wrong-secret" not in build.stderr
     assert index.host in build.error or "kea-test-private" in build.error
@@ -108,7 +104,6 @@ def test_the_login_in_the_url_of_a_model_is_not_shown(small: Builder, registry: 
     assert build.error and PASSWORD not in build.stderr
 
 
-@pytest.mark.skipif(not EXCLUDES, reason="secrets are not yet left out of models' folders")
 def test_what_looks_like_a_secret_stays_out_of_the_image(small: Builder, registry: Registry, tmp_path: Path) -> None:
     source = service(tmp_path / "model")
     secrets = [
