@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from builds import Builder
+from containers import ROOT, Registry, run
 from harness import Kea
 from models import ModelShelf
 
@@ -31,6 +33,37 @@ def environments() -> Path:
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> ModelShelf:
     return ModelShelf(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry for all tests, with the base images `debian:slim`, `python:slim` and the almost empty `small:x`."""
+    from registries import push
+
+    registry = Registry(tmp_path_factory.mktemp("registry"))
+    registry.start()
+    try:
+        run(ROOT / "scripts" / "test-base-images", registry.host, ROOT / ".cache" / "base-images")
+        push(registry, "small", "x")
+        yield registry
+    finally:
+        registry.kill()
+
+
+@pytest.fixture(scope="session")
+def builder(binary: Path, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Builder:
+    """Builds with the base images of the registry, and with a cache that all tests share."""
+    assert shutil.which("uv"), "uv is not on the PATH: run `make e2e`, which puts it there"
+    folder = tmp_path_factory.mktemp("builds")
+    env = {
+        "KEA_BASE_IMAGE_PYTHON": f"{registry.host}/python:slim",
+        "KEA_BASE_IMAGE_ONNX": f"{registry.host}/debian:slim",
+        # Nobody is logged in anywhere.
+        "DOCKER_CONFIG": str(folder / "docker"),
+        "XDG_RUNTIME_DIR": str(folder / "run"),
+        "XDG_CONFIG_HOME": str(folder / "config"),
+    }
+    return Builder(binary, folder / "cache", env)
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
-"""Other people's tools judge KEA's images: Debian's registry keeps them, skopeo copies them, umoci unpacks them, and runc
-runs them."""
+"""Other people's tools judge KEA's images: Debian's registry keeps them, skopeo copies them, umoci unpacks them, and
+runc runs them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def run(*command: str | Path, **options: Any) -> str:
 class Registry:
     """Debian's docker-registry on loopback; what it holds survives `kill()` and `start()`."""
 
-    def __init__(self, folder: Path, login: tuple[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, login: tuple[str, str] | None = None, auth: dict[str, Any] | None = None) -> None:
+        """`login` is the only one that it knows; `auth` is another way to ask for logins, in its own words."""
         self.folder = folder
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
@@ -48,7 +49,9 @@ class Registry:
         if login is not None:
             password_file = folder / "htpasswd"
             run("htpasswd", "-Bbc", password_file, *login)
-            config["auth"] = {"htpasswd": {"realm": "kea-tests", "path": str(password_file)}}
+            auth = {"htpasswd": {"realm": "kea-tests", "path": str(password_file)}}
+        if auth is not None:
+            config["auth"] = auth
         (folder / "config.yml").write_text(json.dumps(config))
 
     def start(self) -> None:
@@ -87,6 +90,20 @@ class Registry:
         answer = self.get(f"{name}/blobs/{self.manifest(name, reference)['config']['digest']}")
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    def tags(self, name: str) -> list[str]:
+        answer = self.get(f"{name}/tags/list")
+        return answer.json()["tags"] or [] if answer.status_code == 200 else []
+
+    def digest(self, name: str, reference: str) -> str | None:
+        """What a tag means; nothing where there is none."""
+        accept = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"
+        return self.get(f"{name}/manifests/{reference}", accept).headers.get("Docker-Content-Digest")
+
+    def blob(self, name: str, digest: str) -> bytes:
+        answer = self.get(f"{name}/blobs/{digest}")
+        assert answer.status_code == 200, answer.text
+        return answer.content
 
     def uploads(self) -> list[Path]:
         """Uploads that were begun and not ended."""
