@@ -11,6 +11,7 @@ mod error;
 mod layer;
 mod layout;
 mod lock;
+mod parts;
 mod platform;
 mod push;
 mod recipe;

@@ -115,7 +115,10 @@ pub(crate) async fn fetch(
     if writer.digest() != layer.digest {
         return Err(broken(format!("{} came, of another digest", size(writer.bytes()))));
     }
-    store.keep(writer).map(drop)
+    // A large layer takes its time to reach the disk.
+    let store = store.clone();
+    let kept = tokio::task::spawn_blocking(move || store.keep(writer)).await;
+    kept.unwrap_or(Err(ImageError::Cancelled)).map(drop)
 }
 
 async fn manifest(repository: &Repository, platform: Platform) -> Result<(String, Value), ImageError> {
