@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import json
 import os
-import shutil
 import socket
 import statistics
 import subprocess
@@ -172,7 +171,7 @@ def table(rows, machine):
     lines = [
         f"Measured on {machine}.",
         "",
-        "|  | cold, s | nothing changed, s | only the model changed, s (median) | sent cold, MB | sent with another model, kB |",
+        "|  | cold, s | nothing changed, s | model changed, s (median) | sent cold, MB | sent with another model, kB |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
@@ -186,8 +185,11 @@ def table(rows, machine):
     ratio = statistics.median(one["seconds"] for one in other["changed"]) / statistics.median(
         one["seconds"] for one in kea["changed"]
     )
-    lines += ["", f"With only the model changed `kea build` is {ratio:.1f} times as fast (goal: 5), cold "
-              f"{other['cold']['seconds'] / kea['cold']['seconds']:.1f} times."]
+    lines += [
+        "",
+        f"With only the model changed `kea build` is {ratio:.1f} times as fast (goal: 5), cold "
+        f"{other['cold']['seconds'] / kea['cold']['seconds']:.1f} times.",
+    ]
     return "\n".join(lines).strip()
 
 

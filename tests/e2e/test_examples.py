@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from containers import Registry
 from harness import PASSWORD, Kea
 from shell_blocks import Shell, blocks_of
 
@@ -19,6 +20,7 @@ FOLDERS = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
 EXPECTED = {
     "custom-class": ["billing", "parcel", "there is no department 'kitchen'", "/inputs/text"],
     "documents": ["kea-cache: hit"],
+    "image": ["sha256:", '"part": "model"'],
     "iris": ["setosa", "virginica", "sepal_length"],
     "onnx": ["patients", "variable"],
     "python-client": ["shipping", "/inputs/text", "/inputs/colour"],
@@ -34,13 +36,16 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-def environment(kea: Kea) -> dict[str, str]:
+def environment(kea: Kea, registry: Registry) -> dict[str, str]:
     path = f"{Path(sys.executable).parent}:{kea.binary.parent}:{os.environ['PATH']}"
     return {
         "PATH": path,
         "KEA_SERVER": kea.url,
         "KEA_PASSWORD": PASSWORD,
         "XDG_CONFIG_HOME": str(kea.folder / "config"),
+        "REGISTRY": f"{registry.host}/team",
+        "KEA_BASE_IMAGE_PYTHON": f"{registry.host}/python:slim",
+        "KEA_CACHE_DIR": str(kea.folder / "cache"),
     }
 
 
@@ -49,9 +54,11 @@ def test_every_example_is_tested() -> None:
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_the_commands_of_an_example_do_what_they_say(name: str, copies: Path, shared_kea: Kea) -> None:
+def test_the_commands_of_an_example_do_what_they_say(
+    name: str, copies: Path, shared_kea: Kea, registry: Registry
+) -> None:
     shared_kea.cli("login", env={"KEA_PASSWORD": PASSWORD})
-    shell = Shell(copies / name, environment(shared_kea))
+    shell = Shell(copies / name, environment(shared_kea, registry))
     try:
         printed = "".join(shell.run(block) for block in blocks_of(copies / name / "README.md"))
     finally:
@@ -60,9 +67,13 @@ def test_the_commands_of_an_example_do_what_they_say(name: str, copies: Path, sh
         assert part in printed, f"{part} is not in:\n{printed}"
 
 
-def test_curl_alone_is_enough(copies: Path, shared_kea: Kea) -> None:
+def test_curl_alone_is_enough(copies: Path, shared_kea: Kea, registry: Registry) -> None:
     done = subprocess.run(
-        [copies / "curl.sh", shared_kea.url], env=environment(shared_kea), capture_output=True, text=True, timeout=420
+        [copies / "curl.sh", shared_kea.url],
+        env=environment(shared_kea, registry),
+        capture_output=True,
+        text=True,
+        timeout=420,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"department":"shipping"' in done.stdout

@@ -45,7 +45,9 @@ def test_a_folder_with_nothing_but_a_dockerfile_is_refused_with_what_to_configur
     build = builder.push(folder, f"{registry.host}/dockerfile:1", check=False)
     assert "KEA_DOCKERFILE_BUILDER" in build.error
     assert "buildah" in build.error
-    refused = builder.with_env(KEA_DOCKERFILE_BUILDER="docker").push(folder, f"{registry.host}/dockerfile:1", check=False)
+    refused = builder.with_env(KEA_DOCKERFILE_BUILDER="docker").push(
+        folder, f"{registry.host}/dockerfile:1", check=False
+    )
     assert "`docker` is no builder" in refused.error
 
 
