@@ -11,7 +11,7 @@ from containers import Container, Registry, free_port, unpack
 APP = """
 import http.server, os
 
-class Answer(http.server.BaseHTTPRequestHandler):
+class _Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         body = open("/app/said", "rb").read()
         self.send_response(200)
@@ -19,7 +19,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Answer).serve_forever()
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), _Answer).serve_forever()
 """
 
 
@@ -58,7 +58,7 @@ def test_buildah_builds_a_dockerfile_where_it_is_configured(
     build = builder.push(folder, f"{registry.host}/dockerfile:2")
     assert "which buildah built" in build.stderr
     port = free_port()
-    bundle = unpack(f"docker://{registry.host}/dockerfile@{build.digest}", tmp_path / "image")
+    bundle = unpack(f"docker://{registry.host}/dockerfile@{build.digest}", tmp_path)
     with Container(bundle, port, {"PORT": str(port)}) as container:
         assert container.wait_for("/").text == "built by its Dockerfile"
 

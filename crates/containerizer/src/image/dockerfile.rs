@@ -173,7 +173,16 @@ fn environment(registries_conf: Option<&Path>, logins: Option<&Path>) -> Vec<OsS
         assigned.push(value);
         assigned
     };
-    let passed = PASSED.iter().filter_map(|name| Some(assigned(name, &std::env::var_os(name)?)));
+    // buildah fails where one of these names what is not there, which others take for no login.
+    let is_there = |name: &str, value: &OsStr| match name {
+        "DOCKER_CONFIG" => Path::new(value).join("config.json").is_file(),
+        "REGISTRY_AUTH_FILE" => Path::new(value).is_file(),
+        _ => true,
+    };
+    let passed = PASSED.iter().filter_map(|name| {
+        let value = std::env::var_os(name).filter(|value| is_there(name, value))?;
+        Some(assigned(name, &value))
+    });
     let conf = registries_conf.map(|conf| assigned("CONTAINERS_REGISTRIES_CONF", conf.as_os_str()));
     // The later assignment counts.
     let logins = logins.into_iter().flat_map(|folder| {
