@@ -34,7 +34,7 @@ class Place:
                 place.asked.append((self.command, self.path, headers))
                 place.answer(self)
 
-            do_POST = do_GET
+            do_HEAD = do_POST = do_GET
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -58,7 +58,8 @@ def reply(request: BaseHTTPRequestHandler, status: int, body: bytes = b"", **hea
         request.send_header(name.replace("_", "-"), value)
     request.send_header("Content-Length", str(len(body)))
     request.end_headers()
-    request.wfile.write(body)
+    if request.command != "HEAD":
+        request.wfile.write(body)
 
 
 def dropping(content: bytes, drop_at: int) -> Callable[[BaseHTTPRequestHandler], None]:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import pickle
 import tarfile
 import zipfile
@@ -226,7 +227,15 @@ def test_a_private_repository_over_http_shows_no_password(
     assert SECRET not in kea.log_file.read_text()
 
 
-def test_a_pointer_of_git_lfs_is_told(kea: Kea, tmp_path: Path) -> None:
+def test_a_pointer_of_git_lfs_is_told_where_git_lfs_is_not_installed(start: Callable[..., Kea], tmp_path: Path) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for folder in os.environ["PATH"].split(os.pathsep):
+        for program in Path(folder).glob("*"):
+            link = programs / program.name
+            if program.name != "git-lfs" and not link.is_symlink():
+                link.symlink_to(program)
+    kea = start(env={"PATH": str(programs)})
     folder = tmp_path / "pointers"
     git("init", folder)
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 9\n"

@@ -14,13 +14,15 @@ CANCER = load_breast_cancer(as_frame=True)
 DIABETES = load_diabetes(as_frame=True)
 
 
-@pytest.mark.parametrize("ending", [".json", ".ubj", ".model"])
+@pytest.mark.parametrize("ending", [".json", ".ubj", ".model", ".xgb"])
 @pytest.mark.parametrize("data", [IRIS, CANCER], ids=["multiclass", "binary"])
 def test_an_xgboost_classifier_is_known_by_its_objective(start, tmp_path, ending, data):
     model = xgboost.XGBClassifier(n_estimators=8).fit(data.data, data.target)
     path = tmp_path / f"model{ending}"
-    model.save_model(path) if ending != ".model" else model.get_booster().save_model(path.with_suffix(".ubj"))
-    if ending == ".model":
+    if ending in (".json", ".ubj"):
+        model.save_model(path)
+    else:
+        model.get_booster().save_model(path.with_suffix(".ubj"))
         path.with_suffix(".ubj").rename(path)
     worker = start("XGBoost", path)
     assert [field["name"] for field in worker.predict["inputs"]] == list(data.data.columns)

@@ -52,9 +52,11 @@ pub(crate) enum Failure {
     TooLong(Duration, Vec<String>),
 }
 
-/// Asks the system to end the process with the one that started it, then becomes the tool.
+/// Asks the system to end the process with the one that started it, and leaves KEA's terminal, where ssh would ask and
+/// wait; then becomes the tool. Its group, by which it is ended with its children, is its session's.
 const END_WITH_PARENT: &str = "
 import os, sys
+os.setsid()
 try:
     import ctypes
     ctypes.CDLL(None).prctl(1, 9)
@@ -97,7 +99,6 @@ impl Run<'_> {
             .stdin(Stdio::from(self.lock.try_clone()?))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
             .spawn()
     }
 }

@@ -11,6 +11,9 @@ use kea_core::Framework;
 use super::{DetectError, Inspected, ends_with, name, pickled, unreadable, zipped};
 use crate::pickle::{self, Compression};
 
+/// What XGBoost's own files may be called: by other names it guesses, as it does by `.xgb`, which MLflow gives.
+const UBJSON: &[&str] = &["ubj", "model", "bin", "xgb"];
+const JSON: &[&str] = &["json", "model", "xgb"];
 /// How much of a file's beginning and end is looked at.
 const LOOK: usize = 4096;
 
@@ -40,7 +43,8 @@ pub(super) fn inspect(path: &Path) -> Result<Inspected, DetectError> {
 pub(super) fn is_model(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     match extension.to_ascii_lowercase().as_str() {
-        "onnx" | "keras" | "h5" | "hdf5" | "pt" | "pth" | "pt2" | "joblib" | "pkl" | "pickle" | "skops" | "ubj" => true,
+        "onnx" | "keras" | "h5" | "hdf5" | "pt" | "pth" | "pt2" | "joblib" | "pkl" | "pickle" | "skops" | "ubj"
+        | "xgb" => true,
         "json" | "txt" | "model" | "lgb" | "bin" => {
             ends(path).is_ok_and(|(first, last)| by_text(&first, &last, path).is_ok())
         }
@@ -84,9 +88,7 @@ fn refused(first: &[u8], file: &str) -> Option<DetectError> {
             unsupported("an HDF5 file of an older Keras", "save it as `.keras` with `model.save(\"model.keras\")`")
         }
         _ if first.starts_with(TORCH_BEFORE_1_6) => zipped::weights_only(file).into(),
-        _ if first.starts_with(b"binf") => {
-            unsupported("in XGBoost's old binary format", "save it as `.ubj` or `.json` with `save_model`")
-        }
+        _ if first.starts_with(b"binf") => old_xgboost(file.to_owned()).into(),
         _ if first.starts_with(b"{\"name\":\"tree\"") => {
             unsupported("LightGBM's description of a model", "save the model itself with `save_model(\"model.txt\")`")
         }
@@ -104,12 +106,21 @@ fn by_text(first: &[u8], last: &[u8], path: &Path) -> Result<Inspected, DetectEr
     let ubjson = first.starts_with(b"{L\0\0\0\0\0\0\0\x07learner");
     let json = || first.starts_with(b"{") && contains(first, b"\"learner\"");
     if ubjson || json() {
-        ends_with(path, "an XGBoost model", if ubjson { &["ubj", "model", "bin"] } else { &["json", "model"] })?;
+        ends_with(path, "an XGBoost model", if ubjson { UBJSON } else { JSON })?;
         let mut found = Inspected::sure(Framework::XGBoost, format!("`{file}` holds XGBoost's `learner`"));
         found.needs = pickled::xgboost(version_at_end(last).as_deref());
         return Ok(found);
     }
+    if has_extension(path, "xgb") {
+        return Err(old_xgboost(file));
+    }
     Err(DetectError::Unknown { file })
+}
+
+/// XGBoost's format before JSON, which has no mark of its own in later versions.
+fn old_xgboost(file: String) -> DetectError {
+    let what = "in XGBoost's old binary format".to_owned();
+    DetectError::Unsupported { file, what, instead: "save it as `.ubj` or `.json` with `save_model`" }
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {

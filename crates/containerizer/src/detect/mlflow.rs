@@ -122,6 +122,7 @@ mod tests {
         check(sklearn, &[("model.pkl", "iris.pkl")], "a model of MLflow, of which `model.pkl` of the flavor `sklearn`");
         check("  onnx:\n    data: model.onnx\n", &[("model.onnx", "identity.onnx")], "ONNX ");
         check("  xgboost:\n    data: model.ubj\n", &[("model.ubj", "boosted.ubj")], "XGBoost ");
+        check("  xgboost:\n    data: model.xgb\n", &[("model.xgb", "boosted.ubj")], "XGBoost ");
         check("  lightgbm:\n    data: model.lgb\n", &[("model.lgb", "light.txt")], "LightGBM ");
         check("  tensorflow:\n    data: data\n", &[("data/model.keras", "network.keras")], "Keras ");
     }
@@ -131,6 +132,7 @@ mod tests {
         check("", &[("python_model.pkl", "iris.pkl")], "mlflow.pyfunc.load_model");
         check("  spark:\n    model_data: x\n", &[], "of no library that KEA serves");
         check("  sklearn:\n    pickled_model: ../../etc/passwd\n", &[], "no `../../etc/passwd`");
+        check("  xgboost:\n    data: model.xgb\n", &[("model.xgb", "identity.onnx")], "with `save_model`");
         check("  sklearn:\n    code: null\n", &[], "names no file of the model");
         let broken = folder("flavors: [", &[]);
         let error = detect(broken.path(), None).unwrap_err().to_string();

@@ -29,6 +29,10 @@ const TOKEN: usize = 16;
 const POINTER: &[u8] = b"version https://git-lfs";
 /// Variables of the server that git needs to reach private repositories, besides those that all tools get.
 const PASSED: [&str; 5] = ["GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "SSH_AUTH_SOCK"];
+/// What ssh says where the host is unknown or another one.
+const HOST_REFUSED: &str = "Host key verification failed";
+/// What ssh says where the host takes none of its keys.
+const KEY_REFUSED: &str = "Permission denied (";
 /// Settings that make git ask nobody, and say in English what went wrong.
 const SILENT: [&str; 5] =
     ["LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=", "SSH_ASKPASS=", "GIT_LFS_SKIP_SMUDGE=0"];
@@ -354,17 +358,34 @@ fn weight(folder: &Path) -> u64 {
     weights.sum()
 }
 
-/// What git says of its failure, without its progress.
+/// What git and ssh say of their failure, without progress and banners, and what to do about it where that is known.
 fn told(tail: &[String]) -> String {
-    let says = |line: &&String| ["fatal:", "error:", "remote:", "ERROR:"].iter().any(|start| line.starts_with(start));
+    const BEGINNINGS: [&str; 8] =
+        ["fatal:", "error:", "remote:", "ERROR:", "ssh:", "Host key", "Load key", "Connection closed by"];
+    let says =
+        |line: &&String| BEGINNINGS.iter().any(|beginning| line.starts_with(beginning)) || line.contains(KEY_REFUSED);
     let lines: Vec<&str> = tail.iter().filter(says).map(String::as_str).collect();
-    if lines.is_empty() { tail.last().cloned().unwrap_or_default() } else { lines.join("; ") }
+    let mut why = if lines.is_empty() { tail.last().cloned().unwrap_or_default() } else { lines.join("; ") };
+    let advice = [
+        (
+            HOST_REFUSED,
+            "; have the host's key, from a place that you trust, in ~/.ssh/known_hosts of the user of `kea serve`",
+        ),
+        (
+            KEY_REFUSED,
+            "; give `kea serve` a key that the host knows, which asks for no passphrase: by an agent with SSH_AUTH_SOCK, or by GIT_SSH_COMMAND='ssh -i FILE'",
+        ),
+    ];
+    why.extend(advice.iter().filter(|(words, _)| tail.iter().any(|line| line.contains(words))).map(|(_, then)| *then));
+    why
 }
 
 /// Whether the network is what failed. Git has one exit status for all, so its words must do.
 fn is_unreachable(why: &str) -> bool {
-    const WORDS: [&str; 9] = [
+    const WORDS: [&str; 11] = [
         "Could not resolve host",
+        "No route to host",
+        "Network is unreachable",
         "Failed to connect",
         "Could not connect",
         "Couldn't connect",
@@ -422,5 +443,18 @@ mod tests {
         let tail = ["Receiving objects: 10%", "fatal: Could not resolve host: x"].map(str::to_owned);
         assert_eq!(told(&tail), "fatal: Could not resolve host: x");
         assert!(is_unreachable(&told(&tail)));
+    }
+
+    #[test]
+    fn a_failure_says_what_ssh_said_and_what_to_do() {
+        let check = |line: &str, expected: &str| {
+            let why = told(&["Welcome", line, "fatal: Could not read from remote repository."].map(str::to_owned));
+            assert!(why.starts_with(&format!("{line}; fatal: Could not read")) && why.ends_with(expected), "{why}");
+            is_unreachable(&why)
+        };
+        assert!(!check("me@host: Permission denied (publickey).", "GIT_SSH_COMMAND='ssh -i FILE'"));
+        assert!(!check("Host key verification failed.", "~/.ssh/known_hosts of the user of `kea serve`"));
+        assert!(check("ssh: connect to host host port 22: Connection refused", "remote repository."));
+        assert!(check("ssh: Could not resolve hostname host: Name or service not known", "remote repository."));
     }
 }

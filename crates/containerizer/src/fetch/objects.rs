@@ -68,7 +68,7 @@ impl Vendor {
                 "set GOOGLE_APPLICATION_CREDENTIALS or GOOGLE_SERVICE_ACCOUNT for `kea serve` to the file of a key; GOOGLE_SKIP_SIGNATURE=true for a public bucket"
             }
             Self::Azure => {
-                "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY for `kea serve`; AZURE_SKIP_SIGNATURE=true for a public container"
+                "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN for `kea serve`; AZURE_SKIP_SIGNATURE=true for a public container"
             }
         }
     }
@@ -195,6 +195,11 @@ impl Objects {
             Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
                 FetchError::StoreDenied { what, why, hint }
             }
+            // Of a listing, the library does not tell them apart.
+            Error::Generic { .. } if status(error) == Some(404) => FetchError::NoObject { what },
+            Error::Generic { .. } if matches!(status(error), Some(401 | 403)) => {
+                FetchError::StoreDenied { what, why, hint }
+            }
             Error::InvalidPath { .. } => FetchError::StoreSettings { what, why, hint: "rename the object" },
             _ => FetchError::Store { what, why, hint },
         }
@@ -219,6 +224,13 @@ fn mark(objects: &[Listed<ObjectMeta>]) -> Option<String> {
         hash.update(format!("{name}\0{tag}\0"));
     }
     Some(hex::encode(hash.finalize()))
+}
+
+/// What a store answered a request with, which the library tells in words alone.
+fn status(error: &Error) -> Option<u16> {
+    let text = error.to_string();
+    let (_, after) = text.split_once("non-2xx status code: ")?;
+    after.get(..3)?.parse().ok()
 }
 
 fn options(bounds: Bounds) -> ClientOptions {

@@ -24,7 +24,7 @@ LIGHTGBM_KINDS = {"binary": "binary", "multiclass": "multiclass", "multiclassova
 
 
 def load_xgboost(arguments) -> Model:
-    if arguments.model.endswith((".json", ".ubj", ".model", ".bin")):
+    if arguments.model.endswith((".json", ".ubj", ".model", ".bin", ".xgb")):
         import xgboost
 
         model = xgboost.Booster(model_file=arguments.model)
