@@ -121,7 +121,7 @@ impl Registries {
         let unread = |why: String| RegistryError::Login { registry: image.registry().to_owned(), why };
         let found = finding.await.map_err(|_| unread(format!("its credential helper said nothing for {LOGIN:?}")))?;
         let auth = found.map_err(|error| unread(error.to_string()))??;
-        let client = self.client(image, false, &auth).await;
+        let client = self.client(image, true, &auth).await;
         Ok(Repository { registries: self.clone(), client, auth, image: image.clone(), both: OnceCell::new() })
     }
 
@@ -173,7 +173,7 @@ impl Repository {
             let base = format!("{scheme}://{}", self.image.resolve_registry());
             let token = token::of_both(&base, &self.image, from, &self.auth).await?;
             // A token is of no use to others, so the client is kept by nobody else.
-            let client = Client::new(self.registries.config(&self.image, false));
+            let client = Client::new(self.registries.config(&self.image, true));
             client.store_auth_if_needed(self.image.resolve_registry(), &RegistryAuth::Bearer(token)).await;
             Some(client)
         });
@@ -294,13 +294,13 @@ impl Repository {
         };
         // A small blob takes one request less in one piece.
         if size > CHUNK as u64 {
-            match self.retry("sent a blob", || uploading(&self.client)).await {
+            let in_chunks = self.registries.client(&self.image, false, &self.auth).await;
+            match self.retry("sent a blob", || uploading(&in_chunks)).await {
                 Err(error) if error.refuses_chunks() => {}
                 done => return done.map(drop),
             }
         }
-        let client = self.registries.client(&self.image, true, &self.auth).await;
-        self.retry("sent a blob", || uploading(&client)).await.map(drop)
+        self.retry("sent a blob", || uploading(&self.client)).await.map(drop)
     }
 
     /// Writes a manifest under the tag or digest of `image`.

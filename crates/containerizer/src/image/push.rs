@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, future, stream};
 use kea_core::management::StepState;
 use oci_client::Reference;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Blobs on their way at once.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 4;
 /// How often progress is told.
 const TOLD_EVERY: Duration = Duration::from_millis(250);
 
@@ -56,7 +56,7 @@ pub(super) async fn push(
     repository.sign_in().await?;
     let sent = Arc::new(AtomicU64::new(0));
     let sending = Sending { repository: &repository, store, registries, sent: sent.clone() };
-    let all = sending.all(image, progress);
+    let all = sending.all(image, &target, progress);
     let mut ticks = tokio::time::interval(TOLD_EVERY);
     tokio::pin!(all);
     loop {
@@ -68,9 +68,6 @@ pub(super) async fn push(
         }
     }
     let by_digest = format!("{}/{}@{}", target.registry(), target.repository(), image.digest);
-    if target.digest().is_none() {
-        sending.tag(image, &target).await?;
-    }
     let sent = sent.load(Ordering::Relaxed);
     progress.step(PUSH, StepState::Done, &format!("{by_digest}, {} sent", size(sent)));
     Ok(Pushed { reference: by_digest, digest: image.digest.clone(), sent })
@@ -111,30 +108,31 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// Sends everything but the tag. What is there already is left as it is.
-    async fn all(&self, image: &BuiltImage, progress: &dyn Progress) -> Result<(), ImageError> {
-        for one in &image.platforms {
-            self.layers(one, progress).await?;
-            self.blob(&one.config.digest, one.config.bytes).await?;
-            self.manifest(&one.manifest.digest, MANIFEST).await?;
-            if let Some(sbom) = &one.sbom
-                && let Err(error) = self.attach(one, sbom).await
-            {
-                // The image itself is there; a registry that takes no attachments is no reason to withhold its name.
-                tracing::warn!(%error, "the bill of materials could not be attached");
-                progress.step(PUSH, StepState::Running, &format!("the bill of materials is not attached: {error}"));
-            }
-        }
-        match &image.index {
-            Some(index) => self.manifest(&index.digest, INDEX).await,
-            None => Ok(()),
-        }
+    /// Sends everything, and the name last. What is there already is left as it is.
+    async fn all(&self, image: &BuiltImage, target: &Reference, progress: &dyn Progress) -> Result<(), ImageError> {
+        let in_index = image.index.is_some();
+        // Boxed and collected: the compiler cannot tell yet that a stream of borrowing futures may go to another thread.
+        let platforms: Vec<_> =
+            image.platforms.iter().map(|one| self.platform(one, in_index, progress).boxed()).collect();
+        let named = async { Ok(self.repository.digest(target).await?) };
+        let (named, _) = future::try_join(named, future::try_join_all(platforms)).await?;
+        self.name(image, target, named.as_deref()).await
     }
 
-    async fn layers(&self, image: &PlatformImage, progress: &dyn Progress) -> Result<(), ImageError> {
-        // Boxed and collected: the compiler cannot tell yet that a stream of borrowing futures may go to another thread.
-        let sends: Vec<_> = image.layers.iter().map(|layer| self.layer(image, layer, progress).boxed()).collect();
-        stream::iter(sends).buffer_unordered(AT_ONCE).try_collect().await
+    /// Sends what belongs to one platform. An image that stands in an index is known by its digest alone.
+    async fn platform(&self, image: &PlatformImage, in_index: bool, progress: &dyn Progress) -> Result<(), ImageError> {
+        let config = self.blob(&image.config.digest, image.config.bytes).boxed();
+        let layers = image.layers.iter().map(|layer| self.layer(image, layer, progress).boxed());
+        let blobs: Vec<_> = layers.chain([config]).collect();
+        let blobs = stream::iter(blobs).buffer_unordered(AT_ONCE).try_collect::<()>();
+        let (blobs, attached) = future::join(blobs, self.attach(image)).await;
+        blobs?;
+        if let Err(error) = attached {
+            // A registry that takes no attachments is no reason to withhold the image itself.
+            tracing::warn!(%error, "the bill of materials could not be attached");
+            progress.step(PUSH, StepState::Running, &format!("the bill of materials is not attached: {error}"));
+        }
+        if in_index { self.manifest(&image.manifest.digest, MANIFEST).await } else { Ok(()) }
     }
 
     async fn layer(
@@ -183,16 +181,17 @@ impl Sending<'_> {
 
     /// Attaches the bill of materials. Registries that do not list by themselves what refers to an image have a list
     /// under a tag that is made of the image's digest.
-    async fn attach(&self, image: &PlatformImage, sbom: &AttachedSbom) -> Result<(), ImageError> {
-        for blob in [&sbom.document, &sbom.empty] {
-            self.blob(&blob.digest, blob.bytes).await?;
-        }
-        self.manifest(&sbom.manifest.digest, MANIFEST).await?;
+    async fn attach(&self, image: &PlatformImage) -> Result<(), ImageError> {
+        let Some(AttachedSbom { document, empty, manifest }) = &image.sbom else { return Ok(()) };
+        let blobs =
+            future::try_join(self.blob(&document.digest, document.bytes), self.blob(&empty.digest, empty.bytes));
+        blobs.await?;
+        self.manifest(&manifest.digest, MANIFEST).await?;
         let listed = self.repository.referrers(&image.manifest.digest).await?;
-        if listed.iter().any(|entry| entry["digest"] == *sbom.manifest.digest) {
+        if listed.iter().any(|entry| entry["digest"] == *manifest.digest) {
             return Ok(());
         }
-        let entries: Vec<Value> = listed.into_iter().chain([referrer(&sbom.manifest)]).collect();
+        let entries: Vec<Value> = listed.into_iter().chain([referrer(manifest)]).collect();
         let list = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}).to_string();
         let at = self.repository.image();
         let tag = image.manifest.digest.replace(':', "-");
@@ -200,10 +199,9 @@ impl Sending<'_> {
         Ok(self.repository.put_manifest(&tag, &Bytes::from(list), INDEX).await?)
     }
 
-    /// Gives the image its tag, unless it has it already.
-    async fn tag(&self, image: &BuiltImage, target: &Reference) -> Result<(), ImageError> {
-        let before = self.repository.digest(target).await?;
-        if before.as_deref() == Some(image.digest.as_str()) {
+    /// Gives the image its name, unless it has it already; `before` is what had it.
+    async fn name(&self, image: &BuiltImage, target: &Reference, before: Option<&str>) -> Result<(), ImageError> {
+        if before == Some(image.digest.as_str()) {
             return Ok(());
         }
         let media_type = if image.index.is_some() { INDEX } else { MANIFEST };
