@@ -60,6 +60,16 @@ pub enum EnvironmentError {
 }
 
 impl EnvironmentError {
+    /// What the failure of the tool `what` means.
+    pub(crate) fn of_tool(what: &str, failure: Failure) -> Self {
+        let what = what.to_owned();
+        match failure {
+            Failure::Start(why) => Self::Start { what, why },
+            Failure::Ended(status, tail) => Self::Tool { what, status, tail },
+            Failure::TooLong(limit, tail) => Self::TooLong { what, limit, tail },
+        }
+    }
+
     /// The last lines of the tool that failed.
     pub(crate) fn tail(&self) -> &[String] {
         match self {
@@ -298,12 +308,7 @@ impl Making<'_> {
             lock: self.lock,
         };
         let told = run.run(|line| self.progress.step(ENVIRONMENT, StepState::Running, line)).await;
-        let what = what.to_owned();
-        told.map_err(|failure| match failure {
-            Failure::Start(why) => EnvironmentError::Start { what, why },
-            Failure::Ended(status, tail) => EnvironmentError::Tool { what, status, tail },
-            Failure::TooLong(limit, tail) => EnvironmentError::TooLong { what, limit, tail },
-        })
+        told.map_err(|failure| EnvironmentError::of_tool(what, failure))
     }
 
     /// Writes a file of the environment, whole or not at all.

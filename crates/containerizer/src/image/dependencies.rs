@@ -24,7 +24,7 @@ use crate::{
     mask::mask,
     progress::blocking,
     python::{Python, on_path},
-    tool::{Failure, Run},
+    tool::Run,
 };
 
 /// Where packages are in an image.
@@ -299,14 +299,7 @@ impl Making<'_> {
             lock: &self.held.file,
         };
         let told = run.run(|line| self.progress.step(DEPENDENCIES, StepState::Running, line)).await;
-        let what = what.to_owned();
-        told.map_err(|failure| {
-            ImageError::Tool(match failure {
-                Failure::Start(why) => EnvironmentError::Start { what, why },
-                Failure::Ended(status, tail) => EnvironmentError::Tool { what, status, tail },
-                Failure::TooLong(limit, tail) => EnvironmentError::TooLong { what, limit, tail },
-            })
-        })
+        told.map_err(|failure| ImageError::Tool(EnvironmentError::of_tool(what, failure)))
     }
 }
 

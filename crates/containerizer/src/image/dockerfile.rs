@@ -24,7 +24,7 @@ use crate::{
     progress::blocking,
     python::{Python, on_path},
     registry,
-    tool::{Failure, Run},
+    tool::Run,
 };
 
 /// A program that builds Dockerfiles.
@@ -91,7 +91,7 @@ impl Builder {
             line.splice(0..0, environment(conf, logins.as_deref()));
             let run = Run { python: &python.executable, line, folder: scratch.path(), limit, lock: &held.file };
             let told = run.run(|line| progress.step(IMAGE, StepState::Running, line)).await;
-            told.map_err(|failure| ImageError::Tool(failed(what, failure)))?;
+            told.map_err(|failure| ImageError::Tool(EnvironmentError::of_tool(what, failure)))?;
         }
         let (store, platform) = (store.clone(), folder.platform);
         let why = format!("the folder has a Dockerfile, which {} built", self.name());
@@ -206,15 +206,6 @@ fn registries_conf(plain: &[String]) -> String {
     let entry = |registry: &String| format!("[[registry]]\nlocation = \"{registry}\"\ninsecure = true\n");
     let entries: String = plain.iter().map(entry).collect();
     format!("unqualified-search-registries = [\"docker.io\"]\n{entries}")
-}
-
-fn failed(what: &str, failure: Failure) -> EnvironmentError {
-    let what = what.to_owned();
-    match failure {
-        Failure::Start(why) => EnvironmentError::Start { what, why },
-        Failure::Ended(status, tail) => EnvironmentError::Tool { what, status, tail },
-        Failure::TooLong(limit, tail) => EnvironmentError::TooLong { what, limit, tail },
-    }
 }
 
 /// Takes the only image of a layout into the store.
