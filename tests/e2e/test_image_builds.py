@@ -280,6 +280,17 @@ def test_a_base_of_other_platforms_is_refused(builder: Builder, registry: Regist
     assert f"`{base}` does not exist for linux/amd64; it exists for linux/s390x" in build.error
 
 
+def test_a_base_that_is_older_than_keas_program_is_refused(
+    builder: Builder, registry: Registry, tmp_path: Path
+) -> None:
+    library = b"GNU C Library (Old GLIBC 2.12-1) stable release version 2.12.\n"
+    files = {"lib64/ld-linux-x86-64.so.2": b"", "lib64/libc.so.6": library, "usr/bin/python3.11": b""}
+    push(registry, "old", "x", Image([layer(files)]))
+    source = adder(tmp_path / "m")
+    build = builder.push(source, f"{registry.host}/no:1", "--base", f"{registry.host}/old:x", check=False)
+    assert "has the GNU C library 2.12" in build.error and "choose a newer base" in build.error
+
+
 def test_a_base_with_another_python_is_refused(builder: Builder, registry: Registry, tmp_path: Path) -> None:
     source = adder(tmp_path / "m")
     build = builder.push(source, f"{registry.host}/no:1", "--python", "3.12", check=False)

@@ -8,6 +8,7 @@ mod dependencies;
 mod describe;
 mod dockerfile;
 mod error;
+mod glibc;
 mod layer;
 mod layout;
 mod lock;

@@ -103,10 +103,10 @@ pub(crate) fn unpack(path: &Path, kind: Kind, into: &Path, most: Most, report: &
     Ok(left)
 }
 
-/// Calls `see` with the name of each entry of the tar archive at `path`, however it is compressed.
-pub(crate) fn names(path: &Path, see: impl FnMut(&str)) -> io::Result<()> {
+/// Calls `see` with the name of each entry of the tar archive at `path`, however it is compressed, and with its content.
+pub(crate) fn look(path: &Path, see: impl FnMut(&str, &mut dyn Read) -> io::Result<()>) -> io::Result<()> {
     let kind = kind_of(path)?.ok_or_else(|| io::Error::other("it is no archive"))?;
-    tarred::names(compressed::reader(kind, fs::File::open(path)?), see)
+    tarred::look(compressed::reader(kind, fs::File::open(path)?), see)
 }
 
 /// The folder of an unpacked archive that is the model's: where all is in one folder, that one.

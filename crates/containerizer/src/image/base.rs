@@ -1,6 +1,6 @@
 //! The image that another one is built upon: where it is, what it consists of, and what is in it.
 
-use std::io::Write;
+use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 use kea_core::management::StepState;
@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     FACTS, ImageError, Platform,
+    glibc::Glibc,
     store::{Store, is_digest},
 };
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// How base images are looked into. What was found is kept under it.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 /// Manifests and configurations are small; what is larger is none.
 const DOCUMENT: u64 = 4 << 20;
 
@@ -54,6 +55,8 @@ pub(crate) struct Facts {
     pub(crate) python: Option<(String, String)>,
     /// Whether programs of the GNU C library run.
     pub(crate) glibc: bool,
+    /// Which one it is, where it says so.
+    pub(crate) glibc_version: Option<Glibc>,
     /// Whether programs in C++ run.
     pub(crate) libstdcxx: bool,
 }
@@ -232,7 +235,7 @@ async fn look_into(
         for layer in &layers {
             report.tell(|| "looking into it".to_owned());
             let file = store.blob(&layer.digest).ok_or_else(|| ImageError::Gone { digest: layer.digest.clone() })?;
-            unpack::names(&file, |name| found.note(name, platform))
+            unpack::look(&file, |name, content| found.note(name, content, platform))
                 .map_err(|why| ImageError::BadLayer { digest: layer.digest.clone(), why })?;
         }
         let facts = found.facts(&path);
@@ -256,18 +259,23 @@ struct Found {
     /// Pythons, by folder and version as `3.11`.
     pythons: Vec<(String, String)>,
     glibc: bool,
+    glibc_version: Option<Glibc>,
     libstdcxx: bool,
 }
 
 impl Found {
-    fn note(&mut self, name: &str, platform: Platform) {
+    fn note(&mut self, name: &str, content: &mut dyn Read, platform: Platform) -> io::Result<()> {
         let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
         self.glibc |= file == platform.loader();
+        if file == "libc.so.6" || (file.starts_with("libc-2.") && file.ends_with(".so")) {
+            self.glibc_version = Glibc::of_library(content)?.or(self.glibc_version);
+        }
         self.libstdcxx |= file.starts_with("libstdc++.so.6");
         let version = file.strip_prefix("python").filter(|version| is_version(version));
         if let Some(version) = version {
             self.pythons.push((folder.to_owned(), version.to_owned()));
         }
+        Ok(())
     }
 
     /// `path` are the folders in which programs are looked for, in their order.
@@ -279,6 +287,7 @@ impl Found {
         Facts {
             python: python.map(|(folder, version)| (format!("/{folder}/python{version}"), version)),
             glibc: self.glibc,
+            glibc_version: self.glibc_version,
             libstdcxx: self.libstdcxx,
         }
     }
@@ -299,7 +308,8 @@ mod tests {
 
     fn facts(names: &[&str], path: &str) -> Facts {
         let mut found = Found::default();
-        names.iter().for_each(|name| found.note(name, Platform::Amd64));
+        let library = b"GNU C Library stable release version 2.36.".as_slice();
+        names.iter().for_each(|name| found.note(name, &mut { library }, Platform::Amd64).unwrap());
         found.facts(&search_path(&serde_json::json!({"config": {"Env": [format!("PATH={path}")]}})))
     }
 
@@ -317,6 +327,7 @@ mod tests {
     fn what_programs_need_is_seen() {
         let debian = facts(&["lib64/ld-linux-x86-64.so.2", "usr/lib/x86_64-linux-gnu/libstdc++.so.6.0.30"], "/usr/bin");
         assert!(debian.glibc && debian.libstdcxx);
+        assert_eq!(facts(&["lib/x86_64-linux-gnu/libc.so.6"], "/usr/bin").glibc_version.unwrap().to_string(), "2.36");
         let alpine = facts(&["lib/ld-musl-x86_64.so.1"], "/usr/bin");
         assert!(!alpine.glibc && !alpine.libstdcxx);
     }

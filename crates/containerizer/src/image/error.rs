@@ -74,6 +74,10 @@ pub enum ImageError {
     #[error("the base image `{image}` has no {what}, which {whose} needs: choose one of Debian, or of distroless/cc")]
     Lacks { image: String, what: &'static str, whose: &'static str },
     #[error(
+        "the base image `{image}` has the GNU C library {found}, and {whose} needs {needed}: choose a newer base, or a KEA that was built on an older system"
+    )]
+    OldGlibc { image: String, found: String, needed: String, whose: &'static str },
+    #[error(
         "there is no KEA program for {platform}: give the path of one with --program {platform}=PATH; this one is for {host}"
     )]
     NoProgram { platform: Platform, host: Platform },

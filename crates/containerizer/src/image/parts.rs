@@ -11,11 +11,12 @@ use kea_core::{management::StepState, service::ModelSpec};
 use serde_json::Value;
 
 use super::{
-    BuildError, BuildRequest, ImageBuilder, ImageError, LAYERS, Platform,
+    BuildError, BuildRequest, FACTS, ImageBuilder, ImageError, LAYERS, Platform,
     base::{self, Base, BaseLayer},
     builder::{AttachedSbom, ImageLayer, PlatformImage},
     dependencies::{self, Dependencies, Tools, Wanted},
     describe::{self, EMPTY_CONFIG, LAYER},
+    glibc::Glibc,
     layer::{self, Content, Effort, Files, Layer},
     recipe::{self, MODELS, PROGRAM},
     sbom::sbom,
@@ -99,6 +100,7 @@ impl PlatformBuild<'_> {
         if packages.is_empty() {
             return Ok(None);
         }
+        old_glibc(base, Some(Glibc::OF_WHEELS), "what wheels are built for")?;
         progress.step(DEPENDENCIES, StepState::Running, "");
         let builder = self.builder;
         let version = base.facts.python.as_ref().filter(|_| !only_onnxruntime).map(|(_, version)| version.clone());
@@ -149,7 +151,7 @@ impl PlatformBuild<'_> {
         let mut own: Vec<(usize, Layer)> = Vec::new();
         own.extend(dependencies.map(|dependencies| (1, dependencies.layer.clone())));
         if recipe::needs_server(self.model) {
-            own.push((2, self.server(progress).await?));
+            own.push((2, self.server(base, progress).await?));
         }
         if let Some(root) = self.root {
             own.push((3, self.model_layer(root.to_owned(), progress).await?));
@@ -184,7 +186,7 @@ impl PlatformBuild<'_> {
         Ok(AttachedSbom { document, empty, manifest })
     }
 
-    async fn server(&self, progress: &dyn Progress) -> Result<Layer, ImageError> {
+    async fn server(&self, base: &Base, progress: &dyn Progress) -> Result<Layer, ImageError> {
         let (platform, store) = (self.platform, self.builder.store.clone());
         let program = self.builder.settings.programs.get(&platform).cloned();
         let program = program.ok_or(ImageError::NoProgram { platform, host: Platform::HOST })?;
@@ -200,9 +202,35 @@ impl PlatformBuild<'_> {
             let parts = [layer::FORMAT, "server", &place].into_iter().chain(facts.iter().map(String::as_str));
             store::key(parts)
         };
+        self.check_glibc(&program, &key, base, progress).await?;
         let mut files = Files::default();
         files.put(PROGRAM, true, Content::File(program));
         self.layer(key, Effort::Small, limit, store, files, progress).await
+    }
+
+    /// Whether the base's library is new enough for KEA's own program; `key` stands for the program.
+    async fn check_glibc(
+        &self,
+        program: &Path,
+        key: &str,
+        base: &Base,
+        progress: &dyn Progress,
+    ) -> Result<(), ImageError> {
+        let store = &self.builder.store;
+        let needed = match store.note::<Option<Glibc>>(FACTS, key) {
+            Some(needed) => needed,
+            None => {
+                let path = program.to_owned();
+                let needed = blocking(progress, IMAGE, move |_| {
+                    let needed = File::open(&path).and_then(Glibc::needed_by);
+                    needed.map_err(|why| ImageError::Unreadable { path, why })
+                });
+                let needed = needed.await?;
+                store.set_note(FACTS, key, &needed)?;
+                needed
+            }
+        };
+        old_glibc(base, needed, "KEA's own program, as it was built on this machine,")
     }
 
     async fn model_layer(&self, root: PathBuf, progress: &dyn Progress) -> Result<Layer, ImageError> {
@@ -257,6 +285,19 @@ fn layers(base: &Base, own: &[(usize, Layer)]) -> Vec<ImageLayer> {
         media_type: LAYER.to_owned(),
     });
     of_base.chain(ours).collect()
+}
+
+/// Refuses a base whose library is older than what `whose` needs; one that does not tell its version is taken.
+fn old_glibc(base: &Base, needed: Option<Glibc>, whose: &'static str) -> Result<(), ImageError> {
+    match (base.facts.glibc_version, needed) {
+        (Some(found), Some(needed)) if found < needed => Err(ImageError::OldGlibc {
+            image: base.image.whole(),
+            found: found.to_string(),
+            needed: needed.to_string(),
+            whose,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Checks that a file is a program for the platform, so that a mistake does not show only in the cluster.

@@ -29,8 +29,11 @@ pub(super) fn unpack(archive: Box<dyn Read>, unpacked: &mut Unpacked<'_>) -> Res
     }
 }
 
-/// Calls `see` with the name of each entry, without a leading `/` or `./`.
-pub(super) fn names(archive: Box<dyn Read>, mut see: impl FnMut(&str)) -> io::Result<()> {
+/// Calls `see` with the name of each entry, without a leading `/` or `./`, and with its content.
+pub(super) fn look(
+    archive: Box<dyn Read>,
+    mut see: impl FnMut(&str, &mut dyn Read) -> io::Result<()>,
+) -> io::Result<()> {
     let allowance = Rc::new(Cell::new(HEADERS));
     let mut archive = Archive::new(Allowed { archive, allowance: allowance.clone() });
     let mut entries = archive.entries()?;
@@ -38,8 +41,9 @@ pub(super) fn names(archive: Box<dyn Read>, mut see: impl FnMut(&str)) -> io::Re
         allowance.set(HEADERS);
         let Some(entry) = entries.next() else { return Ok(()) };
         let mut entry = entry?;
-        see(entry.path()?.to_string_lossy().trim_start_matches("./").trim_start_matches('/'));
+        let name = entry.path()?.to_string_lossy().into_owned();
         allowance.set(u64::MAX);
+        see(name.trim_start_matches("./").trim_start_matches('/'), &mut entry)?;
         io::copy(&mut entry, &mut io::sink())?;
     }
 }
