@@ -311,3 +311,12 @@ def test_a_certificate_must_be_of_an_authority_that_is_trusted(
         assert front.calls == []
         build = small.with_env(SSL_CERT_FILE=str(certificate)).push(source, image, *COMMAND)
         assert registry.digest("trusted", "1") == build.digest
+
+
+def test_a_machine_without_certificates_is_told(small: Builder, registry: Registry, tmp_path: Path) -> None:
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    (nothing / "empty.pem").touch()
+    bare = small.with_env(SSL_CERT_FILE=str(nothing / "empty.pem"), SSL_CERT_DIR=str(nothing / "certs"))
+    build = bare.push(service(tmp_path / "m"), f"{registry.host}/bare:1", *COMMAND, check=False)
+    assert "certificates cannot be read" in build.error and "ca-certificates" in build.error

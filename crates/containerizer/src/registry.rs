@@ -116,6 +116,7 @@ impl Registries {
 
     /// The repository of `image`.
     pub(crate) async fn open(&self, image: &Reference) -> Result<Repository, RegistryError> {
+        check_certificates()?;
         let registry = image.registry().to_owned();
         let finding = tokio::time::timeout(LOGIN, tokio::task::spawn_blocking(move || auth::of(&registry)));
         let unread = |why: String| RegistryError::Login { registry: image.registry().to_owned(), why };
@@ -346,6 +347,25 @@ impl Repository {
         }
         act().await.map_err(|error| error::classify(error, &self.image, doing))
     }
+}
+
+/// Where systems keep the certificates that they trust.
+const BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// An error where no certificates can be read: the client panics then, also where it needs none. Reading them takes
+/// longer than anything else of a short command, so that it is tried only where something is out of the ordinary.
+fn check_certificates() -> Result<(), RegistryError> {
+    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());
+    if !named && BUNDLES.iter().any(|bundle| Path::new(bundle).is_file()) {
+        return Ok(());
+    }
+    let tried = reqwest::Client::builder().build();
+    tried.map(drop).map_err(|error| RegistryError::NoCertificates { why: error::innermost(&error) })
 }
 
 /// Whether a registry is spoken to without TLS: it is of this machine, or named in `plain_http`.

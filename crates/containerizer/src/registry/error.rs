@@ -31,6 +31,10 @@ pub enum RegistryError {
         "the certificate of {registry} is not trusted ({why}): add its authority to the system's, or name a file with it in SSL_CERT_FILE"
     )]
     Certificate { registry: String, why: String },
+    #[error(
+        "this machine's certificates cannot be read ({why}): install ca-certificates, or set SSL_CERT_FILE to a file of certificates that are to be trusted"
+    )]
+    NoCertificates { why: String },
     #[error("{registry} takes no blobs in chunks")]
     Chunks { registry: String },
     #[error("{registry} answered {status} when KEA {doing}: {why}")]
@@ -132,7 +136,7 @@ fn of_request(error: reqwest::Error, image: &Reference, doing: &'static str) -> 
 }
 
 /// The error's first cause, which is the one that says something.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(super) fn innermost(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), innermost)
 }
 
