@@ -8,6 +8,7 @@ use crate::{
     contract::Contract,
     management::{DeployRequest, ServiceDetails, UpdateRequest, VersionInfo},
     name::{ServiceId, VersionId},
+    routing::RoutingSnapshot,
     service::{LoadBalancing, Service, Version},
 };
 
@@ -104,6 +105,12 @@ pub enum DeployError {
 
 fn joined(versions: &[VersionId]) -> String {
     versions.iter().map(VersionId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// Follows the routes: the Request Router, to whoever knows of replicas.
+pub trait RouteFollower: Send + Sync {
+    /// Routes by `snapshot` from the return of this call on; requests under way finish by the one before.
+    fn follow(&self, snapshot: &RoutingSnapshot);
 }
 
 /// The Service Deployer: makes what is wanted true, and tells what is.

@@ -1,13 +1,14 @@
 //! What the service loops publish: the details that the API shows, and the snapshot that the router follows.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use kea_core::{
     ServiceId,
     management::ServiceDetails,
+    port::RouteFollower,
     routing::{RoutingSnapshot, ServiceRoute},
 };
 use tokio::sync::watch;
@@ -16,19 +17,16 @@ use tokio::sync::watch;
 pub(crate) struct Directory {
     /// Held for a look-up or a change alone, never across an await.
     details: RwLock<BTreeMap<ServiceId, Arc<ServiceDetails>>>,
-    snapshot: watch::Sender<Arc<RoutingSnapshot>>,
+    /// Held while the router takes a snapshot, so that it gets them in their order.
+    snapshot: Mutex<RoutingSnapshot>,
+    router: Arc<dyn RouteFollower>,
     /// Counts publications, for whoever waits for one.
     published: watch::Sender<u64>,
 }
 
 impl Directory {
-    pub(crate) fn new() -> Self {
-        Self { details: RwLock::default(), snapshot: watch::channel(Arc::default()).0, published: watch::channel(0).0 }
-    }
-
-    /// The snapshots, as they change.
-    pub(crate) fn follow(&self) -> watch::Receiver<Arc<RoutingSnapshot>> {
-        self.snapshot.subscribe()
+    pub(crate) fn new(router: Arc<dyn RouteFollower>) -> Self {
+        Self { details: RwLock::default(), snapshot: Mutex::default(), router, published: watch::channel(0).0 }
     }
 
     /// Changes whenever anything is published.
@@ -37,23 +35,33 @@ impl Directory {
     }
 
     /// Publishes a service's state. Routes that are the same as before stay the same `Arc`.
+    ///
+    /// The router has the route before anybody sees the details: who reads `deployed` is answered.
     pub(crate) fn publish(&self, details: ServiceDetails, route: Arc<ServiceRoute>) {
         let id = details.service_id.clone();
-        self.details.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), Arc::new(details));
-        self.snapshot.send_if_modified(|snapshot| {
-            let same = snapshot.services.get(&id).is_some_and(|before| Arc::ptr_eq(before, &route));
+        self.route(|services| {
+            let same = services.get(&id).is_some_and(|before| Arc::ptr_eq(before, &route));
             if !same {
-                Arc::make_mut(snapshot).services.insert(id, route);
+                services.insert(id.clone(), route);
             }
             !same
         });
+        self.details.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::new(details));
         self.published.send_modify(|count| *count += 1);
     }
 
     /// Forgets a service.
     pub(crate) fn forget(&self, id: &ServiceId) {
+        self.route(|services| services.remove(id).is_some());
         self.details.write().unwrap_or_else(PoisonError::into_inner).remove(id);
-        self.snapshot.send_if_modified(|snapshot| Arc::make_mut(snapshot).services.remove(id).is_some());
+    }
+
+    /// Changes the routes, and gives them to the router where `change` says that they are others now.
+    fn route(&self, change: impl FnOnce(&mut HashMap<ServiceId, Arc<ServiceRoute>>) -> bool) {
+        let mut snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        if change(&mut snapshot.services) {
+            self.router.follow(&snapshot);
+        }
     }
 
     pub(crate) fn get(&self, id: &ServiceId) -> Option<ServiceDetails> {

@@ -13,8 +13,7 @@ use kea_containerizer::{ImageSettings, Workspace, shown_source};
 use kea_core::{
     Contract, ServiceId, Settings, VersionId,
     management::{DeployRequest, ServiceDetails, UpdateRequest, VersionInfo},
-    port::{DeployError, Deployer, ServiceStore, StoreError},
-    routing::RoutingSnapshot,
+    port::{DeployError, Deployer, RouteFollower, ServiceStore, StoreError},
     service::{LoadBalancing, Service, Version},
 };
 use kea_logs::LogBook;
@@ -34,6 +33,8 @@ const PREPARATIONS: usize = 8;
 
 /// What a deployer is made of.
 pub struct LocalOptions {
+    /// Whom to tell where requests go.
+    pub router: Arc<dyn RouteFollower>,
     /// Where wanted state is kept.
     pub store: Arc<dyn ServiceStore>,
     /// Where logs of replicas go.
@@ -64,14 +65,14 @@ impl LocalDeployer {
     /// # Errors
     /// The store cannot be read.
     pub async fn start(options: LocalOptions) -> Result<Arc<Self>, StoreError> {
-        let LocalOptions { store, logs, folder, program, address, body_limit, images } = options;
+        let LocalOptions { router, store, logs, folder, program, address, body_limit, images } = options;
         let plain_http = images.as_ref().map_or_else(Vec::new, |(settings, _)| settings.plain_http.clone());
         let workspace = Arc::new(Workspace::new(folder.clone()).with_plain_http(plain_http));
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let shared = Shared {
             images: images.map(|(settings, registry)| Images::new(workspace.clone(), settings, &registry)),
             workspace,
-            directory: Arc::new(Directory::new()),
+            directory: Arc::new(Directory::new(router)),
             address: PublicAddress(address),
             run_folder: folder.join("run"),
             cores: u32::try_from(cores).unwrap_or(u32::MAX),
@@ -89,11 +90,6 @@ impl LocalDeployer {
             deployer.wish(Wish { service, versions });
         }
         Ok(deployer)
-    }
-
-    /// The snapshots for the router, as they change.
-    pub fn follow(&self) -> watch::Receiver<Arc<RoutingSnapshot>> {
-        self.shared.directory.follow()
     }
 
     /// Stops all replicas; what is wanted stays in the store.

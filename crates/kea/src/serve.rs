@@ -68,12 +68,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let made_password = first_admin(&auth).await?;
 
+    let cache = Arc::new(MemoryCache::new(config.cache_bytes));
+    let router = Arc::new(Router::new(auth.clone(), cache, config.body_limit));
     let program = std::env::current_exe()?;
     let images = config
         .registry
         .clone()
         .map(|registry| (config.images.settings(folder.join("images"), program.clone()), registry));
     let deployer = LocalDeployer::start(LocalOptions {
+        router: router.clone(),
         images,
         store: store.clone() as Arc<dyn ServiceStore>,
         logs: logs.clone(),
@@ -83,9 +86,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         body_limit: config.body_limit,
     })
     .await?;
-    let cache = Arc::new(MemoryCache::new(config.cache_bytes));
-    let router = Arc::new(Router::new(auth.clone(), cache, config.body_limit));
-    let following = tokio::spawn(follow(router.clone(), deployer.clone()));
 
     let ready = Arc::new(AtomicBool::new(true));
     let stopping = CancellationToken::new();
@@ -107,7 +107,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tracing::info!("stopping: requests under way finish first");
     };
     kea_http::serve(listener, dispatcher(router, api), stop, DRAIN).await;
-    following.abort();
     deployer.stop().await;
     Ok(())
 }
@@ -135,18 +134,6 @@ fn dispatcher(
                 Err(never) => match never {},
             }
         }))
-    }
-}
-
-/// Gives the router each snapshot of the deployer.
-async fn follow(router: Arc<Router>, deployer: Arc<LocalDeployer>) {
-    let mut snapshots = deployer.follow();
-    loop {
-        let snapshot = snapshots.borrow_and_update().clone();
-        router.follow(&snapshot);
-        if snapshots.changed().await.is_err() {
-            return;
-        }
     }
 }
 

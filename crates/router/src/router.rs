@@ -11,7 +11,7 @@ use axum::{
 use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 use kea_auth::{Authenticator, Caller};
-use kea_core::{ServiceId, VersionId, contract::DEFAULT_FUNCTION, routing::RoutingSnapshot};
+use kea_core::{ServiceId, VersionId, contract::DEFAULT_FUNCTION, port::RouteFollower, routing::RoutingSnapshot};
 use kea_http::ApiError;
 
 use crate::{
@@ -36,15 +36,16 @@ pub struct Router {
     body_limit: usize,
 }
 
+impl RouteFollower for Router {
+    fn follow(&self, snapshot: &RoutingSnapshot) {
+        self.table.store(Arc::new(self.table.load().follow(snapshot)));
+    }
+}
+
 impl Router {
     /// A router that knows no service yet. Bodies of models' requests have at most `body_limit` bytes.
     pub fn new(auth: Arc<Authenticator>, cache: Arc<dyn ResponseCache>, body_limit: usize) -> Self {
         Self { table: ArcSwap::default(), auth, cache, body_limit }
-    }
-
-    /// Routes by `snapshot` from now on; requests under way finish by the one before.
-    pub fn follow(&self, snapshot: &RoutingSnapshot) {
-        self.table.store(Arc::new(self.table.load().follow(snapshot)));
     }
 
     /// Answers a request of a service.

@@ -44,14 +44,11 @@ pub(crate) struct VersionEntry {
 impl Table {
     /// The view of `snapshot`, with what still holds of this one.
     pub(crate) fn follow(&self, snapshot: &RoutingSnapshot) -> Self {
-        let entry = |route: &Arc<ServiceRoute>| {
-            let before = self.services.get(route.id.as_str());
-            match before {
-                Some(same) if Arc::ptr_eq(&same.route, route) => same.clone(),
-                _ => Arc::new(ServiceEntry::new(route, before.map(AsRef::as_ref))),
-            }
+        let named = |route: &Arc<ServiceRoute>| match self.services.get_key_value(route.id.as_str()) {
+            Some((name, same)) if Arc::ptr_eq(&same.route, route) => (name.clone(), same.clone()),
+            Some((name, before)) => (name.clone(), Arc::new(ServiceEntry::new(route, Some(before)))),
+            None => (Arc::from(route.id.as_str()), Arc::new(ServiceEntry::new(route, None))),
         };
-        let named = |route: &Arc<ServiceRoute>| (Arc::from(route.id.as_str()), entry(route));
         Self { services: snapshot.services.values().map(named).collect() }
     }
 }
