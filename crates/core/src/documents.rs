@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -48,84 +49,133 @@ pub struct Metadata {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// A model and where it comes from.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+/// A model and where it comes from: the specification of an MLModel.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ModelDocument {
     /// The model's name; the document's name where it is not given.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub model_name: Option<String>,
-    /// What made it.
-    #[serde(default)]
+    /// What made it; found from its files where it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub model_framework: Option<Framework>,
     /// Path or URL of its file or folder.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// The same, by its first name.
-    #[serde(default)]
+    /// The same as `source`, by its first name.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub s3_path: Option<String>,
-    /// Its version.
-    #[serde(default)]
+    /// Its version; a number that counts up with each change of the model where it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<VersionId>,
-    /// Python packages it needs.
-    #[serde(default)]
+    /// Python packages it needs, as pip writes them.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub requirements: Option<Vec<String>>,
-    /// Command of an existing web service.
-    #[serde(default)]
+    /// Command of an existing web service, which listens on `$PORT`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<String>>,
-    /// An image that serves it.
-    #[serde(default)]
+    /// An image that serves it; nothing is built then.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    #[serde(default)]
-    input_type: Option<Value>,
-    #[serde(default)]
-    output_type: Option<Value>,
-    #[serde(default)]
-    functions: Option<Value>,
-    #[serde(default)]
-    build: Option<Value>,
+    /// Port of the web service in `image`; the one that the image exposes where it is not given. Of no use for images
+    /// that KEA made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<u16>,
+    /// What it takes. Not supported yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_type: Option<Value>,
+    /// What it returns. Not supported yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_type: Option<Value>,
+    /// Its functions. Not supported yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub functions: Option<Value>,
+    /// How its image is built. Not supported yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build: Option<Value>,
 }
 
-/// How a model is to be run.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+/// How a model is to be run: the specification of an MLDeployment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct DeploymentDocument {
     /// Name of the MLModel; of the document where it is not given.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub model_name: Option<String>,
-    /// The model's version, where the MLModel does not name it.
-    #[serde(default)]
+    /// The version that is to answer, where that is not the MLModel's: one that has run before.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<VersionId>,
     /// How many replicas.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1000), extend("default" = 1))]
     pub replicas: Option<u32>,
     /// What a replica may use.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
     /// Environment of its processes.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub env: Option<BTreeMap<String, String>>,
     /// Response cache.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheSettings>,
-    /// How long the gateway waits.
-    #[serde(default)]
+    /// How long the gateway waits; 5 s where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
     /// Who may call it.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
     /// How replicas are chosen.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub load_balancer: Option<LoadBalancing>,
     /// How the model server runs the model.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSettings>,
-    #[serde(default)]
-    canary: Option<Value>,
-    #[serde(default)]
-    autoscaling: Option<Value>,
-    #[serde(default)]
-    validation: Option<Value>,
+    /// What only a cluster has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodSettings>,
+    /// While it is true, nothing of the deployment is changed, whatever the rest says; what runs goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
+    /// Not supported yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Value>,
+    /// Not supported yet: make a HorizontalPodAutoscaler of this MLDeployment, which has the scale subresource.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Value>,
+    /// Not supported yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Value>,
+}
+
+/// What a cluster's pods have beyond processes of one machine. Its parts are Kubernetes' own, as in a pod's `spec`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PodSettings {
+    /// Labels that a node must have.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints of nodes that are tolerated.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tolerations: Vec<Value>,
+    /// Names of Secrets with the logins of registries.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub image_pull_secrets: Vec<String>,
+    /// Secrets and ConfigMaps whose keys become variables of the environment.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env_from: Vec<Value>,
+    /// Volumes for `volumeMounts`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Value>,
+    /// Where the model's container sees the volumes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volume_mounts: Vec<Value>,
+    /// Whole numbers of other resources, as `nvidia.com/gpu: 1`; requests and limits are the same.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub extended_resources: BTreeMap<String, u32>,
+    /// Name of a PriorityClass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority_class_name: Option<String>,
 }
 
 /// Why documents cannot be deployed.
@@ -165,6 +215,14 @@ pub enum DocumentError {
         /// The model that it names.
         model: String,
     },
+    /// A field that has no meaning on one machine.
+    #[error("MLDeployment `{name}`: `{field}` needs Kubernetes: remove it, or apply the document to a cluster")]
+    NeedsCluster {
+        /// The document's name.
+        name: String,
+        /// The field.
+        field: &'static str,
+    },
     /// Two statements that exclude each other.
     #[error("{0}")]
     Contradiction(String),
@@ -201,10 +259,10 @@ pub fn deploy_requests(documents: Vec<Value>) -> Result<Vec<DeployRequest>, Docu
             .get_mut(&wanted)
             .ok_or_else(|| DocumentError::NoModel { deployment: metadata.name.clone(), model: wanted.clone() })?;
         *used = true;
-        requests.push(request(&wanted, model.clone(), &metadata.name, spec)?);
+        requests.push(on_one_machine(&wanted, model.clone(), &metadata.name, spec)?);
     }
     for (name, (model, _)) in models.into_iter().filter(|(_, (_, used))| !used) {
-        requests.push(request(&name, model, &name, DeploymentDocument::default())?);
+        requests.push(on_one_machine(&name, model, &name, DeploymentDocument::default())?);
     }
     if requests.is_empty() { Err(DocumentError::Empty) } else { Ok(requests) }
 }
@@ -219,7 +277,33 @@ fn parse<S: for<'de> Deserialize<'de>>(kind: &'static str, document: Value) -> R
     if parsed.api_version == API_VERSION { Ok(parsed) } else { Err(DocumentError::ApiVersion(parsed.api_version)) }
 }
 
-fn request(
+fn on_one_machine(
+    model_document: &str,
+    model: ModelDocument,
+    deployment: &str,
+    spec: DeploymentDocument,
+) -> Result<DeployRequest, DocumentError> {
+    let fields = [("pod", spec.pod.is_some()), ("paused", spec.paused.is_some()), ("port", model.port.is_some())];
+    if let Some((field, _)) = fields.into_iter().find(|(_, given)| *given) {
+        return Err(DocumentError::NeedsCluster { name: deployment.into(), field });
+    }
+    if let (Some(of_model), Some(of_deployment)) = (&model.version, &spec.version)
+        && of_model != of_deployment
+    {
+        return Err(DocumentError::Contradiction(format!(
+            "MLDeployment `{deployment}` asks for version {of_deployment}, but MLModel `{model_document}` is version {of_model}"
+        )));
+    }
+    request(model_document, model, deployment, spec)
+}
+
+/// What a model and its deployment ask for together. The version is the deployment's, else the model's; `pod`, `paused`
+/// and `port` are the caller's to look at.
+///
+/// # Errors
+/// A field that this version of KEA cannot act upon, statements that exclude each other, a name that no service can
+/// have.
+pub fn request(
     model_document: &str,
     model: ModelDocument,
     deployment: &str,
@@ -243,13 +327,6 @@ fn request(
     if model.source.is_some() && model.s3_path.is_some() {
         let both = format!("MLModel `{model_document}`: `source` and `s3Path` exclude each other: keep `source`");
         return Err(DocumentError::Contradiction(both));
-    }
-    if let (Some(of_model), Some(of_deployment)) = (&model.version, &spec.version)
-        && of_model != of_deployment
-    {
-        return Err(DocumentError::Contradiction(format!(
-            "MLDeployment `{deployment}` asks for version {of_deployment}, but MLModel `{model_document}` is version {of_model}"
-        )));
     }
     let service_id: ServiceId = deployment.parse()?;
     Ok(DeployRequest {

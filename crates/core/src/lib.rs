@@ -4,6 +4,7 @@
 //! This crate knows nothing of HTTP, Kubernetes, files or SQL.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::needless_pass_by_value))]
 
+pub mod change;
 pub mod contract;
 pub mod documents;
 pub mod management;
@@ -11,6 +12,7 @@ pub mod name;
 pub mod next_step;
 pub mod port;
 pub mod quantity;
+pub mod replica;
 pub mod routing;
 pub mod service;
 pub mod tensor;

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use kea_containerizer::{ImageSettings, Workspace, shown_source};
 use kea_core::{
-    Contract, ServiceId, Settings, VersionId,
+    Contract, ServiceId, Settings, VersionId, change,
     management::{DeployRequest, ServiceDetails, UpdateRequest, VersionInfo},
     port::{DeployError, Deployer, RouteFollower, ServiceStore, StoreError},
     service::{LoadBalancing, Service, Version},
@@ -170,7 +170,7 @@ fn being_removed(id: &ServiceId) -> DeployError {
 #[async_trait]
 impl Deployer for LocalDeployer {
     async fn deploy(&self, request: DeployRequest) -> Result<ServiceDetails, DeployError> {
-        let id = request::service_id(&request)?;
+        let id = change::service_id(&request)?;
         let model = request::model(&request)?;
         let _one_at_a_time = self.shared.changing.lock().await;
         let stored = self.stored(&id).await?;
@@ -179,7 +179,8 @@ impl Deployer for LocalDeployer {
         }
         let now = Timestamp::now();
         let (before, versions) = stored.map_or((None, Vec::new()), |(service, versions)| (Some(service), versions));
-        let version = request::new_version(request.version.as_ref(), before.as_ref(), &versions);
+        let current = before.as_ref().map(|service| &service.version);
+        let version = change::new_version(request.version.as_ref(), current, &ids(&versions));
         let known = versions.iter().find(|known| known.id == version);
         if known.is_some_and(|known| known.model != model) {
             return Err(DeployError::Conflict(format!(
@@ -194,8 +195,8 @@ impl Deployer for LocalDeployer {
             created_at: now,
         });
         let mut settings = before.as_ref().map_or_else(Settings::default, |service| service.settings.clone());
-        request::settings(&mut settings, &request)?;
-        let replicas = request::replicas(request.replicas, before.as_ref().map_or(1, |service| service.replicas))?;
+        change::settings(&mut settings, &request)?;
+        let replicas = change::replicas(request.replicas, before.as_ref().map_or(1, |service| service.replicas))?;
         let service = Service {
             model_name: request.model_name,
             version,
@@ -213,12 +214,12 @@ impl Deployer for LocalDeployer {
     async fn update(&self, id: &ServiceId, change: UpdateRequest) -> Result<ServiceDetails, DeployError> {
         let _one_at_a_time = self.shared.changing.lock().await;
         let (mut service, versions) = self.existing(id).await?;
-        service.replicas = request::replicas(change.replicas, service.replicas)?;
-        request::changed_settings(&mut service.settings, &change)?;
+        service.replicas = change::replicas(change.replicas, service.replicas)?;
+        change::changed_settings(&mut service.settings, &change)?;
         let base = versions.iter().find(|version| version.id == service.version);
         let new = match base {
             Some(base) if change.names_a_model() || change.container_image.is_some() => {
-                let version = request::new_version(change.version.as_ref(), Some(&service), &versions);
+                let version = change::new_version(change.version.as_ref(), Some(&service.version), &ids(&versions));
                 let model = request::changed_model(base, &change)?;
                 if versions.iter().any(|known| known.id == version) {
                     return Err(DeployError::Conflict(format!(
@@ -301,6 +302,10 @@ impl Deployer for LocalDeployer {
         let contract = versions.into_iter().find(|version| version.id == id_of).and_then(|version| version.contract);
         Ok((id_of, contract))
     }
+}
+
+fn ids(versions: &[Version]) -> Vec<VersionId> {
+    versions.iter().map(|version| version.id.clone()).collect()
 }
 
 fn known(id: &ServiceId, version: VersionId, versions: &[Version]) -> Result<VersionId, DeployError> {
