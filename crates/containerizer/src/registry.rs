@@ -2,6 +2,7 @@
 
 mod auth;
 mod error;
+mod settings;
 mod token;
 
 use std::{
@@ -29,7 +30,9 @@ use oci_client::{
 use tokio::{io::AsyncReadExt, sync::OnceCell};
 
 pub(crate) use auth::CONFIG as LOGINS;
+pub use auth::Logins;
 pub use error::RegistryError;
+pub use settings::RegistrySettings;
 
 /// How much of a blob goes into one request. Registries keep what has come of a chunk, so larger ones only cost memory.
 const CHUNK: usize = 4 << 20;
@@ -88,8 +91,7 @@ pub(crate) struct Registries(Arc<Ways>);
 
 #[derive(Debug)]
 struct Ways {
-    /// Registries, beside those of this machine, that are spoken to without TLS.
-    plain_http: Vec<String>,
+    settings: RegistrySettings,
     /// Held for a look-up, or to make a client.
     clients: Mutex<Vec<Way>>,
 }
@@ -109,16 +111,16 @@ impl fmt::Debug for Way {
 }
 
 impl Registries {
-    /// `plain_http` names registries, beside those of this machine, that are spoken to without TLS.
-    pub(crate) fn new(plain_http: Vec<String>) -> Self {
-        Self(Arc::new(Ways { plain_http, clients: Mutex::default() }))
+    pub(crate) fn new(settings: RegistrySettings) -> Self {
+        Self(Arc::new(Ways { settings, clients: Mutex::default() }))
     }
 
     /// The repository of `image`.
     pub(crate) async fn open(&self, image: &Reference) -> Result<Repository, RegistryError> {
         check_certificates()?;
-        let registry = image.registry().to_owned();
-        let finding = tokio::time::timeout(LOGIN, tokio::task::spawn_blocking(move || auth::of(&registry)));
+        let (registry, given) = (image.registry().to_owned(), self.0.settings.logins.clone());
+        let looking = tokio::task::spawn_blocking(move || auth::of(&registry, given.as_ref()));
+        let finding = tokio::time::timeout(LOGIN, looking);
         let unread = |why: String| RegistryError::Login { registry: image.registry().to_owned(), why };
         let found = finding.await.map_err(|_| unread(format!("its credential helper said nothing for {LOGIN:?}")))?;
         let auth = found.map_err(|error| unread(error.to_string()))??;
@@ -162,7 +164,9 @@ impl Registries {
     }
 
     fn is_plain(&self, image: &Reference) -> bool {
-        [image.registry(), image.resolve_registry()].iter().any(|registry| is_plain(registry, &self.0.plain_http))
+        [image.registry(), image.resolve_registry()]
+            .iter()
+            .any(|registry| is_plain(registry, &self.0.settings.plain_http))
     }
 }
 

@@ -49,7 +49,7 @@ impl ImageConfig {
         let Self { base_onnx, base_python, plain_http, dockerfile_builder } = self.clone();
         settings.base_onnx = base_onnx.unwrap_or(settings.base_onnx);
         settings.base_python = base_python.unwrap_or(settings.base_python);
-        settings.plain_http = plain_http.unwrap_or(settings.plain_http);
+        settings.registries.plain_http = plain_http.unwrap_or_default();
         settings.dockerfile_builder = dockerfile_builder;
         settings.with_env()
     }

@@ -17,8 +17,16 @@ pub enum RegistryError {
         "{registry} does not let KEA in (it {doing}): log in with `docker login {registry}`, or set DOCKER_AUTH_CONFIG, for an account that may use `{repository}`"
     )]
     Refused { registry: String, repository: String, doing: &'static str },
-    #[error("`{image}` does not exist, or may not be seen without another login")]
-    NotFound { image: String },
+    #[error("the logins that are given cannot be read: they are no JSON as `docker login` writes it")]
+    Logins,
+    #[error(
+        "`{image}` does not exist, or may not be seen without another login: check its name, or log in to {registry}"
+    )]
+    NotFound { image: String, registry: String },
+    #[error("`{image}` does not exist for {platform}; it exists for {known}")]
+    NoPlatform { image: String, platform: String, known: String },
+    #[error("`{image}` is no image that runs, but files alone: to deploy a model of such, name it as `oci://{image}`")]
+    NoImage { image: String },
     #[error("`{image}` exists with other content, and {registry} lets no tag be changed ({why}): give another tag")]
     Immutable { image: String, registry: String, why: String },
     #[error("{registry} cannot be reached: {why}")]
@@ -78,7 +86,7 @@ pub(super) fn classify(error: OciDistributionError, image: &Reference, doing: &'
         E::AuthenticationFailure(said) => {
             RegistryError::Answer { registry, status: 503, doing: "asked for a token", why: words(&said) }
         }
-        E::ImageManifestNotFoundError(_) => RegistryError::NotFound { image: image.whole() },
+        E::ImageManifestNotFoundError(_) => not_found(image),
         E::RegistryError { envelope, .. } => {
             let why = short(&envelope.errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("; "));
             match envelope.errors.first().map(|error| &error.code) {
@@ -88,7 +96,7 @@ pub(super) fn classify(error: OciDistributionError, image: &Reference, doing: &'
                     | OciErrorCode::NameUnknown
                     | OciErrorCode::NotFound
                     | OciErrorCode::BlobUnknown,
-                ) => RegistryError::NotFound { image: image.whole() },
+                ) => not_found(image),
                 Some(OciErrorCode::Toomanyrequests) => RegistryError::Answer { registry, status: 429, doing, why },
                 _ => RegistryError::Answer { registry, status: 400, doing, why },
             }
@@ -110,6 +118,10 @@ fn is_refusal(said: &str) -> bool {
     WORDS.iter().any(|word| said.contains(word))
 }
 
+fn not_found(image: &Reference) -> RegistryError {
+    RegistryError::NotFound { image: image.whole(), registry: image.registry().to_owned() }
+}
+
 fn refused(image: &Reference, doing: &'static str) -> RegistryError {
     RegistryError::Refused { registry: image.registry().to_owned(), repository: image.repository().to_owned(), doing }
 }
@@ -118,7 +130,7 @@ fn of_request(error: reqwest::Error, image: &Reference, doing: &'static str) -> 
     let registry = image.registry().to_owned();
     match error.status().map(|status| status.as_u16()) {
         Some(401 | 403) => refused(image, doing),
-        Some(404) => RegistryError::NotFound { image: image.whole() },
+        Some(404) => not_found(image),
         Some(status) => RegistryError::Answer { registry, status, doing, why: error.without_url().to_string() },
         None => {
             let why = innermost(&error.without_url());

@@ -135,7 +135,7 @@ fn settings(args: &BuildArgs) -> Result<(PathBuf, ImageSettings), Failure> {
         })?,
     };
     let mut settings = ImageSettings::new(folder.join("images"), env::current_exe()?).with_env();
-    settings.plain_http.extend(args.plain_http.iter().cloned());
+    settings.registries.plain_http.extend(args.plain_http.iter().cloned());
     settings.programs.extend(args.programs.iter().cloned().collect::<BTreeMap<_, _>>());
     Ok((folder.join("sources"), settings))
 }
