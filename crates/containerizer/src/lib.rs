@@ -39,7 +39,7 @@ pub use image::{
 };
 pub use mask::shown_source;
 pub use progress::{Progress, Quiet};
-pub use registry::{Logins, RegistryError, RegistrySettings};
+pub use registry::{Logins, RegistryEndpoint, RegistryError, RegistrySettings};
 pub use shelf::size;
 pub use workspace::{Limits, Workspace, check};
 

@@ -347,8 +347,8 @@ impl ImageBuilder {
         let python = self.workspace.python().await.map_err(|error| BuildError::Image(error.into()))?;
         let key = store::key([root.to_str().unwrap_or_default(), "dockerfile"]);
         let held = self.store.hold(&key).await.map_err(BuildError::Image)?;
-        let plain_http = &self.settings.registries.plain_http;
-        let folder = dockerfile::Folder { root, platform: request.platforms[0], plain_http };
+        let registries = &self.settings.registries;
+        let folder = dockerfile::Folder { root, platform: request.platforms[0], registries };
         let tools = dockerfile::Tools { python: &python, limit: self.settings.tool, held: &held, store: &self.store };
         let built = builder.build(&folder, &tools, progress).await.map_err(BuildError::Image)?;
         progress.step(IMAGE, StepState::Done, &format!("{}, {}", built.digest, size(built.bytes())));

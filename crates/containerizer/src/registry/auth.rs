@@ -52,20 +52,26 @@ impl fmt::Debug for Logins {
 /// What a look-up under one name gives.
 type Found = Result<DockerCredential, CredentialRetrievalError>;
 
-/// The login for `registry`, which may be none at all: one of `given`, or else of this process. Credential helpers are
-/// programs, so it belongs on a thread that may block.
-pub(super) fn of(registry: &str, given: Option<&Logins>) -> Result<RegistryAuth, RegistryError> {
+/// The login for a registry by its names, best first, which may be none at all: one of `given`, or else of this process.
+/// Credential helpers are programs, so it belongs on a thread that may block.
+pub(super) fn of(names: &[String; 2], given: Option<&Logins>) -> Result<RegistryAuth, RegistryError> {
+    let registry = &names[0];
     if given.is_none() {
         check_readable(registry)?;
     }
-    let hub = registry == "docker.io" || registry == "index.docker.io";
-    let names: &[&str] = if hub { &DOCKER_HUB } else { &[registry] };
+    let names: Vec<&str> = names.iter().flat_map(|name| keys(name)).collect();
     let found = first(names.iter().map(|name| given.map_or_else(|| ours(name), |logins| logins.find(name))));
     match found {
         Ok(credential) => Ok(auth(credential)),
         Err(error) if is_none(&error) => Ok(RegistryAuth::Anonymous),
         Err(error) => Err(unusable(registry, &error)),
     }
+}
+
+/// How configurations call a registry.
+fn keys(registry: &String) -> Vec<&str> {
+    let hub = registry == "docker.io" || registry == "index.docker.io";
+    if hub { DOCKER_HUB.to_vec() } else { vec![registry] }
 }
 
 /// The login of this process.
@@ -143,7 +149,20 @@ mod tests {
     use super::*;
 
     fn login(logins: &Logins, registry: &str) -> RegistryAuth {
-        of(registry, Some(logins)).unwrap()
+        of(&[registry.into(), registry.into()], Some(logins)).unwrap()
+    }
+
+    #[test]
+    fn a_login_for_the_name_goes_before_one_for_the_address() {
+        let names = ["registry.example".to_owned(), "10.0.0.1:5000".to_owned()];
+        let user = |config: &str| match of(&names, Some(&Logins::of([config]).unwrap())).unwrap() {
+            RegistryAuth::Basic(user, _) => user,
+            _ => String::new(),
+        };
+        let address = r#""10.0.0.1:5000": {"username": "address", "password": "x"}"#;
+        let name = r#""registry.example": {"username": "name", "password": "x"}"#;
+        assert_eq!(user(&format!(r#"{{"auths": {{{address}}}}}"#)), "address");
+        assert_eq!(user(&format!(r#"{{"auths": {{{address}, {name}}}}}"#)), "name");
     }
 
     #[test]
