@@ -255,9 +255,9 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         "does not exist for linux/amd64",
     ),
     "an empty index": (index_of(), "does not exist for linux/amd64"),
-    "a text": (b"hello", "asked for the base image"),
-    "a list": (b"[]", "asked for the base image"),
-    "deep brackets": (b"[" * 100_000, "asked for the base image"),
+    "a text": (b"hello", "asked for the image"),
+    "a list": (b"[]", "asked for the image"),
+    "deep brackets": (b"[" * 100_000, "asked for the image"),
 }  # fmt: skip
 
 

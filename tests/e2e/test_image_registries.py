@@ -153,6 +153,50 @@ def test_layers_are_taken_over_where_tokens_are_asked_for(builder: Builder, guar
     assert build.sent < 200_000 < sum(layer["bytes"] for layer in build.data["layers"])
 
 
+# Registries at another address than the one in names of images
+
+ELSEWHERE = "registry.invalid:5000"
+
+
+def test_a_registry_is_reached_at_its_endpoint_and_keeps_its_name(
+    builder: Builder, registry: Registry, source: Path
+) -> None:
+    there = builder.with_env(KEA_REGISTRY_ENDPOINTS=f"other.invalid=127.0.0.1:1,{ELSEWHERE}=http://{registry.host}")
+    build = there.push(source, f"{ELSEWHERE}/endpoint:1", "--base", f"{ELSEWHERE}/debian:slim", *COMMAND)
+    assert build.reference == f"{ELSEWHERE}/endpoint@{build.digest}"
+    assert registry.digest("endpoint", "1") == build.digest
+    labels = registry.config("endpoint", "1")["config"]["Labels"]
+    assert labels["org.opencontainers.image.base.name"] == f"{ELSEWHERE}/debian:slim"
+    # The base's layers were taken over, and the bill of materials is attached.
+    assert build.sent < 200_000 < sum(layer["bytes"] for layer in build.data["layers"])
+    assert registry.digest("endpoint", build.digest.replace(":", "-"))
+    # An option goes before the variable, and what has the name by its own address is the same registry.
+    option = ["--registry-endpoint", f"{ELSEWHERE}={registry.host}"]
+    nowhere = builder.with_env(KEA_REGISTRY_ENDPOINTS=f"{ELSEWHERE}=127.0.0.1:1")
+    again = nowhere.push(source, f"{ELSEWHERE}/endpoint:2", "--base", f"{registry.host}/debian:slim", *option, *COMMAND)
+    assert again.sent < 200_000
+
+
+@pytest.mark.parametrize("known", ["name", "endpoint"])
+def test_a_login_for_the_name_or_the_endpoint_is_used(
+    small: Builder, closed: Registry, source: Path, known: str
+) -> None:
+    config = docker_config(ELSEWHERE if known == "name" else closed.host)
+    there = small.with_env(DOCKER_AUTH_CONFIG=config, KEA_REGISTRY_ENDPOINTS=f"{ELSEWHERE}={closed.host}")
+    build = there.push(source, f"{ELSEWHERE}/team/endpoint:{known}", *COMMAND)
+    assert closed.digest("team/endpoint", known) == build.digest
+
+
+def test_what_is_wrong_with_an_endpoint_is_told(small: Builder, registry: Registry, source: Path) -> None:
+    image = f"{ELSEWHERE}/endpoint:3"
+    told = small.push(
+        source, image, "--registry-endpoint", f"{ELSEWHERE}=https://{registry.host}", *COMMAND, check=False
+    )
+    assert f"{ELSEWHERE} (at {registry.host}) does not speak TLS" in told.error
+    malformed = small.with_env(KEA_REGISTRY_ENDPOINTS="registry.invalid").push(source, image, *COMMAND, check=False)
+    assert malformed.code == 2 and "write NAME=ENDPOINT" in malformed.stderr
+
+
 # What is sent
 
 

@@ -7,8 +7,10 @@ mod bytecode;
 mod dependencies;
 mod describe;
 mod dockerfile;
+mod document;
 mod error;
 mod glibc;
+mod inspect;
 mod layer;
 mod layout;
 mod lock;
@@ -22,6 +24,7 @@ mod store;
 
 pub use builder::{BuildRequest, BuiltImage, ImageBuilder};
 pub use error::{BuildError, ImageError};
+pub use inspect::{ImageFacts, inspect};
 pub use platform::{Platform, UnknownPlatform};
 pub use push::Pushed;
 pub use settings::ImageSettings;

@@ -34,11 +34,12 @@ pub use detect::DetectError;
 pub use environment::EnvironmentError;
 pub use error::{FetchError, PrepareError};
 pub use image::{
-    BuildError, BuildRequest, BuiltImage, ImageBuilder, ImageError, ImageSettings, Platform, Pushed, UnknownPlatform,
+    BuildError, BuildRequest, BuiltImage, ImageBuilder, ImageError, ImageFacts, ImageSettings, Platform, Pushed,
+    UnknownPlatform, inspect,
 };
 pub use mask::shown_source;
 pub use progress::{Progress, Quiet};
-pub use registry::RegistryError;
+pub use registry::{Logins, RegistryEndpoint, RegistryError, RegistrySettings};
 pub use shelf::size;
 pub use workspace::{Limits, Workspace, check};
 

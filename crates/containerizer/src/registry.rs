@@ -2,6 +2,7 @@
 
 mod auth;
 mod error;
+mod settings;
 mod token;
 
 use std::{
@@ -29,7 +30,10 @@ use oci_client::{
 use tokio::{io::AsyncReadExt, sync::OnceCell};
 
 pub(crate) use auth::CONFIG as LOGINS;
+pub use auth::Logins;
 pub use error::RegistryError;
+pub(crate) use settings::Place;
+pub use settings::{RegistryEndpoint, RegistrySettings};
 
 /// How much of a blob goes into one request. Registries keep what has come of a chunk, so larger ones only cost memory.
 const CHUNK: usize = 4 << 20;
@@ -76,8 +80,10 @@ pub(crate) struct Repository {
     registries: Registries,
     client: Client,
     auth: RegistryAuth,
-    /// Any image of the repository.
+    /// Any image of the repository, as it is named.
     image: Reference,
+    /// Where its registry is.
+    place: Place,
     /// Has rights to a base's repository too; none where those of `client` must do.
     both: OnceCell<Option<Client>>,
 }
@@ -88,15 +94,14 @@ pub(crate) struct Registries(Arc<Ways>);
 
 #[derive(Debug)]
 struct Ways {
-    /// Registries, beside those of this machine, that are spoken to without TLS.
-    plain_http: Vec<String>,
+    settings: RegistrySettings,
     /// Held for a look-up, or to make a client.
     clients: Mutex<Vec<Way>>,
 }
 
 /// A client for one registry with one login: making one reads all certificates of the system.
 struct Way {
-    registry: String,
+    place: Place,
     whole: bool,
     auth: RegistryAuth,
     client: Client,
@@ -104,65 +109,65 @@ struct Way {
 
 impl fmt::Debug for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Way").field("registry", &self.registry).finish_non_exhaustive()
+        f.debug_struct("Way").field("place", &self.place).finish_non_exhaustive()
     }
 }
 
 impl Registries {
-    /// `plain_http` names registries, beside those of this machine, that are spoken to without TLS.
-    pub(crate) fn new(plain_http: Vec<String>) -> Self {
-        Self(Arc::new(Ways { plain_http, clients: Mutex::default() }))
+    pub(crate) fn new(settings: RegistrySettings) -> Self {
+        Self(Arc::new(Ways { settings, clients: Mutex::default() }))
     }
 
     /// The repository of `image`.
     pub(crate) async fn open(&self, image: &Reference) -> Result<Repository, RegistryError> {
         check_certificates()?;
-        let registry = image.registry().to_owned();
-        let finding = tokio::time::timeout(LOGIN, tokio::task::spawn_blocking(move || auth::of(&registry)));
+        let place = self.place(image);
+        let names = [image.registry().to_owned(), place.address.clone()];
+        let given = self.0.settings.logins.clone();
+        let looking = tokio::task::spawn_blocking(move || auth::of(&names, given.as_ref()));
+        let finding = tokio::time::timeout(LOGIN, looking);
         let unread = |why: String| RegistryError::Login { registry: image.registry().to_owned(), why };
         let found = finding.await.map_err(|_| unread(format!("its credential helper said nothing for {LOGIN:?}")))?;
         let auth = found.map_err(|error| unread(error.to_string()))??;
-        let client = self.client(image, true, &auth).await;
-        Ok(Repository { registries: self.clone(), client, auth, image: image.clone(), both: OnceCell::new() })
+        let client = self.client(&place, true, &auth).await;
+        Ok(Repository { registries: self.clone(), client, auth, image: image.clone(), place, both: OnceCell::new() })
     }
 
-    /// A client for the registry of `image`; one that sends blobs `whole` sends them in one piece.
-    async fn client(&self, image: &Reference, whole: bool, auth: &RegistryAuth) -> Client {
-        let registry = image.resolve_registry();
+    /// Where the registry of `image` is.
+    fn place(&self, image: &Reference) -> Place {
+        self.0.settings.place(image.registry(), image.resolve_registry())
+    }
+
+    /// A client for the registry at `place`; one that sends blobs `whole` sends them in one piece.
+    async fn client(&self, place: &Place, whole: bool, auth: &RegistryAuth) -> Client {
         let client = {
             let mut clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_it = |way: &&Way| way.registry == registry && way.whole == whole && way.auth == *auth;
+            let is_it = |way: &&Way| way.place == *place && way.whole == whole && way.auth == *auth;
             match clients.iter().find(is_it) {
                 Some(way) => way.client.clone(),
                 None => {
-                    let client = Client::new(self.config(image, whole));
+                    let client = Client::new(config(place, whole));
                     // Another login takes the place of the one before.
-                    clients.retain(|way| way.registry != registry || way.whole != whole);
-                    let (registry, auth) = (registry.to_owned(), auth.clone());
-                    clients.push(Way { registry, whole, auth, client: client.clone() });
+                    clients.retain(|way| way.place != *place || way.whole != whole);
+                    clients.push(Way { place: place.clone(), whole, auth: auth.clone(), client: client.clone() });
                     client
                 }
             }
         };
-        client.store_auth_if_needed(registry, auth).await;
+        client.store_auth_if_needed(&place.address, auth).await;
         client
     }
+}
 
-    fn config(&self, image: &Reference, whole: bool) -> ClientConfig {
-        let registry = image.resolve_registry();
-        let plain = self.is_plain(image).then(|| ClientProtocol::HttpsExcept(vec![registry.to_owned()]));
-        ClientConfig {
-            protocol: plain.unwrap_or_default(),
-            use_monolithic_push: whole,
-            connect_timeout: Some(CONNECT),
-            read_timeout: Some(SILENCE),
-            user_agent: concat!("kea/", env!("CARGO_PKG_VERSION")),
-            ..ClientConfig::default()
-        }
-    }
-
-    fn is_plain(&self, image: &Reference) -> bool {
-        [image.registry(), image.resolve_registry()].iter().any(|registry| is_plain(registry, &self.0.plain_http))
+fn config(place: &Place, whole: bool) -> ClientConfig {
+    let plain = place.plain.then(|| ClientProtocol::HttpsExcept(vec![place.address.clone()]));
+    ClientConfig {
+        protocol: plain.unwrap_or_default(),
+        use_monolithic_push: whole,
+        connect_timeout: Some(CONNECT),
+        read_timeout: Some(SILENCE),
+        user_agent: concat!("kea/", env!("CARGO_PKG_VERSION")),
+        ..ClientConfig::default()
     }
 }
 
@@ -170,12 +175,12 @@ impl Repository {
     /// A client with rights to the repository of `from` too, where the registry needs another login for that.
     async fn of_both(&self, from: &Reference) -> &Client {
         let client = self.both.get_or_init(|| async {
-            let scheme = if self.registries.is_plain(&self.image) { "http" } else { "https" };
-            let base = format!("{scheme}://{}", self.image.resolve_registry());
+            let scheme = if self.place.plain { "http" } else { "https" };
+            let base = format!("{scheme}://{}", self.place.address);
             let token = token::of_both(&base, &self.image, from, &self.auth).await?;
             // A token is of no use to others, so the client is kept by nobody else.
-            let client = Client::new(self.registries.config(&self.image, true));
-            client.store_auth_if_needed(self.image.resolve_registry(), &RegistryAuth::Bearer(token)).await;
+            let client = Client::new(config(&self.place, true));
+            client.store_auth_if_needed(&self.place.address, &RegistryAuth::Bearer(token)).await;
             Some(client)
         });
         client.await.as_ref().unwrap_or(&self.client)
@@ -188,17 +193,28 @@ impl Repository {
 
     /// Whether the two are of one registry, which can then take over blobs by itself.
     pub(crate) fn is_beside(&self, other: &Reference) -> bool {
-        self.image.resolve_registry() == other.resolve_registry() && self.image.repository() != other.repository()
+        self.place == self.registries.place(other) && self.image.repository() != other.repository()
+    }
+
+    /// An image of the repository by the address at which its registry is.
+    fn at(&self, image: &Reference) -> Reference {
+        let (address, repository) = (self.place.address.clone(), image.repository().to_owned());
+        match (image.digest(), image.tag()) {
+            (Some(digest), _) => Reference::with_digest(address, repository, digest.to_owned()),
+            (None, tag) => Reference::with_tag(address, repository, tag.unwrap_or_default().to_owned()),
+        }
     }
 
     /// The manifest of `image`, and its digest.
     pub(crate) async fn manifest(&self, image: &Reference) -> Result<(Bytes, String), RegistryError> {
-        self.retry("asked for the manifest", || self.client.pull_manifest_raw(image, &self.auth, &MANIFESTS)).await
+        let image = self.at(image);
+        self.retry("asked for the manifest", || self.client.pull_manifest_raw(&image, &self.auth, &MANIFESTS)).await
     }
 
     /// The digest of the manifest that `image` names; `None` where there is none.
     pub(crate) async fn digest(&self, image: &Reference) -> Result<Option<String>, RegistryError> {
-        let asking = || self.client.fetch_manifest_digest(image, &self.auth);
+        let image = self.at(image);
+        let asking = || self.client.fetch_manifest_digest(&image, &self.auth);
         match self.retry("asked for the digest", asking).await {
             Ok(digest) => Ok(Some(digest)),
             Err(RegistryError::NotFound { .. }) => Ok(None),
@@ -237,7 +253,8 @@ impl Repository {
         sink: &mut impl FnMut(&[u8], u64) -> io::Result<()>,
     ) -> Result<Option<String>, DownloadError> {
         let blob = OciDescriptor { digest: digest.to_owned(), size: size.cast_signed(), ..OciDescriptor::default() };
-        let asking = || self.client.pull_blob_stream_partial(&self.image, &blob, *have, None);
+        let image = self.at(&self.image);
+        let asking = || self.client.pull_blob_stream_partial(&image, &blob, *have, None);
         // A registry that gives no parts begins anew; what is there already is passed over.
         let (mut chunks, mut known) = match self.retry("asked for a blob", asking).await? {
             BlobResponse::Partial(sized) => (sized.stream, 0),
@@ -262,12 +279,13 @@ impl Repository {
 
     /// Whether the repository has the blob.
     pub(crate) async fn has_blob(&self, digest: &str) -> Result<bool, RegistryError> {
-        self.retry("asked whether there is a blob", || self.client.blob_exists(&self.image, digest)).await
+        let image = self.at(&self.image);
+        self.retry("asked whether there is a blob", || self.client.blob_exists(&image, digest)).await
     }
 
     /// Has the registry take over a blob of another of its repositories; `false` where it does not.
     pub(crate) async fn mount(&self, digest: &str, from: &Reference) -> bool {
-        self.of_both(from).await.mount_blob(&self.image, from, digest).await.is_ok()
+        self.of_both(from).await.mount_blob(&self.at(&self.image), from, digest).await.is_ok()
     }
 
     /// Uploads the file at `path`, whose digest is known; `sent` counts its bytes.
@@ -279,7 +297,7 @@ impl Repository {
         sent: &Arc<AtomicU64>,
     ) -> Result<(), RegistryError> {
         let uploading = |client: &'_ Client| {
-            let (client, sent, image) = (client.clone(), sent.clone(), self.image.clone());
+            let (client, sent, image) = (client.clone(), sent.clone(), self.at(&self.image));
             let (path, digest) = (path.to_owned(), digest.to_owned());
             async move {
                 let file = tokio::fs::File::open(&path).await?;
@@ -295,7 +313,7 @@ impl Repository {
         };
         // A small blob takes one request less in one piece.
         if size > CHUNK as u64 {
-            let in_chunks = self.registries.client(&self.image, false, &self.auth).await;
+            let in_chunks = self.registries.client(&self.place, false, &self.auth).await;
             match self.retry("sent a blob", || uploading(&in_chunks)).await {
                 Err(error) if error.refuses_chunks() => {}
                 done => return done.map(drop),
@@ -311,14 +329,14 @@ impl Repository {
         manifest: &Bytes,
         media_type: &'static str,
     ) -> Result<(), RegistryError> {
-        let media_type = http::HeaderValue::from_static(media_type);
-        let putting = || self.client.push_manifest_raw(image, manifest.clone(), media_type.clone());
+        let (image, media_type) = (self.at(image), http::HeaderValue::from_static(media_type));
+        let putting = || self.client.push_manifest_raw(&image, manifest.clone(), media_type.clone());
         self.retry("wrote the manifest", putting).await.map(drop)
     }
 
     /// What refers to the image of that digest, as a list of descriptors.
     pub(crate) async fn referrers(&self, digest: &str) -> Result<Vec<serde_json::Value>, RegistryError> {
-        let image = self.image.clone_with_digest(digest.to_owned());
+        let image = self.at(&self.image.clone_with_digest(digest.to_owned()));
         let index = self.retry("asked what refers to the image", || self.client.pull_referrers(&image, None)).await?;
         let entries = index.manifests.into_iter().map(|entry| serde_json::to_value(entry).unwrap_or_default());
         Ok(entries.collect())
@@ -326,7 +344,8 @@ impl Repository {
 
     /// Logs in for writing, so that what follows is asked with rights that suffice.
     pub(crate) async fn sign_in(&self) -> Result<(), RegistryError> {
-        let signing = || self.client.auth(&self.image, &self.auth, RegistryOperation::Push);
+        let image = self.at(&self.image);
+        let signing = || self.client.auth(&image, &self.auth, RegistryOperation::Push);
         self.retry("logged in", signing).await.map(drop)
     }
 
@@ -336,7 +355,7 @@ impl Repository {
     {
         let mut pause = PAUSE;
         for _ in 1..TRIES {
-            match act().await.map_err(|error| error::classify(error, &self.image, doing)) {
+            match act().await.map_err(|error| error::classify(error, &self.image, &self.place, doing)) {
                 Err(error) if error.may_heal() => {
                     tracing::debug!(%error, "the registry is asked again");
                     tokio::time::sleep(pause).await;
@@ -345,7 +364,7 @@ impl Repository {
                 done => return done,
             }
         }
-        act().await.map_err(|error| error::classify(error, &self.image, doing))
+        act().await.map_err(|error| error::classify(error, &self.image, &self.place, doing))
     }
 }
 
@@ -366,21 +385,6 @@ fn check_certificates() -> Result<(), RegistryError> {
     }
     let tried = reqwest::Client::builder().build();
     tried.map(drop).map_err(|error| RegistryError::NoCertificates { why: error::innermost(&error) })
-}
-
-/// Whether a registry is spoken to without TLS: it is of this machine, or named in `plain_http`.
-pub(crate) fn is_plain(registry: &str, plain_http: &[String]) -> bool {
-    is_loopback(registry) || plain_http.iter().any(|name| name == registry)
-}
-
-/// Whether a registry, with or without its port, is of this machine: what is sent to it passes no network.
-fn is_loopback(registry: &str) -> bool {
-    let host = match registry.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => registry,
-    };
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// A file in chunks, each counted once it is on its way.
@@ -405,16 +409,6 @@ fn chunks(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_this_machines_registries_are_spoken_to_without_tls() {
-        for registry in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.8.0.1", "[::1]:5000"] {
-            assert!(is_loopback(registry), "{registry}");
-        }
-        for registry in ["docker.io", "10.0.0.1:5000", "localhost.example.com", "registry:5000", "127.0.0.1.nip.io"] {
-            assert!(!is_loopback(registry), "{registry}");
-        }
-    }
 
     #[test]
     fn names_of_images_are_read_as_docker_reads_them() {

@@ -25,7 +25,7 @@ use crate::{
     mask::mask,
     progress::{Pace, blocking},
     python::Python,
-    registry::Registries,
+    registry::{Registries, RegistrySettings},
     requirements,
     shelf::Shelf,
     source::Source,
@@ -98,15 +98,15 @@ impl Workspace {
             python: named("KEA_PYTHON"),
             installer: None,
             onnxruntime: named("KEA_ONNXRUNTIME"),
-            registries: Registries::new(Vec::new()),
+            registries: Registries::new(RegistrySettings::default()),
             swept: Arc::new(Once::new()),
         }
     }
 
-    /// The same with registries, beside those of this machine, that are spoken to without TLS.
+    /// The same with registries that are spoken to as `settings` say.
     #[must_use]
-    pub fn with_plain_http(mut self, registries: Vec<String>) -> Self {
-        self.registries = Registries::new(registries);
+    pub fn with_registries(mut self, settings: RegistrySettings) -> Self {
+        self.registries = Registries::new(settings);
         self
     }
 

@@ -66,8 +66,8 @@ impl LocalDeployer {
     /// The store cannot be read.
     pub async fn start(options: LocalOptions) -> Result<Arc<Self>, StoreError> {
         let LocalOptions { router, store, logs, folder, program, address, body_limit, images } = options;
-        let plain_http = images.as_ref().map_or_else(Vec::new, |(settings, _)| settings.plain_http.clone());
-        let workspace = Arc::new(Workspace::new(folder.clone()).with_plain_http(plain_http));
+        let registries = images.as_ref().map_or_else(Default::default, |(settings, _)| settings.registries.clone());
+        let workspace = Arc::new(Workspace::new(folder.clone()).with_registries(registries));
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let shared = Shared {
             images: images.map(|(settings, registry)| Images::new(workspace.clone(), settings, &registry)),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use kea_containerizer::{ImageBuilder, ImageSettings};
+use kea_containerizer::{ImageBuilder, ImageSettings, RegistryEndpoint, RegistryError};
 use kea_core::quantity::{Memory, Span};
 use serde::de::DeserializeOwned;
 
@@ -39,17 +39,19 @@ pub(crate) struct ImageConfig {
     pub(crate) base_onnx: Option<String>,
     pub(crate) base_python: Option<String>,
     pub(crate) plain_http: Option<Vec<String>>,
+    pub(crate) endpoints: Option<Vec<RegistryEndpoint>>,
     pub(crate) dockerfile_builder: Option<String>,
 }
 
 impl ImageConfig {
     /// How images are made: defaults, then the file, then the variables.
-    pub(crate) fn settings(&self, folder: PathBuf, program: PathBuf) -> ImageSettings {
+    pub(crate) fn settings(&self, folder: PathBuf, program: PathBuf) -> Result<ImageSettings, RegistryError> {
         let mut settings = ImageSettings::new(folder, program);
-        let Self { base_onnx, base_python, plain_http, dockerfile_builder } = self.clone();
+        let Self { base_onnx, base_python, plain_http, endpoints, dockerfile_builder } = self.clone();
         settings.base_onnx = base_onnx.unwrap_or(settings.base_onnx);
         settings.base_python = base_python.unwrap_or(settings.base_python);
-        settings.plain_http = plain_http.unwrap_or(settings.plain_http);
+        settings.registries.plain_http = plain_http.unwrap_or_default();
+        settings.registries.endpoints = endpoints.unwrap_or_default();
         settings.dockerfile_builder = dockerfile_builder;
         settings.with_env()
     }
@@ -87,7 +89,7 @@ impl Config {
         config.registry = args.registry.clone().or(config.registry).filter(|registry| !registry.is_empty());
         if let Some(registry) = &config.registry {
             check_registry(registry)?;
-            let settings = config.images.settings(PathBuf::new(), PathBuf::new());
+            let settings = config.images.settings(PathBuf::new(), PathBuf::new())?;
             if let Some(builder) = &settings.dockerfile_builder {
                 ImageBuilder::check_dockerfile_builder(builder).context("`dockerfile-builder`")?;
             }
@@ -110,10 +112,11 @@ impl Config {
                 "base-image-onnx" => set(&mut self.images.base_onnx, value),
                 "base-image-python" => set(&mut self.images.base_python, value),
                 "plain-http-registries" => set(&mut self.images.plain_http, value),
+                "registry-endpoints" => set(&mut self.images.endpoints, value),
                 "dockerfile-builder" => set(&mut self.images.dockerfile_builder, value),
                 _ => Err("is not a key of KEA: there are listen, data-dir, log-format, token-ttl, body-limit, \
-                          cache-size, registry, base-image-onnx, base-image-python, plain-http-registries and \
-                          dockerfile-builder"
+                          cache-size, registry, base-image-onnx, base-image-python, plain-http-registries, \
+                          registry-endpoints and dockerfile-builder"
                     .into()),
             };
             mistakes.extend(read.err().map(|why| format!("`{key}`: {why}")));

@@ -71,10 +71,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let cache = Arc::new(MemoryCache::new(config.cache_bytes));
     let router = Arc::new(Router::new(auth.clone(), cache, config.body_limit));
     let program = std::env::current_exe()?;
-    let images = config
-        .registry
-        .clone()
-        .map(|registry| (config.images.settings(folder.join("images"), program.clone()), registry));
+    let images = match config.registry.clone() {
+        Some(registry) => Some((config.images.settings(folder.join("images"), program.clone())?, registry)),
+        None => None,
+    };
     let deployer = LocalDeployer::start(LocalOptions {
         router: router.clone(),
         images,

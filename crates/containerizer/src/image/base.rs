@@ -2,15 +2,14 @@
 
 use std::io::{self, Read, Write};
 
-use bytes::Bytes;
 use kea_core::management::StepState;
 use oci_client::Reference;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::{
     FACTS, ImageError, Platform,
+    document::{self, Manifest, malformed},
     glibc::Glibc,
     store::{Store, is_digest},
 };
@@ -24,8 +23,6 @@ use crate::{
 
 /// How base images are looked into. What was found is kept under it.
 const FORMAT: &str = "2";
-/// Manifests and configurations are small; what is larger is none.
-const DOCUMENT: u64 = 4 << 20;
 
 /// A base image for one platform, with all that is needed of it in the store.
 #[derive(Debug)]
@@ -72,9 +69,9 @@ pub(crate) async fn resolve(
     let image = registry::reference(name)?;
     progress.step(BASE, StepState::Running, &format!("asking for {}", image.whole()));
     let repository = registries.open(&image).await?;
-    let (digest, manifest) = manifest(&repository, platform).await?;
-    let config = config(&repository, &manifest).await?;
-    let layers = layers(&repository, &manifest)?;
+    let Manifest { digest, document: manifest, .. } = document::manifest(&repository, platform).await?;
+    let config = document::config(&repository, &manifest).await?;
+    let layers = layers(&image, &manifest)?;
     let facts = match store.note::<Facts>(FACTS, &facts_key(&digest)) {
         Some(facts) => facts,
         None => look_into(&repository, &layers, platform, &config, store, &digest, progress).await?,
@@ -124,56 +121,7 @@ pub(crate) async fn fetch(
     kept.unwrap_or(Err(ImageError::Cancelled)).map(drop)
 }
 
-async fn manifest(repository: &Repository, platform: Platform) -> Result<(String, Value), ImageError> {
-    let image = repository.image();
-    let (bytes, digest) = repository.manifest(image).await?;
-    let document = document(image, &bytes)?;
-    let Some(entries) = document["manifests"].as_array() else { return Ok((digest, document)) };
-    let entry = entries.iter().find(|entry| platform.is(&entry["platform"]));
-    let Some(digest) = entry.and_then(|entry| entry["digest"].as_str()).filter(|digest| is_digest(digest)) else {
-        let names = entries.iter().filter_map(|entry| {
-            let platform = &entry["platform"];
-            Some(format!("{}/{}", platform["os"].as_str()?, platform["architecture"].as_str()?))
-        });
-        return Err(ImageError::NoPlatform {
-            image: image.whole(),
-            platform,
-            known: names.collect::<Vec<_>>().join(", "),
-        });
-    };
-    let one = image.clone_with_digest(digest.to_owned());
-    let (bytes, digest) = repository.manifest(&one).await?;
-    Ok((digest, self::document(image, &bytes)?))
-}
-
-async fn config(repository: &Repository, manifest: &Value) -> Result<Value, ImageError> {
-    let image = repository.image();
-    let described = &manifest["config"];
-    let digest = described["digest"].as_str().filter(|digest| is_digest(digest));
-    let (Some(digest), Some(bytes)) = (digest, described["size"].as_u64()) else {
-        return Err(malformed(image, "its manifest names no configuration"));
-    };
-    if bytes > DOCUMENT {
-        return Err(malformed(image, "its configuration is too large"));
-    }
-    let mut text = Vec::new();
-    let downloading = repository.download(digest, bytes, |chunk, _| {
-        text.extend_from_slice(chunk);
-        Ok(())
-    });
-    downloading.await.map_err(|error| match error {
-        DownloadError::Registry(error) => error.into(),
-        DownloadError::Broken(why) => malformed(image, &why),
-        DownloadError::Sink(why) => malformed(image, &why.to_string()),
-    })?;
-    if format!("sha256:{}", hex::encode(Sha256::digest(&text))) != digest {
-        return Err(malformed(image, "its configuration is of another digest"));
-    }
-    document(image, &Bytes::from(text))
-}
-
-fn layers(repository: &Repository, manifest: &Value) -> Result<Vec<BaseLayer>, ImageError> {
-    let image = repository.image();
+fn layers(image: &Reference, manifest: &Value) -> Result<Vec<BaseLayer>, RegistryError> {
     let layers = manifest["layers"].as_array().ok_or_else(|| malformed(image, "its manifest names no layers"))?;
     let layer = |layer: &Value| {
         Some(BaseLayer {
@@ -198,18 +146,6 @@ fn oci_media_type(media_type: &str) -> Option<&'static str> {
         "application/vnd.oci.image.layer.v1.tar+zstd" => Some("application/vnd.oci.image.layer.v1.tar+zstd"),
         _ => None,
     }
-}
-
-fn document(image: &Reference, bytes: &Bytes) -> Result<Value, ImageError> {
-    serde_json::from_slice(bytes).map_err(|error| malformed(image, &error.to_string()))
-}
-
-fn malformed(image: &Reference, why: &str) -> ImageError {
-    ImageError::Registry(RegistryError::Protocol {
-        registry: image.registry().to_owned(),
-        doing: "asked for the base image",
-        why: format!("{}: {why}", image.whole()),
-    })
 }
 
 fn facts_key(digest: &str) -> String {

@@ -134,13 +134,13 @@ impl ImageBuilder {
     /// Makes images of models that `workspace` has or fetches.
     pub fn new(workspace: Arc<Workspace>, settings: ImageSettings) -> Self {
         let store = Store::new(settings.folder.clone());
-        let registries = Registries::new(settings.plain_http.clone());
+        let registries = Registries::new(settings.registries.clone());
         Self { workspace, settings, registries, store, swept: Mutex::new(None) }
     }
 
     /// Makes images of models that are fetched for them. These are kept in `folder` for as long as somebody uses them.
     pub fn standalone(folder: PathBuf, settings: ImageSettings) -> Self {
-        let workspace = Workspace::new(folder).passing().with_plain_http(settings.plain_http.clone());
+        let workspace = Workspace::new(folder).passing().with_registries(settings.registries.clone());
         Self::new(Arc::new(workspace), settings)
     }
 
@@ -347,7 +347,8 @@ impl ImageBuilder {
         let python = self.workspace.python().await.map_err(|error| BuildError::Image(error.into()))?;
         let key = store::key([root.to_str().unwrap_or_default(), "dockerfile"]);
         let held = self.store.hold(&key).await.map_err(BuildError::Image)?;
-        let folder = dockerfile::Folder { root, platform: request.platforms[0], plain_http: &self.settings.plain_http };
+        let registries = &self.settings.registries;
+        let folder = dockerfile::Folder { root, platform: request.platforms[0], registries };
         let tools = dockerfile::Tools { python: &python, limit: self.settings.tool, held: &held, store: &self.store };
         let built = builder.build(&folder, &tools, progress).await.map_err(BuildError::Image)?;
         progress.step(IMAGE, StepState::Done, &format!("{}, {}", built.digest, size(built.bytes())));

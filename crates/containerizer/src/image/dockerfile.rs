@@ -2,6 +2,7 @@
 //! Dockerfile by itself, since that means running whatever it says.
 
 use std::{
+    collections::BTreeMap,
     ffi::{OsStr, OsString},
     fs::{self, File},
     io::{self, Write},
@@ -23,7 +24,7 @@ use crate::{
     locks::Held,
     progress::blocking,
     python::{Python, on_path},
-    registry,
+    registry::{self, Place, RegistrySettings},
     tool::Run,
 };
 
@@ -38,7 +39,7 @@ pub(super) enum Builder {
 pub(super) struct Folder<'a> {
     pub(super) root: &'a Path,
     pub(super) platform: Platform,
-    pub(super) plain_http: &'a [String],
+    pub(super) registries: &'a RegistrySettings,
 }
 
 /// What a build needs.
@@ -84,10 +85,10 @@ impl Builder {
         let layout = scratch.path().join("layout");
         let logins = given_logins(scratch.path()).map_err(ImageError::storing(store.folder()))?;
         let conf = scratch.path().join("registries.conf");
-        let plain = plain_registries(folder);
-        fs::write(&conf, registries_conf(&plain)).map_err(ImageError::storing(store.folder()))?;
+        let places = odd_places(folder);
+        fs::write(&conf, registries_conf(&places)).map_err(ImageError::storing(store.folder()))?;
         for (what, mut line) in self.lines(folder, scratch.path(), &layout) {
-            let conf = (!plain.is_empty()).then_some(conf.as_path());
+            let conf = (!places.is_empty()).then_some(conf.as_path());
             line.splice(0..0, environment(conf, logins.as_deref()));
             let run = Run { python: &python.executable, line, folder: scratch.path(), limit, lock: &held.file };
             let told = run.run(|line| progress.step(IMAGE, StepState::Running, line)).await;
@@ -112,7 +113,7 @@ impl Builder {
 
     /// The commands that leave an image layout in the folder `layout`.
     fn lines(&self, folder: &Folder<'_>, scratch: &Path, layout: &Path) -> Vec<(&'static str, Vec<OsString>)> {
-        let Folder { root, platform, plain_http: _ } = *folder;
+        let Folder { root, platform, registries: _ } = *folder;
         let platform = platform.to_string();
         let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
         match self {
@@ -147,20 +148,20 @@ impl Builder {
     }
 }
 
-/// Registries of the Dockerfile's bases that are spoken to without TLS.
-fn plain_registries(folder: &Folder<'_>) -> Vec<String> {
+/// Registries of the Dockerfile's bases that are spoken to without TLS, or are at another address than their own.
+fn odd_places(folder: &Folder<'_>) -> BTreeMap<String, Place> {
     let text = fs::read_to_string(folder.root.join("Dockerfile")).unwrap_or_default();
     let bases = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         let is_from = words.next()?.eq_ignore_ascii_case("FROM");
         words.find(|word| !word.starts_with("--")).filter(|_| is_from)
     });
-    let registries = bases.filter_map(|base| Some(registry::reference(base).ok()?.registry().to_owned()));
-    let mut plain: Vec<String> =
-        registries.filter(|registry| registry::is_plain(registry, folder.plain_http)).collect();
-    plain.sort();
-    plain.dedup();
-    plain
+    let places = bases.filter_map(|base| {
+        let registry = registry::reference(base).ok()?.registry().to_owned();
+        let place = folder.registries.place(&registry, &registry);
+        Some((registry, place))
+    });
+    places.filter(|(registry, place)| place.plain || place.address != *registry).collect()
 }
 
 /// Variables that say where the builder finds its server and its logins; tools get no others of KEA's.
@@ -202,9 +203,11 @@ fn given_logins(scratch: &Path) -> io::Result<Option<PathBuf>> {
 }
 
 /// What tells buildah so.
-fn registries_conf(plain: &[String]) -> String {
-    let entry = |registry: &String| format!("[[registry]]\nlocation = \"{registry}\"\ninsecure = true\n");
-    let entries: String = plain.iter().map(entry).collect();
+fn registries_conf(places: &BTreeMap<String, Place>) -> String {
+    let entry = |(registry, Place { address, plain }): (&String, &Place)| {
+        format!("[[registry]]\nprefix = \"{registry}\"\nlocation = \"{address}\"\ninsecure = {plain}\n")
+    };
+    let entries: String = places.iter().map(entry).collect();
     format!("unqualified-search-registries = [\"docker.io\"]\n{entries}")
 }
 
@@ -254,11 +257,16 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let text = "ARG x\nFROM --platform=linux/amd64 127.0.0.1:5000/python:slim AS a\nfrom python\nFROM lab:5000/b\n";
         fs::write(root.path().join("Dockerfile"), text).unwrap();
-        let of = |plain_http: &[String]| {
-            plain_registries(&Folder { root: root.path(), platform: Platform::HOST, plain_http })
+        let mut registries = RegistrySettings::default();
+        let of = |registries: &RegistrySettings| {
+            let places = odd_places(&Folder { root: root.path(), platform: Platform::HOST, registries });
+            places.into_keys().collect::<Vec<_>>()
         };
-        assert_eq!(of(&[]), ["127.0.0.1:5000"]);
-        assert_eq!(of(&["lab:5000".to_owned()]), ["127.0.0.1:5000", "lab:5000"]);
+        assert_eq!(of(&registries), ["127.0.0.1:5000"]);
+        registries.plain_http.push("lab:5000".to_owned());
+        assert_eq!(of(&registries), ["127.0.0.1:5000", "lab:5000"]);
+        registries.endpoints.push("docker.io=mirror.example".parse().unwrap());
+        assert_eq!(of(&registries), ["127.0.0.1:5000", "docker.io", "lab:5000"]);
     }
 
     #[test]

@@ -57,8 +57,6 @@ pub enum ImageError {
     Registry(#[from] RegistryError),
     #[error(transparent)]
     Tool(#[from] EnvironmentError),
-    #[error("the base image `{image}` does not exist for {platform}; it exists for {known}")]
-    NoPlatform { image: String, platform: Platform, known: String },
     #[error(
         "the base image `{image}` has no Python on its search path: name one that has with --base, KEA_BASE_IMAGE_PYTHON or `base-image-python`"
     )]

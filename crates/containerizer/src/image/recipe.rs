@@ -20,6 +20,14 @@ pub(crate) const PROGRAM: &str = "usr/local/bin/kea";
 const PORT: u16 = 8080;
 /// Whom an image runs as: nobody that any base knows, by numbers, so that a cluster can tell that it is not root.
 const USER: &str = "65532:65532";
+/// The variable and the label that say what made the model.
+pub(crate) const FRAMEWORK: &str = "KEA_FRAMEWORK";
+pub(crate) const FRAMEWORK_LABEL: &str = "ml.kea-project.framework";
+
+/// What starts the model server of an image.
+pub(crate) fn model_server() -> [String; 2] {
+    [format!("/{PROGRAM}"), "model-server".to_owned()]
+}
 
 /// An image's own configuration.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,7 +66,7 @@ pub(crate) fn recipe(
 ) -> Recipe {
     let place = root.map(|root| place(root, model.path.as_deref()));
     let (entrypoint, arguments) = match needs_server(model) {
-        true => (vec![format!("/{PROGRAM}"), "model-server".to_owned()], Vec::new()),
+        true => (model_server().to_vec(), Vec::new()),
         false => (Vec::new(), command.iter().map(|part| part.replace("{port}", &PORT.to_string())).collect()),
     };
     // A model finds its own files by relative paths.
@@ -78,7 +86,7 @@ fn variables(
     if needs_server(model) {
         variables.push(("KEA_SERVICE", name.to_string()));
         variables.push(("KEA_LISTEN", format!("0.0.0.0:{PORT}")));
-        variables.push(("KEA_FRAMEWORK", model.framework.as_str().to_owned()));
+        variables.push((FRAMEWORK, model.framework.as_str().to_owned()));
         variables.extend(place.map(|place| ("KEA_MODEL", place)));
     } else {
         variables.extend([("HOST", "0.0.0.0".to_owned()), ("PORT", PORT.to_string())]);
@@ -119,7 +127,7 @@ fn labels(name: &ServiceId, model: &Recognised, root: Option<&Path>, base: &Base
     };
     let mut labels = vec![
         ("ml.kea-project.engine", engine.to_owned()),
-        ("ml.kea-project.framework", model.framework.as_str().to_owned()),
+        (FRAMEWORK_LABEL, model.framework.as_str().to_owned()),
         ("ml.kea-project.version", env!("CARGO_PKG_VERSION").to_owned()),
         ("org.opencontainers.image.base.digest", base.digest.clone()),
         ("org.opencontainers.image.base.name", base.image.whole()),

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, env, path::PathBuf, time::Duration};
 
 use super::Platform;
+use crate::{RegistryError, RegistrySettings};
 
 /// What is used where nothing is said: the smallest bases with the GNU C library that everybody has at hand.
 const BASE_ONNX: &str = "docker.io/library/debian:bookworm-slim";
@@ -20,8 +21,8 @@ pub struct ImageSettings {
     pub base_python: String,
     /// Python's version where neither the model nor the user asks for one.
     pub python: String,
-    /// Registries that are spoken to without TLS, beside those of this machine.
-    pub plain_http: Vec<String>,
+    /// How registries are spoken to.
+    pub registries: RegistrySettings,
     /// KEA's own program for each platform.
     pub programs: BTreeMap<Platform, PathBuf>,
     /// What builds folders with a Dockerfile: `buildah` or `buildctl`.
@@ -40,7 +41,7 @@ impl ImageSettings {
             base_onnx: BASE_ONNX.to_owned(),
             base_python: BASE_PYTHON.to_owned(),
             python: PYTHON.to_owned(),
-            plain_http: Vec::new(),
+            registries: RegistrySettings::default(),
             programs: BTreeMap::from([(Platform::HOST, program)]),
             dockerfile_builder: None,
             tool: Duration::from_secs(20 * 60),
@@ -49,17 +50,26 @@ impl ImageSettings {
     }
 
     /// The same with what the variables `KEA_BASE_IMAGE_ONNX`, `KEA_BASE_IMAGE_PYTHON`, `KEA_PLAIN_HTTP_REGISTRIES`
-    /// (separated by commas) and `KEA_DOCKERFILE_BUILDER` say.
-    #[must_use]
-    pub fn with_env(mut self) -> Self {
+    /// and `KEA_REGISTRY_ENDPOINTS` (separated by commas) and `KEA_DOCKERFILE_BUILDER` say.
+    ///
+    /// # Errors
+    /// An endpoint is none.
+    pub fn with_env(mut self) -> Result<Self, RegistryError> {
         let given = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         self.base_onnx = given("KEA_BASE_IMAGE_ONNX").unwrap_or(self.base_onnx);
         self.base_python = given("KEA_BASE_IMAGE_PYTHON").unwrap_or(self.base_python);
         self.dockerfile_builder = given("KEA_DOCKERFILE_BUILDER").or(self.dockerfile_builder);
         if let Some(registries) = given("KEA_PLAIN_HTTP_REGISTRIES") {
-            let registries = registries.split(',').map(str::trim).filter(|registry| !registry.is_empty());
-            self.plain_http = registries.map(str::to_owned).collect();
+            self.registries.plain_http = parts(&registries).map(str::to_owned).collect();
         }
-        self
+        if let Some(endpoints) = given("KEA_REGISTRY_ENDPOINTS") {
+            self.registries.endpoints = parts(&endpoints).map(str::parse).collect::<Result<_, _>>()?;
+        }
+        Ok(self)
     }
+}
+
+/// What stands between commas.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
 }

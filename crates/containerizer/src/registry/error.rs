@@ -1,5 +1,6 @@
 //! What can go wrong between KEA and a registry.
 
+use super::Place;
 use oci_client::{
     Reference,
     errors::{OciDistributionError, OciErrorCode},
@@ -11,17 +12,31 @@ use oci_client::{
 pub enum RegistryError {
     #[error("`{text}` is no name of an image: {why}; write REGISTRY/NAME:TAG")]
     Name { text: String, why: String },
+    #[error(
+        "`{text}` does not say where a registry is reached: write NAME=ENDPOINT, as localhost:5000=http://registry:5000"
+    )]
+    Endpoint { text: String },
     #[error("the login for {registry} cannot be read: {why}")]
     Login { registry: String, why: String },
     #[error(
         "{registry} does not let KEA in (it {doing}): log in with `docker login {registry}`, or set DOCKER_AUTH_CONFIG, for an account that may use `{repository}`"
     )]
     Refused { registry: String, repository: String, doing: &'static str },
-    #[error("`{image}` does not exist, or may not be seen without another login")]
-    NotFound { image: String },
+    #[error("the logins that are given cannot be read: they are no JSON as `docker login` writes it")]
+    Logins,
+    #[error(
+        "`{image}` does not exist, or may not be seen without another login: check its name, or log in to {registry}"
+    )]
+    NotFound { image: String, registry: String },
+    #[error("`{image}` does not exist for {platform}; it exists for {known}")]
+    NoPlatform { image: String, platform: String, known: String },
+    #[error("`{image}` is no image that runs, but files alone: to deploy a model of such, name it as `oci://{image}`")]
+    NoImage { image: String },
     #[error("`{image}` exists with other content, and {registry} lets no tag be changed ({why}): give another tag")]
     Immutable { image: String, registry: String, why: String },
-    #[error("{registry} cannot be reached: {why}")]
+    #[error(
+        "{registry} cannot be reached: {why}; where it is reached at another address, name that in KEA_REGISTRY_ENDPOINTS"
+    )]
     Unreachable { registry: String, why: String },
     #[error(
         "{registry} does not speak TLS: if it is meant to be plain HTTP, name it with --plain-http or KEA_PLAIN_HTTP_REGISTRIES"
@@ -67,10 +82,15 @@ impl RegistryError {
 /// Longer answers of registries, as whole pages of HTML, are cut.
 const SHOWN: usize = 300;
 
-/// What an error of the client means for `image`, when KEA was `doing` something.
-pub(super) fn classify(error: OciDistributionError, image: &Reference, doing: &'static str) -> RegistryError {
+/// What an error of the client means for `image`, whose registry is at `place`, when KEA was `doing` something.
+pub(super) fn classify(
+    error: OciDistributionError,
+    image: &Reference,
+    place: &Place,
+    doing: &'static str,
+) -> RegistryError {
     use OciDistributionError as E;
-    let registry = image.registry().to_owned();
+    let registry = shown(image, place);
     match error {
         E::UnauthorizedError { .. } => refused(image, doing),
         // What the server of tokens said; the client tells no status.
@@ -78,7 +98,7 @@ pub(super) fn classify(error: OciDistributionError, image: &Reference, doing: &'
         E::AuthenticationFailure(said) => {
             RegistryError::Answer { registry, status: 503, doing: "asked for a token", why: words(&said) }
         }
-        E::ImageManifestNotFoundError(_) => RegistryError::NotFound { image: image.whole() },
+        E::ImageManifestNotFoundError(_) => not_found(image),
         E::RegistryError { envelope, .. } => {
             let why = short(&envelope.errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("; "));
             match envelope.errors.first().map(|error| &error.code) {
@@ -88,7 +108,7 @@ pub(super) fn classify(error: OciDistributionError, image: &Reference, doing: &'
                     | OciErrorCode::NameUnknown
                     | OciErrorCode::NotFound
                     | OciErrorCode::BlobUnknown,
-                ) => RegistryError::NotFound { image: image.whole() },
+                ) => not_found(image),
                 Some(OciErrorCode::Toomanyrequests) => RegistryError::Answer { registry, status: 429, doing, why },
                 _ => RegistryError::Answer { registry, status: 400, doing, why },
             }
@@ -97,9 +117,19 @@ pub(super) fn classify(error: OciDistributionError, image: &Reference, doing: &'
         E::ServerError { code, message, .. } => {
             RegistryError::Answer { registry, status: code, doing, why: words(&message) }
         }
-        E::RequestError(error) => of_request(error, image, doing),
+        E::RequestError(error) => of_request(error, image, registry, doing),
         E::SpecViolationError(_) if doing == "sent a blob" => RegistryError::Chunks { registry },
         other => RegistryError::Protocol { registry, doing, why: short(&other.to_string()) },
+    }
+}
+
+/// The registry as it is named, and where it was looked for if that is elsewhere.
+fn shown(image: &Reference, place: &Place) -> String {
+    let registry = image.registry();
+    if place.address == image.resolve_registry() {
+        registry.to_owned()
+    } else {
+        format!("{registry} (at {})", place.address)
     }
 }
 
@@ -110,15 +140,18 @@ fn is_refusal(said: &str) -> bool {
     WORDS.iter().any(|word| said.contains(word))
 }
 
+fn not_found(image: &Reference) -> RegistryError {
+    RegistryError::NotFound { image: image.whole(), registry: image.registry().to_owned() }
+}
+
 fn refused(image: &Reference, doing: &'static str) -> RegistryError {
     RegistryError::Refused { registry: image.registry().to_owned(), repository: image.repository().to_owned(), doing }
 }
 
-fn of_request(error: reqwest::Error, image: &Reference, doing: &'static str) -> RegistryError {
-    let registry = image.registry().to_owned();
+fn of_request(error: reqwest::Error, image: &Reference, registry: String, doing: &'static str) -> RegistryError {
     match error.status().map(|status| status.as_u16()) {
         Some(401 | 403) => refused(image, doing),
-        Some(404) => RegistryError::NotFound { image: image.whole() },
+        Some(404) => not_found(image),
         Some(status) => RegistryError::Answer { registry, status, doing, why: error.without_url().to_string() },
         None => {
             let why = innermost(&error.without_url());

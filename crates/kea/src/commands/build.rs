@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use kea_containerizer::{
-    BuildRequest, BuiltImage, ImageBuilder, ImageSettings, Platform, Progress as Steps, Pushed, size,
+    BuildRequest, BuiltImage, ImageBuilder, ImageSettings, Platform, Progress as Steps, Pushed, RegistryEndpoint, size,
 };
 use kea_core::{
     Framework, ServiceId,
@@ -65,6 +65,9 @@ pub(crate) struct BuildArgs {
     /// A registry to speak to without TLS, beside those of this machine; can be repeated
     #[arg(long, value_name = "REGISTRY")]
     plain_http: Vec<String>,
+    /// Where a registry is reached, if that is not the address in its images' names; can be repeated
+    #[arg(long = "registry-endpoint", value_name = "NAME=ENDPOINT")]
+    registry_endpoints: Vec<RegistryEndpoint>,
     /// Look packages up anew, in place of the versions that the same requirements gave before
     #[arg(long)]
     refresh: bool,
@@ -134,8 +137,11 @@ fn settings(args: &BuildArgs) -> Result<(PathBuf, ImageSettings), Failure> {
             Failure::Usage("there is no home folder to keep parts of images in: give one with --cache-dir".into())
         })?,
     };
-    let mut settings = ImageSettings::new(folder.join("images"), env::current_exe()?).with_env();
-    settings.plain_http.extend(args.plain_http.iter().cloned());
+    let mut settings = ImageSettings::new(folder.join("images"), env::current_exe()?)
+        .with_env()
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    settings.registries.endpoints.extend(args.registry_endpoints.iter().cloned());
+    settings.registries.plain_http.extend(args.plain_http.iter().cloned());
     settings.programs.extend(args.programs.iter().cloned().collect::<BTreeMap<_, _>>());
     Ok((folder.join("sources"), settings))
 }
