@@ -59,6 +59,11 @@ pub(crate) fn of_logs(error: &LogError) -> ApiError {
             let detail = "the log cannot be read: KEA's own log says why";
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "log-unreadable", detail)
         }
+        LogError::Elsewhere(_) => {
+            tracing::error!(%error, "a log cannot be read");
+            let detail = "the log cannot be read now: try again in a moment; KEA's own log says why";
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "log-unreadable", detail)
+        }
         LogError::Closed => {
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the server is about to stop: try again later")
         }

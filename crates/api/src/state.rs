@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use kea_auth::Authenticator;
 use kea_core::port::Deployer;
-use kea_logs::LogBook;
+use kea_logs::ServiceLogs;
 use tokio_util::sync::CancellationToken;
 
 use crate::Gateway;
@@ -20,7 +20,7 @@ pub struct ApiState {
     /// The Authenticator.
     pub auth: Arc<Authenticator>,
     /// The Logger.
-    pub logs: Arc<LogBook>,
+    pub logs: Arc<dyn ServiceLogs>,
     /// The Request Router.
     pub gateway: Arc<dyn Gateway>,
     /// Whether `/readyz` answers 200.

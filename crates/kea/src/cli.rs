@@ -7,6 +7,7 @@ use kea_core::quantity::Span;
 
 use crate::{
     client::ServerUrl,
+    cluster::{ManifestsArgs, OperatorArgs, RouterArgs},
     commands::{
         build::BuildArgs,
         completions::CompletionsArgs,
@@ -61,6 +62,12 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Run KEA on this machine: gateway, management API and replicas
     Serve(ServeArgs),
+    /// Run the operator of a cluster: it makes what MLModels and MLDeployments ask for
+    Operator(OperatorArgs),
+    /// Run a router of a cluster: gateway and management API
+    Router(RouterArgs),
+    /// Print what installs KEA in a cluster, for `kubectl apply -f -`
+    Manifests(Box<ManifestsArgs>),
     /// Run one replica; started by `kea serve`
     #[command(hide = true)]
     ModelServer(ModelServerArgs),

@@ -3,6 +3,7 @@
 
 mod cli;
 mod client;
+mod cluster;
 mod commands;
 mod config;
 mod credentials;
@@ -31,6 +32,9 @@ fn main() -> ExitCode {
             Ok(_) => serve::run(&args),
             Err(failure) => commands::tell(&failure),
         },
+        Command::Operator(args) => cluster::run_operator(args),
+        Command::Router(args) => cluster::run_router(args),
+        Command::Manifests(args) => cluster::print_manifests(*args),
         Command::ModelServer(args) => model_server::run(args),
         Command::Confine(args) => model_server::confine(&args),
         Command::Client(command) => commands::run(&cli.global, command),

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// How long requests under way may take once KEA is told to stop.
-const DRAIN: Duration = Duration::from_secs(30);
+pub(crate) const DRAIN: Duration = Duration::from_secs(30);
 
 /// Sets the first admin's password.
 const ADMIN_PASSWORD: &str = "KEA_ADMIN_PASSWORD";
@@ -111,7 +111,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn log_format(format: LogFormat) -> Format {
+pub(crate) fn log_format(format: LogFormat) -> Format {
     match format {
         LogFormat::Human => Format::Human,
         LogFormat::Json => Format::Json,
@@ -119,7 +119,7 @@ fn log_format(format: LogFormat) -> Format {
 }
 
 /// Requests of services go to the router at once; all others to the management API.
-fn dispatcher(
+pub(crate) fn dispatcher(
     router: Arc<Router>,
     api: axum::Router,
 ) -> impl Fn(Request) -> futures_util::future::BoxFuture<'static, Response> + Clone + Send + 'static {
@@ -151,7 +151,7 @@ fn lock(folder: &Path) -> anyhow::Result<File> {
     }
 }
 
-async fn first_admin(auth: &Authenticator) -> anyhow::Result<Option<String>> {
+pub(crate) async fn first_admin(auth: &Authenticator) -> anyhow::Result<Option<String>> {
     let given = std::env::var(ADMIN_PASSWORD).ok().filter(|password| !password.is_empty());
     Ok(auth.ensure_admin(given.as_deref()).await?)
 }

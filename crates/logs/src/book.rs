@@ -9,6 +9,7 @@ use std::{
     thread,
 };
 
+use async_trait::async_trait;
 use futures_util::{Stream, StreamExt, stream};
 use kea_core::ServiceId;
 use tokio::{
@@ -59,6 +60,9 @@ pub enum LogError {
         /// What the system says.
         error: io::Error,
     },
+    /// Who keeps the logs cannot be asked.
+    #[error("the logs cannot be asked for: {0}")]
+    Elsewhere(String),
     /// The thread that keeps the logs has ended.
     #[error("the logs are closed")]
     Closed,
@@ -66,6 +70,33 @@ pub enum LogError {
 
 /// Lines of a log as they come; ends when the log is removed.
 pub type Entries = Pin<Box<dyn Stream<Item = Entry> + Send>>;
+
+/// Where lines of services are read, wherever they are kept.
+#[async_trait]
+pub trait ServiceLogs: Send + Sync {
+    /// The latest lines of `service` that `query` asks for, oldest first.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    async fn tail(&self, service: &ServiceId, query: Query) -> Result<Vec<Entry>, LogError>;
+
+    /// The same lines, and then each further one.
+    ///
+    /// # Errors
+    /// [`LogError`], before the first line.
+    async fn follow(&self, service: &ServiceId, query: Query) -> Result<Entries, LogError>;
+}
+
+#[async_trait]
+impl ServiceLogs for LogBook {
+    async fn tail(&self, service: &ServiceId, query: Query) -> Result<Vec<Entry>, LogError> {
+        Self::tail(self, service, query).await
+    }
+
+    async fn follow(&self, service: &ServiceId, query: Query) -> Result<Entries, LogError> {
+        Self::follow(self, service, query).await
+    }
+}
 
 /// The logs of all services. Clones are cheap and are the same book.
 #[derive(Clone, Debug)]

@@ -20,7 +20,7 @@ mod query;
 #[cfg(test)]
 mod tests;
 
-pub use book::{Entries, Limits, LogBook, LogError};
+pub use book::{Entries, Limits, LogBook, LogError, ServiceLogs};
 pub use entry::{BUILD, Entry, Stream};
 pub use line_writer::LineWriter;
 pub use own_log::{FILTER_VARIABLE, Format, TracingError, init_tracing};

@@ -1,0 +1,296 @@
+//! The roles of a cluster: `kea operator` and `kea router`, and `kea manifests`, which installs them.
+
+use std::{
+    io::Write,
+    net::SocketAddr,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context;
+use axum::{
+    body::Body,
+    extract::Request,
+    response::{IntoResponse, Response},
+};
+use clap::Args;
+use http::StatusCode;
+use kea_api::ApiState;
+use kea_auth::Authenticator;
+use kea_containerizer::{ImageSettings, RegistrySettings};
+use kea_core::{port::UserStore, quantity::Span};
+use kea_http::ApiError;
+use kea_operator::{Client, ClusterGateway, ClusterSettings, InstallOptions, Operator, SecretUsers, manifests};
+use kea_router::{Router, cache::MemoryCache};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::LogFormat,
+    gateway::RouterGateway,
+    progress,
+    serve::{DRAIN, dispatcher, first_admin, log_format},
+    signals,
+};
+
+/// Image with Python and pip in which models are built, where nothing else is said.
+const BUILDER_IMAGE: &str = "docker.io/library/python:3.11-slim";
+
+/// Memory of the response cache of one router.
+const CACHE_BYTES: u64 = 64 << 20;
+
+/// Largest body of a model's request.
+const BODY_LIMIT: usize = 64 << 20;
+
+/// What operator and routers of a cluster are told.
+#[derive(Debug, Args)]
+pub(crate) struct ClusterArgs {
+    /// Namespace that KEA runs in, and in which its API creates services
+    #[arg(long, env = "KEA_NAMESPACE", default_value = "default", value_name = "NAMESPACE")]
+    namespace: String,
+    /// Serve the services of that namespace alone
+    #[arg(long, env = "KEA_SINGLE_NAMESPACE")]
+    single_namespace: bool,
+    /// Where callers reach the routers, as https://models.example
+    #[arg(long, env = "KEA_URL", value_name = "URL")]
+    url: Option<String>,
+    /// How KEA writes its own log
+    #[arg(long, env = "KEA_LOG_FORMAT", value_enum, default_value = "human", value_name = "FORMAT")]
+    log_format: LogFormat,
+}
+
+/// How the operator is run.
+#[derive(Debug, Args)]
+pub(crate) struct OperatorArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Address and port of health and metrics
+    #[arg(long, env = "KEA_OPERATOR_LISTEN", default_value = "0.0.0.0:8081", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// KEA's own image, from which builds and sidecars are run
+    #[arg(long, env = "KEA_IMAGE", value_name = "IMAGE")]
+    image: String,
+    /// Image with Python and pip in which models are built
+    #[arg(long, env = "KEA_BUILDER_IMAGE", default_value = BUILDER_IMAGE, value_name = "IMAGE")]
+    builder_image: String,
+    /// Registry, with a folder in it, to which images of models are sent
+    #[arg(long, env = "KEA_REGISTRY", value_name = "REGISTRY/FOLDER")]
+    registry: Option<String>,
+    /// Name of this operator among several [default: the pod's name, else one that is made]
+    #[arg(long, env = "KEA_POD", value_name = "NAME")]
+    identity: Option<String>,
+}
+
+/// How a router of a cluster is run.
+#[derive(Debug, Args)]
+pub(crate) struct RouterArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Address and port to listen on
+    #[arg(long, env = "KEA_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// How long a login lasts
+    #[arg(long, env = "KEA_TOKEN_TTL", default_value = "12h", value_name = "SPAN")]
+    token_ttl: Span,
+    /// How long a router that is told to stop still takes requests, until all have learnt of it
+    #[arg(long, env = "KEA_LINGER", default_value = "5s", value_name = "SPAN")]
+    linger: Span,
+}
+
+/// How KEA is installed in a cluster.
+#[derive(Debug, Args)]
+pub(crate) struct ManifestsArgs {
+    /// Namespace that KEA runs in
+    #[arg(long, default_value = "kea", value_name = "NAMESPACE")]
+    namespace: String,
+    /// KEA's own image, as `make image` pushes it
+    #[arg(long, env = "KEA_IMAGE", value_name = "IMAGE")]
+    image: String,
+    /// Number of operators; one acts, the others wait
+    #[arg(long, default_value_t = 2, value_name = "NUMBER")]
+    operators: u32,
+    /// Number of routers
+    #[arg(long, default_value_t = 2, value_name = "NUMBER")]
+    routers: u32,
+    /// Serve the services of that namespace alone, with rights in no other
+    #[arg(long)]
+    single_namespace: bool,
+    /// Registry, with a folder in it, to which images of models are sent; without it models need an image of their own
+    #[arg(long, value_name = "REGISTRY/FOLDER")]
+    registry: Option<String>,
+    /// Image with Python and pip in which models are built
+    #[arg(long, value_name = "IMAGE")]
+    builder_image: Option<String>,
+    /// Where callers reach the routers, as https://models.example
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Host of an Ingress to be made for the routers
+    #[arg(long, value_name = "HOST")]
+    ingress_host: Option<String>,
+    /// Class of that Ingress
+    #[arg(long, value_name = "CLASS", requires = "ingress_host")]
+    ingress_class: Option<String>,
+    /// Type of the routers' Service
+    #[arg(long, default_value = "ClusterIP", value_parser = ["ClusterIP", "NodePort", "LoadBalancer"])]
+    service_type: String,
+    /// A further variable of operator and routers, as NAME=VALUE; can be repeated
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    env: Vec<(String, String)>,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    pair.map(|(name, value)| (name.into(), value.into())).ok_or_else(|| "write it as NAME=VALUE".into())
+}
+
+/// Prints everything that installs KEA, for `kubectl apply -f -`.
+pub(crate) fn print_manifests(args: ManifestsArgs) -> ExitCode {
+    let ManifestsArgs { namespace, image, operators, routers, single_namespace, registry, builder_image, .. } = args;
+    let objects = manifests(&InstallOptions {
+        namespace,
+        image,
+        operators,
+        routers,
+        single_namespace,
+        registry,
+        builder_image,
+        url: args.url.or_else(|| args.ingress_host.as_ref().map(|host| format!("http://{host}"))),
+        ingress_host: args.ingress_host,
+        ingress_class: args.ingress_class,
+        database_secret: None,
+        env: args.env,
+        service_type: args.service_type,
+    });
+    let yaml = |object| serde_yaml_ng::to_string(object).map(|text| format!("---\n{text}"));
+    let text: Result<String, _> = objects.iter().map(yaml).collect();
+    let written = text.map_err(anyhow::Error::from).and_then(|text| Ok(std::io::stdout().write_all(text.as_bytes())?));
+    ended(written)
+}
+
+/// Runs an operator until it is told to stop.
+pub(crate) fn run_operator(args: OperatorArgs) -> ExitCode {
+    ended(run(args.cluster.log_format, operator(args)))
+}
+
+/// Runs a router until it is told to stop.
+pub(crate) fn run_router(args: RouterArgs) -> ExitCode {
+    ended(run(args.cluster.log_format, router(args)))
+}
+
+fn ended(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress::note(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(format: LogFormat, role: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    kea_logs::init_tracing(log_format(format), "info")?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(role)
+}
+
+async fn client() -> anyhow::Result<Client> {
+    Client::try_default().await.context(
+        "there is no cluster: run this in a pod with a service account, or set KUBECONFIG to a file that names one",
+    )
+}
+
+fn settings(args: &ClusterArgs) -> ClusterSettings {
+    ClusterSettings {
+        namespace: args.namespace.clone(),
+        all_namespaces: !args.single_namespace,
+        image: String::new(),
+        builder_image: String::new(),
+        registry: None,
+        url: args.url.clone(),
+        body_limit: BODY_LIMIT,
+    }
+}
+
+/// How registries are asked for images: as builds are, by the same variables.
+fn registries() -> anyhow::Result<RegistrySettings> {
+    Ok(ImageSettings::new(std::env::temp_dir(), "kea".into()).with_env()?.registries)
+}
+
+async fn operator(args: OperatorArgs) -> anyhow::Result<()> {
+    let settings = ClusterSettings {
+        image: args.image,
+        builder_image: args.builder_image,
+        registry: args.registry,
+        ..settings(&args.cluster)
+    };
+    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let identity = args.identity.unwrap_or_else(|| format!("kea-{:08x}", std::process::id()));
+    let operator = Arc::new(Operator::new(client().await?, settings, registries()?, identity));
+    let stopping = CancellationToken::new();
+    let told = stopping.clone();
+    let stop = async move {
+        signals::stop().await;
+        told.cancel();
+    };
+    let asked = operator.clone();
+    let health = move |request: Request| {
+        let answer = operator_health(&asked, request.uri().path());
+        std::future::ready(answer)
+    };
+    let serving = kea_http::serve(listener, health, stop, Duration::from_secs(1));
+    let (ran, ()) = tokio::join!(operator.run(&stopping), serving);
+    Ok(ran?)
+}
+
+fn operator_health(operator: &Operator, path: &str) -> Response {
+    match path {
+        "/healthz" => "ok\n".into_response(),
+        "/readyz" if operator.is_ready() => "ready\n".into_response(),
+        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "the cluster has not been seen yet\n").into_response(),
+        "/metrics" => Response::new(Body::from(operator.metrics())),
+        _ => ApiError::new(StatusCode::NOT_FOUND, "no-path", format!("there is nothing at `{path}`")).into_response(),
+    }
+}
+
+async fn router(args: RouterArgs) -> anyhow::Result<()> {
+    let client = client().await?;
+    let settings = settings(&args.cluster);
+    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let users: Arc<dyn UserStore> = Arc::new(SecretUsers::new(&client, &settings.namespace));
+    let auth = Arc::new(Authenticator::new(users, args.token_ttl.0).await?);
+    first_admin(&auth).await?;
+    let router = Arc::new(Router::new(auth.clone(), Arc::new(MemoryCache::new(CACHE_BYTES)), BODY_LIMIT));
+    let gateway = ClusterGateway::new(client, settings, router.clone());
+    let ready = Arc::new(AtomicBool::new(false));
+    let (stopping, watching) = (CancellationToken::new(), CancellationToken::new());
+    let metrics = router.clone();
+    let api = kea_api::router(ApiState {
+        deployer: Arc::new(gateway.deployer()),
+        auth,
+        logs: Arc::new(gateway.logs()),
+        gateway: Arc::new(RouterGateway::new(router.clone())),
+        ready: ready.clone(),
+        stopping: stopping.clone(),
+        metrics: Arc::new(move || metrics.metrics()),
+    });
+    let whole = ready.clone();
+    let following = async {
+        gateway.start(&watching).await;
+        tracing::info!("the table of routes is complete");
+        whole.store(true, Ordering::Relaxed);
+    };
+    let linger = args.linger.0;
+    let stop = async move {
+        signals::stop().await;
+        tracing::info!("stopping: no more requests are asked for");
+        ready.store(false, Ordering::Relaxed);
+        tokio::time::sleep(linger).await;
+        stopping.cancel();
+    };
+    tokio::join!(following, kea_http::serve(listener, dispatcher(router, api), stop, DRAIN));
+    watching.cancel();
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! The operator as a whole: it waits for its turn, then reconciles whatever changes.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, TryStreamExt};
+use kea_containerizer::RegistrySettings;
+use kube::{
+    Client,
+    core::{ApiResource, GroupVersionKind},
+    runtime::{
+        applier,
+        controller::{Action, Config},
+        events::{Recorder, Reporter},
+        reflector::ObjectRef,
+    },
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin,
+    error::Error,
+    images::Images,
+    lease::Candidate,
+    metrics::Metrics,
+    reconcile::{Context, reconcile},
+    resources::MlDeployment,
+    routers,
+    settings::ClusterSettings,
+    watch::{Caches, Change, Listener},
+};
+
+/// Reconciliations at the same time: they wait for the API server most of the time.
+const AT_ONCE: u16 = 16;
+
+/// Changes of one object that come together are looked at together.
+const TOGETHER: Duration = Duration::from_millis(10);
+
+/// The operator of a cluster.
+pub struct Operator {
+    client: Client,
+    settings: ClusterSettings,
+    registries: RegistrySettings,
+    identity: String,
+    context: std::sync::OnceLock<Arc<Context>>,
+}
+
+/// Why the operator cannot run.
+#[derive(Debug, thiserror::Error)]
+#[error("the cluster cannot be reached: {0}")]
+pub struct ClusterError(#[from] pub(crate) kube::Error);
+
+impl Operator {
+    /// An operator that acts for `identity`, which must be another one for each of several.
+    pub fn new(client: Client, settings: ClusterSettings, registries: RegistrySettings, identity: String) -> Self {
+        Self { client, settings, registries, identity, context: std::sync::OnceLock::new() }
+    }
+
+    /// Acts whenever it is its turn, until `stop` is cancelled.
+    ///
+    /// # Errors
+    /// The cluster cannot be asked what it can do.
+    pub async fn run(&self, stop: &CancellationToken) -> Result<(), ClusterError> {
+        let (changes, mut changed) = mpsc::unbounded_channel::<Change>();
+        let listener: Listener = Arc::new(move |change| drop(changes.send(change)));
+        let caches = Caches::start(&self.client, &self.settings, true, &listener, stop).await;
+        let context = Arc::new(Context {
+            images: Images::new(self.client.clone(), self.registries.clone()),
+            events: Recorder::new(self.client.clone(), Reporter { controller: "kea-operator".into(), instance: None }),
+            metrics: Metrics::default(),
+            http: reqwest::Client::builder().no_proxy().build().expect("a client without special wishes can be made"),
+            budgets: disruption_budgets(&self.client).await?,
+            failures: crate::backoff::Failures::default(),
+            client: self.client.clone(),
+            settings: self.settings.clone(),
+            caches,
+        });
+        let context = self.context.get_or_init(|| context).clone();
+        while !stop.is_cancelled() {
+            self.turn(&context, &mut changed, stop).await;
+        }
+        Ok(())
+    }
+
+    /// Whether everything has been seen once.
+    pub fn is_ready(&self) -> bool {
+        self.context.get().is_some()
+    }
+
+    /// Metrics in Prometheus' text format.
+    pub fn metrics(&self) -> String {
+        self.context.get().map_or_else(String::new, |context| context.metrics.text())
+    }
+
+    /// Waits for the Lease, and acts until it is lost.
+    async fn turn(
+        &self,
+        context: &Arc<Context>,
+        changed: &mut mpsc::UnboundedReceiver<Change>,
+        stop: &CancellationToken,
+    ) {
+        let mut candidate = Candidate::new(&self.client, &self.settings.namespace, self.identity.clone());
+        tokio::select! {
+            () = candidate.lead() => {}
+            () = stop.cancelled() => return,
+        }
+        tracing::info!(identity = self.identity, "leads");
+        context.metrics.leads(true);
+        if let Err(error) = admin::ensure_secrets(&self.client, &self.settings.namespace).await {
+            tracing::error!("the first admin's password cannot be kept: {error}");
+        }
+        if let Err(error) = routers::keep_most(&self.client, &self.settings.namespace, &context.budgets).await {
+            tracing::warn!("the routers have no PodDisruptionBudget: {error}");
+        }
+        let ended = stop.child_token();
+        let acting = act(context, changed, &ended);
+        tokio::select! {
+            () = candidate.keep(stop) => {}
+            () = acting => {}
+        }
+        context.metrics.leads(false);
+        tracing::info!(identity = self.identity, "leads no more");
+    }
+}
+
+/// Reconciles what changes, beginning with everything.
+async fn act(context: &Arc<Context>, changed: &mut mpsc::UnboundedReceiver<Change>, stop: &CancellationToken) {
+    let (queue, queued) = mpsc::unbounded_channel::<ObjectRef<MlDeployment>>();
+    let put = |change: &Change| {
+        for (namespace, name) in context.caches.affected(change) {
+            context.metrics.queued(1);
+            let _ = queue.send(ObjectRef::new(&name).within(&namespace));
+        }
+    };
+    put(&Change::All);
+    let metrics = context.clone();
+    let requests = futures_util::stream::unfold(queued, |mut queued| async move {
+        let next = queued.recv().await?;
+        Some((Ok::<_, Infallible>(next), queued))
+    })
+    .inspect_ok(move |_| metrics.metrics.queued(-1));
+    let config = Config::default().concurrency(AT_ONCE).debounce(TOGETHER);
+    let store = context.caches.deployments.clone();
+    let reconciling = applier(
+        |object, context| Box::pin(reconcile(object, context)),
+        later,
+        context.clone(),
+        store,
+        requests,
+        config,
+    )
+    .for_each(|_outcome| std::future::ready(()));
+    let feeding = async {
+        while let Some(change) = changed.recv().await {
+            put(&change);
+        }
+    };
+    tokio::select! {
+        () = reconciling => {}
+        () = feeding => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// What becomes of an object whose reconciliation failed.
+#[allow(clippy::needless_pass_by_value, reason = "the signature is kube's")]
+fn later(object: Arc<MlDeployment>, error: &Error, context: Arc<Context>) -> Action {
+    let pause = context.failures.count(object.namespace(), object.name());
+    tracing::warn!(namespace = object.namespace(), service = object.name(), ?pause, "is tried again: {error}");
+    Action::requeue(pause)
+}
+
+/// The API of PodDisruptionBudgets: `policy/v1` since Kubernetes 1.21, before it `policy/v1beta1`.
+async fn disruption_budgets(client: &Client) -> Result<ApiResource, kube::Error> {
+    let groups = client.list_api_groups().await?;
+    let policy = groups.groups.iter().find(|group| group.name == "policy");
+    let has_v1 = policy.is_some_and(|group| group.versions.iter().any(|version| version.version == "v1"));
+    let version = if has_v1 { "v1" } else { "v1beta1" };
+    let kind = GroupVersionKind::gvk("policy", version, "PodDisruptionBudget");
+    Ok(ApiResource::from_gvk_with_plural(&kind, "poddisruptionbudgets"))
+}

@@ -1,0 +1,46 @@
+//! What can keep the operator from doing its work.
+
+use crate::{objects::PodError, wish::Refusal};
+
+/// Why a reconciliation did not come to its end; it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The API server refuses, or cannot be reached.
+    #[error("{doing}: {source}")]
+    Kube {
+        /// What was tried.
+        doing: String,
+        /// Why it failed.
+        source: Box<kube::Error>,
+    },
+    /// What is asked for cannot be, and the status says so.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Error {
+    pub(crate) fn kube(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Kube { doing, source: Box::new(source) }
+    }
+
+    /// Whether the API server says that what was asked for may not be done, or is malformed.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Kube { doing, source } => match &**source {
+                kube::Error::Api(status) if matches!(status.code, 400 | 403 | 409 | 422) => Some(Refusal {
+                    reason: "Refused",
+                    message: format!("Kubernetes refuses ({doing}): {}", status.message),
+                }),
+                _ => None,
+            },
+            Self::Refused(message) => Some(Refusal { reason: "Refused", message: message.clone() }),
+        }
+    }
+}
+
+impl From<PodError> for Refusal {
+    fn from(error: PodError) -> Self {
+        Self { reason: "Invalid", message: error.to_string() }
+    }
+}

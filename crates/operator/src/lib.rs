@@ -1,0 +1,45 @@
+//! The Service Deployer in a cluster.
+//!
+//! What `kea_deployer` does with processes of one machine happens here with Kubernetes' objects, from the same documents
+//! and by the same rule ([`kea_core::next_step`]). `kube` is used in this crate alone.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod admin;
+mod apply;
+mod backoff;
+mod controller;
+mod crd;
+mod deployer;
+mod error;
+mod gateway;
+mod images;
+mod lease;
+mod manifests;
+mod metrics;
+mod names;
+mod objects;
+mod pod_logs;
+mod pods;
+mod reconcile;
+pub mod resources;
+mod rollout;
+mod routers;
+mod settings;
+mod status;
+mod users;
+mod version;
+mod view;
+mod watch;
+mod wish;
+
+pub use admin::{ADMIN_SECRET, PASSWORD_KEY};
+pub use controller::{ClusterError, Operator};
+pub use crd::custom_resource_definitions;
+pub use deployer::ClusterDeployer;
+pub use gateway::ClusterGateway;
+pub use kube::Client;
+pub use manifests::{InstallOptions, manifests};
+pub use pod_logs::PodLogs;
+pub use settings::ClusterSettings;
+pub use users::SecretUsers;

@@ -1,0 +1,304 @@
+//! What installs KEA in a cluster: definitions, rights, the operator and the routers.
+
+use serde_json::{Value, json};
+
+use crate::{
+    admin::{ADMIN_SECRET, PASSWORD_KEY},
+    crd::custom_resource_definitions,
+    resources::GROUP,
+};
+
+/// How KEA is installed.
+#[derive(Clone, Debug)]
+pub struct InstallOptions {
+    /// The namespace that KEA runs in.
+    pub namespace: String,
+    /// KEA's own image.
+    pub image: String,
+    /// How many operators; one acts, the others wait.
+    pub operators: u32,
+    /// How many routers.
+    pub routers: u32,
+    /// Whether services of that namespace alone are served.
+    pub single_namespace: bool,
+    /// Registry and folder to which images of models are sent.
+    pub registry: Option<String>,
+    /// Image with Python and pip in which models are built.
+    pub builder_image: Option<String>,
+    /// Where callers reach the routers.
+    pub url: Option<String>,
+    /// Host of an Ingress to be made for the routers.
+    pub ingress_host: Option<String>,
+    /// Class of that Ingress.
+    pub ingress_class: Option<String>,
+    /// Secret with a key `url`: the database for users.
+    pub database_secret: Option<String>,
+    /// Further variables of operator and routers.
+    pub env: Vec<(String, String)>,
+    /// The type of the routers' Service.
+    pub service_type: String,
+}
+
+/// Everything that installs KEA, in the order in which it is to be made.
+pub fn manifests(options: &InstallOptions) -> Vec<Value> {
+    let mut all = vec![json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": options.namespace, "labels": {"app.kubernetes.io/name": "kea"}},
+    })];
+    all.extend(custom_resource_definitions());
+    for component in ["operator", "router"] {
+        all.push(named(options, component, "v1", "ServiceAccount", json!({})));
+    }
+    all.extend(rights(options, "operator", &operator_rules(), &operator_own_rules()));
+    all.extend(rights(options, "router", &router_rules(), &router_own_rules()));
+    all.push(operator(options));
+    all.push(router(options));
+    all.push(router_service(options));
+    all.extend(options.ingress_host.as_ref().map(|host| ingress(options, host)));
+    all
+}
+
+/// An object of KEA's own, with its labels.
+fn named(options: &InstallOptions, component: &str, api_version: &str, kind: &str, rest: Value) -> Value {
+    let mut object = json!({
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {
+            "name": format!("kea-{component}"),
+            "namespace": options.namespace,
+            "labels": labels(component),
+        },
+    });
+    if let (Value::Object(object), Value::Object(rest)) = (&mut object, rest) {
+        object.extend(rest);
+    }
+    object
+}
+
+fn labels(component: &str) -> Value {
+    json!({"app.kubernetes.io/name": "kea", "app.kubernetes.io/component": component})
+}
+
+fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
+    json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
+}
+
+const READ: [&str; 3] = ["get", "list", "watch"];
+
+/// What the operator may do where services are. Objects that it made are removed by Kubernetes, with their owner.
+fn operator_rules() -> Vec<Value> {
+    let made = ["get", "list", "watch", "create", "patch"];
+    vec![
+        rule(GROUP, &["mlmodels", "mldeployments"], &READ),
+        rule(GROUP, &["mldeployments/status"], &["get", "patch"]),
+        // Owner references that hold up the owner's removal need it where that is guarded.
+        rule(GROUP, &["mldeployments/finalizers"], &["update"]),
+        rule("apps", &["deployments"], &["get", "list", "watch", "create", "patch", "delete"]),
+        rule("batch", &["jobs"], &["get", "list", "watch", "create", "patch", "delete"]),
+        rule("", &["services", "serviceaccounts"], &made),
+        rule("", &["pods"], &READ),
+        // Logins of registries, by the names in `imagePullSecrets` alone.
+        rule("", &["secrets"], &["get"]),
+        rule("networking.k8s.io", &["networkpolicies"], &made),
+        rule("policy", &["poddisruptionbudgets"], &["get", "create", "patch"]),
+        rule("events.k8s.io", &["events"], &["create", "patch"]),
+    ]
+}
+
+/// What the operator may do in KEA's own namespace.
+fn operator_own_rules() -> Vec<Value> {
+    vec![
+        rule("coordination.k8s.io", &["leases"], &["get", "create", "update"]),
+        rule("", &["secrets"], &["create"]),
+        json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": [ADMIN_SECRET], "verbs": ["get", "patch"]}),
+        json!({"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["kea-router"], "verbs": ["get"]}),
+    ]
+}
+
+/// What routers and their API may do where services are.
+fn router_rules() -> Vec<Value> {
+    vec![
+        rule(GROUP, &["mlmodels", "mldeployments"], &["get", "list", "watch", "create", "update", "delete"]),
+        rule("apps", &["deployments"], &READ),
+        rule("", &["pods", "services"], &READ),
+        rule("", &["pods/log"], &["get"]),
+    ]
+}
+
+/// What routers may do in KEA's own namespace.
+fn router_own_rules() -> Vec<Value> {
+    let own = ["kea-users", "kea-keys"];
+    vec![
+        rule("", &["secrets"], &["create"]),
+        json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": own, "verbs": ["get", "update"]}),
+    ]
+}
+
+/// Roles and their bindings: in all namespaces or in KEA's own, and those for KEA's own in any case.
+fn rights(options: &InstallOptions, component: &str, everywhere: &[Value], own: &[Value]) -> Vec<Value> {
+    let subject =
+        json!([{"kind": "ServiceAccount", "name": format!("kea-{component}"), "namespace": options.namespace}]);
+    let api = "rbac.authorization.k8s.io/v1";
+    let bound = |kind: &str, name: String| json!({"subjects": subject, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name}});
+    let name = format!("kea-{component}");
+    let mut own = own.to_vec();
+    if options.single_namespace {
+        own.extend_from_slice(everywhere);
+    }
+    let mut all = vec![
+        named(options, component, api, "Role", json!({"rules": own})),
+        named(options, component, api, "RoleBinding", bound("Role", name.clone())),
+    ];
+    if !options.single_namespace {
+        // These belong to no namespace; two installations in one cluster have other names.
+        let wide = match options.namespace.as_str() {
+            "kea" => name,
+            other => format!("{name}-{other}"),
+        };
+        for (kind, rest) in
+            [("ClusterRole", json!({"rules": everywhere})), ("ClusterRoleBinding", bound("ClusterRole", wide.clone()))]
+        {
+            let mut object = named(options, component, api, kind, rest);
+            object["metadata"] = json!({"name": wide, "labels": labels(component)});
+            all.push(object);
+        }
+    }
+    all
+}
+
+fn operator(options: &InstallOptions) -> Value {
+    let mut env = variables(options);
+    env.extend(options.registry.iter().map(|registry| json!({"name": "KEA_REGISTRY", "value": registry})));
+    env.extend(options.builder_image.iter().map(|image| json!({"name": "KEA_BUILDER_IMAGE", "value": image})));
+    let container = json!({
+        "name": "operator",
+        "image": options.image,
+        "args": ["operator"],
+        "env": env,
+        "ports": [{"name": "http", "containerPort": 8081, "protocol": "TCP"}],
+        "livenessProbe": probe("/healthz", 8081, 10),
+        "readinessProbe": probe("/readyz", 8081, 2),
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+        "securityContext": restricted(),
+    });
+    deployment(options, "operator", options.operators, 10, &container)
+}
+
+fn router(options: &InstallOptions) -> Value {
+    let mut env = variables(options);
+    env.push(json!({
+        "name": "KEA_ADMIN_PASSWORD",
+        "valueFrom": {"secretKeyRef": {"name": ADMIN_SECRET, "key": PASSWORD_KEY}},
+    }));
+    env.extend(
+        options.database_secret.iter().map(
+            |secret| json!({"name": "KEA_DATABASE", "valueFrom": {"secretKeyRef": {"name": secret, "key": "url"}}}),
+        ),
+    );
+    let container = json!({
+        "name": "router",
+        "image": options.image,
+        "args": ["router"],
+        "env": env,
+        "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
+        "livenessProbe": probe("/healthz", 8080, 10),
+        "readinessProbe": probe("/readyz", 8080, 1),
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
+        "securityContext": restricted(),
+    });
+    deployment(options, "router", options.routers, 45, &container)
+}
+
+fn variables(options: &InstallOptions) -> Vec<Value> {
+    let value = |name: &str, value: &str| json!({"name": name, "value": value});
+    let mut env = vec![
+        json!({"name": "KEA_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}),
+        json!({"name": "KEA_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}),
+        value("KEA_IMAGE", &options.image),
+        value("KEA_LOG_FORMAT", "json"),
+    ];
+    if options.single_namespace {
+        env.push(value("KEA_SINGLE_NAMESPACE", "true"));
+    }
+    env.extend(options.url.iter().map(|url| value("KEA_URL", url)));
+    env.extend(options.env.iter().map(|(name, text)| value(name, text)));
+    env
+}
+
+fn probe(path: &str, port: u16, period: u32) -> Value {
+    json!({"httpGet": {"path": path, "port": port}, "periodSeconds": period, "timeoutSeconds": 5})
+}
+
+fn restricted() -> Value {
+    json!({
+        "allowPrivilegeEscalation": false,
+        "readOnlyRootFilesystem": true,
+        "capabilities": {"drop": ["ALL"]},
+    })
+}
+
+fn deployment(options: &InstallOptions, component: &str, replicas: u32, grace: u32, container: &Value) -> Value {
+    let spread = json!([{
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": labels(component)},
+    }]);
+    named(
+        options,
+        component,
+        "apps/v1",
+        "Deployment",
+        json!({"spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels(component)},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {
+                "metadata": {"labels": labels(component)},
+                "spec": {
+                    "serviceAccountName": format!("kea-{component}"),
+                    "terminationGracePeriodSeconds": grace,
+                    "enableServiceLinks": false,
+                    "securityContext": {
+                        "runAsNonRoot": true,
+                        "runAsUser": 65532,
+                        "runAsGroup": 65532,
+                        "fsGroup": 65532,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "topologySpreadConstraints": spread,
+                    "containers": [container],
+                },
+            },
+        }}),
+    )
+}
+
+fn router_service(options: &InstallOptions) -> Value {
+    let mut service = named(
+        options,
+        "router",
+        "v1",
+        "Service",
+        json!({"spec": {
+            "type": options.service_type,
+            "selector": labels("router"),
+            "ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": "http"}],
+        }}),
+    );
+    service["metadata"]["name"] = "kea".into();
+    service
+}
+
+fn ingress(options: &InstallOptions, host: &str) -> Value {
+    let backend = json!({"service": {"name": "kea", "port": {"name": "http"}}});
+    let mut spec = json!({"rules": [{
+        "host": host,
+        "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]},
+    }]});
+    if let Some(class) = &options.ingress_class {
+        spec["ingressClassName"] = class.clone().into();
+    }
+    named(options, "router", "networking.k8s.io/v1", "Ingress", json!({ "spec": spec }))
+}

@@ -1,0 +1,117 @@
+//! Names, labels and annotations of what the operator makes.
+
+use std::collections::BTreeMap;
+
+use kea_core::VersionId;
+use sha2::{Digest, Sha256};
+
+/// Who owns fields of objects that are applied.
+pub(crate) const FIELD_MANAGER: &str = "kea-operator";
+
+/// Label of the service that a Deployment or pod belongs to.
+pub(crate) const SERVICE: &str = "ml.kea-project.io/service";
+
+/// Label of the version that a Deployment or pod runs.
+pub(crate) const VERSION: &str = "ml.kea-project.io/version";
+
+/// Annotation of a version's Deployment: the model as it was asked for, in JSON.
+pub(crate) const MODEL: &str = "ml.kea-project.io/model";
+
+/// Annotation of a version's Deployment: what a replica said of itself, in JSON.
+pub(crate) const REPLICA: &str = "ml.kea-project.io/replica";
+
+/// Annotation of a version's Deployment: what the registry or the build said of its image, in JSON.
+pub(crate) const IMAGE: &str = "ml.kea-project.io/image";
+
+/// Annotation by which an object that KEA did not make is handed to it.
+pub(crate) const ADOPT: &str = "ml.kea-project.io/adopt";
+
+/// Label that all of what KEA makes has.
+pub(crate) const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "kea");
+
+/// Label of pods that serve models.
+pub(crate) const COMPONENT: &str = "app.kubernetes.io/component";
+
+/// The component that pods of models are.
+pub(crate) const MODEL_COMPONENT: &str = "model";
+
+/// The component that pods of builds are.
+pub(crate) const BUILD_COMPONENT: &str = "build";
+
+/// Selects everything that KEA makes.
+pub(crate) fn managed() -> String {
+    format!("{}={}", MANAGED_BY.0, MANAGED_BY.1)
+}
+
+/// Labels of everything that belongs to a service.
+pub(crate) fn service_labels(service: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("app.kubernetes.io/name".into(), service.into()),
+        (MANAGED_BY.0.into(), MANAGED_BY.1.into()),
+        (SERVICE.into(), service.into()),
+    ])
+}
+
+/// What selects the pods that serve a service.
+pub(crate) fn pod_selector(service: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(COMPONENT.into(), MODEL_COMPONENT.into()), (SERVICE.into(), service.into())])
+}
+
+/// What selects the pods that serve a version of a service.
+pub(crate) fn version_selector(service: &str, version: &VersionId) -> BTreeMap<String, String> {
+    let mut labels = pod_selector(service);
+    labels.insert(VERSION.into(), version.to_string());
+    labels
+}
+
+/// Labels of a version's objects.
+pub(crate) fn version_labels(service: &str, version: &VersionId) -> BTreeMap<String, String> {
+    let mut labels = service_labels(service);
+    labels.insert(COMPONENT.into(), MODEL_COMPONENT.into());
+    labels.insert(VERSION.into(), version.to_string());
+    labels
+}
+
+/// Name of a version's Deployment: `iris-2`, `iris-2.1.0`. The part behind the last `-` never holds one, so that names
+/// of two services cannot meet; a version that does not fit into a name of Kubernetes stands there as a digest.
+pub(crate) fn of_version(service: &str, version: &VersionId) -> String {
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let text = version.as_str();
+    if text.len() <= 40 && text.split('.').all(plain) {
+        return format!("{service}-{text}");
+    }
+    format!("{service}-{}", short_digest(text))
+}
+
+/// Name of the Job that builds a version: at most 63 letters, since Kubernetes makes it a label.
+pub(crate) fn of_build(service: &str, version: &VersionId, model: &str) -> String {
+    let digest = short_digest(&format!("{version}\0{model}"));
+    let service = &service[..service.len().min(45)];
+    format!("{}-build-{digest}", service.trim_end_matches('-'))
+}
+
+/// Ten hexadecimal digits that stand for `text`.
+pub(crate) fn short_digest(text: &str) -> String {
+    Sha256::digest(text).iter().take(5).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_versions_are_readable_where_they_can_be_and_never_meet() {
+        let name = |service: &str, version: &str| of_version(service, &version.parse().unwrap());
+        assert_eq!(name("iris", "2"), "iris-2");
+        assert_eq!(name("iris", "2.1.0"), "iris-2.1.0");
+        assert_ne!(name("a", "b-1"), name("a-b", "1"));
+        assert_ne!(name("iris", "V2"), name("iris", "v2"));
+        assert!(!name("iris", "2..").contains(".."));
+    }
+
+    #[test]
+    fn names_of_builds_fit_a_label() {
+        let service = "a".repeat(63);
+        assert!(of_build(&service, &"1".parse().unwrap(), "{}").len() <= 63);
+    }
+}

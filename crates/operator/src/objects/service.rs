@@ -1,0 +1,88 @@
+//! What a service has once, whatever its versions: its address, its account, and who may reach and evict its pods.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        core::v1::{Service, ServiceAccount, ServicePort, ServiceSpec},
+        networking::v1::{
+            NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
+        },
+    },
+    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
+};
+use serde_json::{Value, json};
+
+use super::{PORT_NAME, metadata};
+use crate::{names, resources::MlDeployment};
+
+/// The Service: one address for all replicas, for whoever does not come through the gateway.
+pub(crate) fn service(owner: &MlDeployment) -> Service {
+    Service {
+        metadata: metadata(owner, owner.name()),
+        spec: Some(ServiceSpec {
+            selector: Some(names::pod_selector(owner.name())),
+            ports: Some(vec![ServicePort {
+                name: Some("http".into()),
+                port: 80,
+                protocol: Some("TCP".into()),
+                target_port: Some(IntOrString::String(PORT_NAME.into())),
+                ..ServicePort::default()
+            }]),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// The account that replicas run under: it may do nothing, and no token of it is given to them.
+pub(crate) fn service_account(owner: &MlDeployment) -> ServiceAccount {
+    ServiceAccount {
+        metadata: metadata(owner, owner.name()),
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    }
+}
+
+/// Lets routers and the operator alone reach the replicas.
+pub(crate) fn network_policy(owner: &MlDeployment) -> NetworkPolicy {
+    let part = |component: &str| NetworkPolicyPeer {
+        namespace_selector: Some(LabelSelector::default()),
+        pod_selector: Some(labels(&[("app.kubernetes.io/name", "kea"), (names::COMPONENT, component)])),
+        ..NetworkPolicyPeer::default()
+    };
+    let ports = ["operator", "router"].map(part).to_vec();
+    let selector = LabelSelector { match_labels: Some(names::pod_selector(owner.name())), ..LabelSelector::default() };
+    NetworkPolicy {
+        metadata: metadata(owner, owner.name()),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(selector),
+            policy_types: Some(vec!["Ingress".into()]),
+            ingress: Some(vec![NetworkPolicyIngressRule {
+                from: Some(ports),
+                ports: Some(vec![NetworkPolicyPort {
+                    port: Some(IntOrString::String(PORT_NAME.into())),
+                    protocol: Some("TCP".into()),
+                    ..NetworkPolicyPort::default()
+                }]),
+            }]),
+            ..NetworkPolicySpec::default()
+        }),
+        ..NetworkPolicy::default()
+    }
+}
+
+fn labels(pairs: &[(&str, &str)]) -> LabelSelector {
+    let pairs = pairs.iter().map(|(key, value)| ((*key).to_string(), (*value).to_string()));
+    LabelSelector { match_labels: Some(pairs.collect::<BTreeMap<_, _>>()), ..LabelSelector::default() }
+}
+
+/// Lets nodes be emptied one replica at a time. Its API is another one before Kubernetes 1.21, with the same fields.
+pub(crate) fn disruption_budget(owner: &MlDeployment, api_version: &str) -> Value {
+    json!({
+        "apiVersion": api_version,
+        "kind": "PodDisruptionBudget",
+        "metadata": metadata(owner, owner.name()),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": names::pod_selector(owner.name())}},
+    })
+}

@@ -1,0 +1,370 @@
+//! One reconciliation: read, check, build, apply, tell. It looks at the present alone, so that it may stop and begin
+//! anew at any point.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kea_core::{
+    VersionId,
+    replica::{REPORT_PATH, ReplicaReport},
+};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+    core::ApiResource,
+    runtime::{
+        controller::Action,
+        events::{Event, EventType, Recorder},
+        reflector::ObjectRef,
+    },
+};
+use serde_json::json;
+
+use crate::{
+    apply::Applier,
+    error::Error,
+    images::{Image, Images},
+    metrics::Metrics,
+    names,
+    objects::{self, VersionParts},
+    pods,
+    resources::{DeploymentStatus, MlDeployment},
+    rollout::{self, Plan, Strength},
+    settings::ClusterSettings,
+    status::{self, Seen},
+    version::{ReplicaRecord, VersionRecord},
+    watch::Caches,
+    wish::{self, Refusal, Wish},
+};
+
+/// A new look at what nothing tells of: registries, and pods that say nothing more.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+
+/// A look at everything that is as it should be, in case a watch has missed something.
+const RESYNC: Duration = Duration::from_secs(600);
+
+/// A new version takes requests for this long before the one before it is told to stop: routers hear of both from the
+/// API server, and must hear of the first one first.
+const SETTLE: Duration = Duration::from_millis(1000);
+
+/// How long a replica may take to tell what it offers.
+const REPORT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Versions that are kept without replicas, to return to.
+const KEPT_VERSIONS: usize = 10;
+
+/// What reconciliations share.
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) caches: Caches,
+    pub(crate) images: Images,
+    pub(crate) settings: ClusterSettings,
+    pub(crate) events: Recorder,
+    pub(crate) metrics: Metrics,
+    pub(crate) http: reqwest::Client,
+    /// The API of PodDisruptionBudgets that this cluster has.
+    pub(crate) budgets: ApiResource,
+    /// Failures in a row of each object.
+    pub(crate) failures: crate::backoff::Failures,
+}
+
+/// Makes what an MLDeployment asks for.
+pub(crate) async fn reconcile(owner: Arc<MlDeployment>, context: Arc<Context>) -> Result<Action, Error> {
+    let begun = Instant::now();
+    let result = Box::pin(reconciled(&owner, &context)).await;
+    context.metrics.reconciled(begun.elapsed(), result.is_ok());
+    if result.is_ok() {
+        context.failures.forget(owner.namespace(), owner.name());
+    }
+    result
+}
+
+#[tracing::instrument(skip_all, fields(namespace = owner.namespace(), service = owner.name()))]
+async fn reconciled(owner: &MlDeployment, context: &Context) -> Result<Action, Error> {
+    // Kubernetes removes what belongs to it.
+    if owner.is_leaving() {
+        return Ok(Action::await_change());
+    }
+    // Read.
+    let caches = &context.caches;
+    let mut records = caches.records(owner);
+    let pods = caches.pods_of(owner);
+    let live = live(owner, &records);
+    // Check.
+    let wish = match held_elsewhere(owner, caches) {
+        Some(refusal) => Err(refusal),
+        None => wish::wish(owner, caches.model_of(owner).as_deref(), &records),
+    };
+    let wish = match wish {
+        Ok(wish) => wish,
+        Err(refusal) => {
+            let seen = seen(owner, Err(&refusal), None, &records, &pods, live.as_ref(), None, context);
+            tell(context, &seen).await?;
+            return Ok(Action::requeue(RESYNC));
+        }
+    };
+    if wish.paused {
+        tell(context, &seen(owner, Ok(&wish), None, &records, &pods, live.as_ref(), None, context)).await?;
+        return Ok(Action::requeue(RESYNC));
+    }
+    let image = context.images.image(caches, owner, &wish, &records, &context.settings).await?;
+    learn(context, &mut records, &pods).await;
+    // Build, and apply. The next strength follows from what is seen, and requests go to a new version first.
+    let plan = plan(&wish, live.as_ref(), &image, &records, &pods);
+    let switches = plan.live != live;
+    let refused = match apply(context, owner, &wish, &image, &records, &plan, switches).await {
+        Ok(()) => None,
+        Err(error) => Some(error.refusal().ok_or(error)?),
+    };
+    if matches!(image, Image::Known(_)) && refused.is_none() && context.settings.registry.is_some() {
+        context.images.clean(caches, owner, &wish).await?;
+    }
+    // Tell.
+    let seen = seen(owner, Ok(&wish), Some(&image), &records, &pods, plan.live.as_ref(), refused.as_ref(), context);
+    let told = tell(context, &seen).await?;
+    Ok(match (switches, refused, told.reason) {
+        (true, ..) => Action::requeue(SETTLE),
+        (false, Some(_), _) | (false, None, Some(_)) => Action::requeue(LOOK_AGAIN),
+        (false, None, None) => Action::requeue(RESYNC),
+    })
+}
+
+#[allow(clippy::too_many_arguments, reason = "the fields of what it makes, in their order")]
+fn seen<'a>(
+    owner: &'a MlDeployment,
+    wish: Result<&'a Wish, &'a Refusal>,
+    image: Option<&'a Image>,
+    records: &'a [VersionRecord],
+    pods: &'a [Arc<Pod>],
+    live: Option<&'a VersionId>,
+    refused: Option<&'a Refusal>,
+    context: &'a Context,
+) -> Seen<'a> {
+    Seen { owner, wish, image, records, pods, live, refused, settings: &context.settings }
+}
+
+/// The version that requests go to, as long as there is anything of it.
+fn live(owner: &MlDeployment, records: &[VersionRecord]) -> Option<VersionId> {
+    let live = owner.status.as_ref()?.live_version.clone()?;
+    records.iter().any(|record| record.version == live).then_some(live)
+}
+
+/// Services of all namespaces share the gateway, and so their names.
+fn held_elsewhere(owner: &MlDeployment, caches: &Caches) -> Option<Refusal> {
+    let holder = caches.holders(owner.name()).into_iter().next()?;
+    (holder.metadata.uid != owner.metadata.uid).then(|| Refusal {
+        reason: "NameTaken",
+        message: format!(
+            "the name `{}` is that of an older MLDeployment in namespace `{}`, and names are one for the whole gateway: \
+             choose another",
+            owner.name(),
+            holder.namespace()
+        ),
+    })
+}
+
+fn plan(wish: &Wish, live: Option<&VersionId>, image: &Image, records: &[VersionRecord], pods: &[Arc<Pod>]) -> Plan {
+    let strength = |record: &VersionRecord| {
+        // A replica whose contract is not known cannot be sent requests yet.
+        let ready = if record.replica.is_some() { status::ready(pods, &record.version) } else { 0 };
+        Strength { asked: record.replicas, ready, has_image: record.image.is_some() }
+    };
+    let mut seen: BTreeMap<_, _> = records.iter().map(|record| (record.version.clone(), strength(record))).collect();
+    let has_image = matches!(image, Image::Known(_));
+    seen.entry(wish.version.clone()).or_insert(Strength { asked: 0, ready: 0, has_image });
+    rollout::plan(&wish.version, wish.replicas, live, &seen)
+}
+
+/// Asks a ready replica of each version what it offers, where that is not known yet.
+async fn learn(context: &Context, records: &mut [VersionRecord], pods: &[Arc<Pod>]) {
+    for record in records.iter_mut().filter(|record| record.replica.is_none()) {
+        let mut ready =
+            pods.iter().filter(|pod| pods::version(pod).as_ref() == Some(&record.version) && pods::is_ready(pod));
+        let Some(address) = ready.find_map(|pod| pods::address(pod)) else { continue };
+        match report(context, address).await {
+            Ok(ReplicaReport { engine, contract: Some(contract), .. }) => {
+                record.replica = Some(ReplicaRecord { engine, contract });
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%address, "a ready replica did not tell what it offers: {error}"),
+        }
+    }
+}
+
+async fn report(context: &Context, address: std::net::SocketAddr) -> Result<ReplicaReport, reqwest::Error> {
+    let url = format!("http://{address}{REPORT_PATH}");
+    context.http.get(url).timeout(REPORT_WITHIN).send().await?.error_for_status()?.json().await
+}
+
+async fn apply(
+    context: &Context,
+    owner: &MlDeployment,
+    wish: &Wish,
+    image: &Image,
+    records: &[VersionRecord],
+    plan: &Plan,
+    switches: bool,
+) -> Result<(), Error> {
+    let applier = Applier { client: &context.client, owner };
+    let Image::Known(image) = image else {
+        return strengths(context, &applier, wish, records, plan, switches).await;
+    };
+    of_service(context, &applier, wish).await?;
+    let record = records.iter().find(|record| record.version == wish.version);
+    let parts = VersionParts {
+        owner,
+        wish,
+        version: &wish.version,
+        model: &wish.model,
+        image,
+        replica: record.and_then(|record| record.replica.as_ref()),
+        replicas: plan.replicas.get(&wish.version).copied().unwrap_or(0),
+        settings: &context.settings,
+    };
+    let deployment = objects::deployment(&parts).map_err(|error| Error::Refused(error.to_string()))?;
+    let written = applier.apply(record.map(|record| &record.deployment), &deployment).await?;
+    context.metrics.applied(written);
+    strengths(context, &applier, wish, records, plan, switches).await
+}
+
+/// What a service has once.
+async fn of_service(context: &Context, applier: &Applier<'_>, wish: &Wish) -> Result<(), Error> {
+    let owner = applier.owner;
+    let made = context.caches.made.as_ref().expect("the operator watches what it makes");
+    let account = made.accounts.get(&of(owner, owner.name()));
+    let written = applier.apply(account.as_ref(), &objects::service_account(owner)).await?;
+    context.metrics.applied(written);
+    let service = context.caches.services.get(&of(owner, owner.name()));
+    let written = applier.apply(service.as_ref(), &objects::service(owner)).await?;
+    context.metrics.applied(written);
+    let policy = made.policies.get(&of(owner, owner.name()));
+    let written = applier.apply(policy.as_ref(), &objects::network_policy(owner)).await?;
+    context.metrics.applied(written);
+    // A single replica could never be moved if it had to stay.
+    if wish.replicas > 1 {
+        let budget = objects::disruption_budget(owner, &context.budgets.api_version);
+        let written = applier.apply_dynamic(&context.budgets, &budget).await?;
+        context.metrics.applied(written);
+    }
+    Ok(())
+}
+
+/// Replicas of other versions than the wanted one, which nothing else of changes.
+async fn strengths(
+    context: &Context,
+    applier: &Applier<'_>,
+    wish: &Wish,
+    records: &[VersionRecord],
+    plan: &Plan,
+    switches: bool,
+) -> Result<(), Error> {
+    let owner = applier.owner;
+    let api: Api<k8s_openapi::api::apps::v1::Deployment> = Api::namespaced(context.client.clone(), owner.namespace());
+    let others = records.iter().filter(|record| record.version != wish.version);
+    for record in others {
+        let wanted = plan.replicas.get(&record.version).copied().unwrap_or(0);
+        // While requests move to the new version, the one before it stays as it is.
+        let fewer_later = switches && wanted < record.replicas;
+        if wanted == record.replicas || fewer_later {
+            continue;
+        }
+        let name = record.deployment.metadata.name.clone().unwrap_or_default();
+        let patch = json!({"spec": {"replicas": wanted}});
+        let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
+        api.patch(&name, &params, &Patch::Merge(&patch))
+            .await
+            .map_err(Error::kube(format!("scale Deployment `{name}`")))?;
+        context.metrics.applied(true);
+    }
+    forget_old(context, &api, owner, records, plan).await
+}
+
+/// Removes the oldest versions that have no replicas.
+async fn forget_old(
+    context: &Context,
+    api: &Api<k8s_openapi::api::apps::v1::Deployment>,
+    owner: &MlDeployment,
+    records: &[VersionRecord],
+    plan: &Plan,
+) -> Result<(), Error> {
+    let idle = records.iter().filter(|record| {
+        let wanted = plan.replicas.get(&record.version).copied().unwrap_or(0);
+        wanted == 0 && record.replicas == 0 && plan.live.as_ref() != Some(&record.version)
+    });
+    let idle: Vec<_> = idle.collect();
+    for record in &idle[..idle.len().saturating_sub(KEPT_VERSIONS)] {
+        let name = record.deployment.metadata.name.clone().unwrap_or_default();
+        tracing::info!(service = owner.name(), version = %record.version, "forgets a version");
+        let params = kube::api::DeleteParams::background();
+        api.delete(&name, &params).await.map_err(Error::kube(format!("delete Deployment `{name}`")))?;
+        context.metrics.applied(true);
+    }
+    Ok(())
+}
+
+fn of<K: kube::Resource<DynamicType = ()>>(owner: &MlDeployment, name: &str) -> ObjectRef<K> {
+    ObjectRef::new(name).within(owner.namespace())
+}
+
+/// Writes the status where it is another one, and an event where the state is.
+async fn tell(context: &Context, seen: &Seen<'_>) -> Result<DeploymentStatus, Error> {
+    let owner = seen.owner;
+    let status = status::status(seen, Timestamp::now());
+    if owner.status.as_ref() == Some(&status) {
+        return Ok(status);
+    }
+    let api: Api<MlDeployment> = Api::namespaced(context.client.clone(), owner.namespace());
+    let patch = json!({
+        "apiVersion": "ml.kea-project.io/v1alpha1",
+        "kind": "MLDeployment",
+        "metadata": {"name": owner.name()},
+        "status": &status,
+    });
+    let params = PatchParams::apply(names::FIELD_MANAGER).force();
+    match api.patch_status(owner.name(), &params, &Patch::Apply(&patch)).await {
+        Ok(_) => {}
+        // It was deleted in the meantime.
+        Err(kube::Error::Api(answer)) if answer.code == 404 => return Ok(status),
+        Err(error) => return Err(Error::kube("write the status")(error)),
+    }
+    announce(context, owner, &status).await;
+    Ok(status)
+}
+
+/// An event for each change of the state, and of what is in the way.
+async fn announce(context: &Context, owner: &MlDeployment, status: &DeploymentStatus) {
+    let before = owner.status.as_ref();
+    let same_state =
+        before.is_some_and(|before| before.state == status.state && before.live_version == status.live_version);
+    let is_failed = status.state == kea_core::management::Status::Failed;
+    let same_reason = before.and_then(|before| before.reason.as_ref()) == status.reason.as_ref();
+    if same_state && (!is_failed || same_reason) {
+        return;
+    }
+    let live = status.live_version.as_ref().map_or_else(String::new, |live| format!("version {live} answers"));
+    let event = Event {
+        type_: if is_failed { EventType::Warning } else { EventType::Normal },
+        reason: pascal(status.state.as_str()),
+        note: Some(status.reason.clone().unwrap_or(live)).filter(|note| !note.is_empty()).map(|mut note| {
+            note.truncate(note.floor_char_boundary(1000));
+            note
+        }),
+        action: "Reconcile".into(),
+        secondary: None,
+    };
+    let reference = kube::Resource::object_ref(owner, &());
+    // Events are for people; a cluster that takes none is no reason to stop.
+    if let Err(error) = context.events.publish(&event, &reference).await {
+        tracing::debug!("no event: {error}");
+    }
+}
+
+fn pascal(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

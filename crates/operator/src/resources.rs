@@ -1,0 +1,199 @@
+//! The custom resources, as Kubernetes stores them.
+//!
+//! Their specifications are the documents of [`kea_core::documents`]. They are read one by one and not by the list's
+//! type: an object that cannot be read must not keep the others from being seen.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kea_core::{
+    Engine, Framework, VersionId,
+    documents::{DeploymentDocument, ModelDocument},
+    management::Status,
+};
+use kube::Resource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+/// Group of the custom resources.
+pub const GROUP: &str = "ml.kea-project.io";
+
+/// Version of the custom resources.
+pub const VERSION: &str = "v1alpha1";
+
+/// A model and where it comes from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MlModel {
+    /// Name, namespace and what else Kubernetes keeps.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    /// A [`ModelDocument`], as it came.
+    #[serde(default)]
+    pub spec: Value,
+}
+
+/// How a model is to be run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MlDeployment {
+    /// Name, namespace and what else Kubernetes keeps.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    /// A [`DeploymentDocument`], as it came.
+    #[serde(default)]
+    pub spec: Value,
+    /// What the operator says of it.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub status: Option<DeploymentStatus>,
+}
+
+/// A status that another version of KEA wrote is as good as none: it is made anew from what is seen.
+fn lenient<'de, D: serde::Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let value = Option::<Value>::deserialize(deserializer)?;
+    Ok(value.and_then(|value| serde_json::from_value(value).ok()))
+}
+
+/// What is seen of an MLDeployment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentStatus {
+    /// Generation of the specification that this is about.
+    #[serde(default)]
+    pub observed_generation: i64,
+    /// `deploying`, `deployed`, `updating`, `failed` or `terminating`.
+    pub state: Status,
+    /// The version that is to answer, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<VersionId>,
+    /// The version that requests go to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_version: Option<VersionId>,
+    /// Versions that have been live, the latest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub live_history: Vec<VersionId>,
+    /// Pods of the wanted version.
+    #[serde(default)]
+    pub replicas: u32,
+    /// Pods of the live version that answer.
+    #[serde(default)]
+    pub ready_replicas: u32,
+    /// Ready and wanted replicas, as `2/3`.
+    #[serde(default)]
+    pub ready: String,
+    /// Selects the pods, for whoever scales them.
+    #[serde(default)]
+    pub selector: String,
+    /// Where to call its default function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The image of the wanted version, by digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// What made the model, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub framework: Option<Framework>,
+    /// What runs it, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<Engine>,
+    /// Why it is not `deployed`, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The same in Kubernetes' conventions: `Ready`, `Built`, `Documented`, `Progressing`, `Degraded`.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// One condition, in Kubernetes' conventions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// `Ready`, `Built`, `Documented`, `Progressing` or `Degraded`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// A word for programs.
+    pub reason: String,
+    /// A sentence for people.
+    pub message: String,
+    /// When `status` became what it is.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub last_transition_time: Timestamp,
+    /// Generation of the specification that this is about.
+    #[serde(default)]
+    pub observed_generation: i64,
+}
+
+impl MlModel {
+    /// Its specification.
+    ///
+    /// # Errors
+    /// The field that cannot be read, and why.
+    pub fn document(&self) -> Result<ModelDocument, String> {
+        read(&self.spec)
+    }
+}
+
+impl MlDeployment {
+    /// Its specification.
+    ///
+    /// # Errors
+    /// The field that cannot be read, and why.
+    pub fn document(&self) -> Result<DeploymentDocument, String> {
+        read(&self.spec)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Its namespace.
+    pub fn namespace(&self) -> &str {
+        self.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// Whether it is on its way out.
+    pub fn is_leaving(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
+    }
+}
+
+fn read<T: DeserializeOwned>(spec: &Value) -> Result<T, String> {
+    let spec = if spec.is_null() { Value::Object(serde_json::Map::new()) } else { spec.clone() };
+    serde_json::from_value(spec).map_err(|error| error.to_string())
+}
+
+macro_rules! custom_resource {
+    ($type:ty, $kind:literal, $plural:literal) => {
+        impl Resource for $type {
+            type DynamicType = ();
+            type Scope = NamespaceResourceScope;
+
+            fn kind((): &()) -> Cow<'_, str> {
+                $kind.into()
+            }
+            fn group((): &()) -> Cow<'_, str> {
+                GROUP.into()
+            }
+            fn version((): &()) -> Cow<'_, str> {
+                VERSION.into()
+            }
+            fn plural((): &()) -> Cow<'_, str> {
+                $plural.into()
+            }
+            fn meta(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+            fn meta_mut(&mut self) -> &mut ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    };
+}
+custom_resource!(MlModel, "MLModel", "mlmodels");
+custom_resource!(MlDeployment, "MLDeployment", "mldeployments");

@@ -1,0 +1,240 @@
+//! What is said of an MLDeployment: computed anew from what is seen, never counted up.
+
+use jiff::Timestamp;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kea_core::{
+    Engine, VersionId,
+    management::{BASE_PATH, Status},
+};
+
+use crate::{
+    images::Image,
+    names, pods,
+    resources::{Condition, DeploymentStatus, MlDeployment},
+    settings::ClusterSettings,
+    version::VersionRecord,
+    wish::{Refusal, Wish},
+};
+
+/// Versions that are remembered as having been live.
+const HISTORY: usize = 10;
+
+/// What is seen of a service.
+pub(crate) struct Seen<'a> {
+    pub(crate) owner: &'a MlDeployment,
+    pub(crate) wish: Result<&'a Wish, &'a Refusal>,
+    pub(crate) image: Option<&'a Image>,
+    pub(crate) records: &'a [VersionRecord],
+    pub(crate) pods: &'a [std::sync::Arc<Pod>],
+    pub(crate) live: Option<&'a VersionId>,
+    /// What Kubernetes said when objects were applied.
+    pub(crate) refused: Option<&'a Refusal>,
+    pub(crate) settings: &'a ClusterSettings,
+}
+
+/// Ready pods of a version.
+pub(crate) fn ready(pods: &[std::sync::Arc<Pod>], version: &VersionId) -> u32 {
+    let ready = pods.iter().filter(|pod| pods::version(pod).as_ref() == Some(version) && pods::is_ready(pod)).count();
+    u32::try_from(ready).unwrap_or(u32::MAX)
+}
+
+/// The status, whole. `now` stamps the conditions that are others than in the status before.
+pub(crate) fn status(seen: &Seen<'_>, now: Timestamp) -> DeploymentStatus {
+    let owner = seen.owner;
+    let before = owner.status.as_ref();
+    let wish = seen.wish.ok();
+    let version = wish.map(|wish| wish.version.clone()).or_else(|| before?.version.clone());
+    let wanted = wish.map_or(0, |wish| wish.replicas);
+    let of_wanted = version.as_ref().map_or(0, |version| ready(seen.pods, version));
+    let is_live = version.is_some() && seen.live == version.as_ref();
+    let trouble = trouble(seen);
+    let state = state(seen, is_live, of_wanted, wanted, trouble.as_ref());
+    let why = why(seen, version.as_ref(), of_wanted, wanted, trouble.as_ref()).filter(|_| state != Status::Deployed);
+    let record = version.as_ref().and_then(|version| seen.records.iter().find(|record| record.version == *version));
+    let image = match seen.image {
+        Some(Image::Known(image)) => Some(image.clone()),
+        _ => record.and_then(|record| record.image.clone()),
+    };
+    let pods_of_wanted = seen.pods.iter().filter(|pod| pods::version(pod) == version && version.is_some()).count();
+    let mut status = DeploymentStatus {
+        observed_generation: owner.metadata.generation.unwrap_or_default(),
+        state,
+        live_version: seen.live.cloned(),
+        live_history: history(before, seen.live),
+        replicas: u32::try_from(pods_of_wanted).unwrap_or(u32::MAX),
+        ready_replicas: seen.live.map_or(0, |live| ready(seen.pods, live)),
+        ready: format!("{of_wanted}/{wanted}"),
+        selector: version.as_ref().map_or_else(String::new, |version| selector(owner.name(), version)),
+        url: Some(url(seen.settings, owner.name())),
+        framework: image.as_ref().and_then(|image| image.framework).or(wish.and_then(|wish| wish.model.framework)),
+        engine: record.and_then(|record| record.replica.as_ref()).map(|replica| replica.engine).or_else(|| {
+            let web_service = image.as_ref()?.web_service;
+            web_service.map(|_| Engine::External)
+        }),
+        image: image.map(|image| image.reference),
+        reason: why.as_ref().map(|why| why.message.clone()),
+        conditions: Vec::new(),
+        version,
+    };
+    status.conditions = conditions(seen, &status, why.as_ref(), record, trouble.as_ref(), now);
+    status
+}
+
+fn history(before: Option<&DeploymentStatus>, live: Option<&VersionId>) -> Vec<VersionId> {
+    let mut history = before.map_or_else(Vec::new, |before| before.live_history.clone());
+    if let Some(live) = live
+        && history.last() != Some(live)
+    {
+        history.push(live.clone());
+    }
+    let excess = history.len().saturating_sub(HISTORY);
+    history.split_off(excess)
+}
+
+fn selector(service: &str, version: &VersionId) -> String {
+    let labels = names::version_selector(service, version);
+    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+/// Where the default function of a service is called.
+pub(crate) fn url(settings: &ClusterSettings, service: &str) -> String {
+    let base = settings.url.as_deref().unwrap_or_default().trim_end_matches('/');
+    format!("{base}{BASE_PATH}/services/{service}/predict")
+}
+
+/// What keeps the wanted version from being there, that time alone will not mend.
+fn trouble(seen: &Seen<'_>) -> Option<Refusal> {
+    let wish = match seen.wish {
+        Ok(wish) => wish,
+        Err(refusal) => return Some(refusal.clone()),
+    };
+    if let Some(Image::Failed(refusal)) = seen.image {
+        return Some(refusal.clone());
+    }
+    if let Some(refused) = seen.refused {
+        return Some(refused.clone());
+    }
+    if ready(seen.pods, &wish.version) >= wish.replicas {
+        return None;
+    }
+    let of_pod = || {
+        let of_version = seen.pods.iter().filter(|pod| pods::version(pod).as_ref() == Some(&wish.version));
+        let mut troubles = of_version.filter_map(|pod| Some((pod, pods::trouble(pod)?)));
+        let (pod, trouble) = troubles.find(|(_, trouble)| trouble.lasting)?;
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        Some(Refusal::of_kubernetes(&trouble.reason, format!("pod {name}: {}", trouble.message)))
+    };
+    let record = seen.records.iter().find(|record| record.version == wish.version);
+    of_pod().or_else(|| record.and_then(|record| replica_failure(&record.deployment)))
+}
+
+/// Why Kubernetes makes no pods of a Deployment: a quota, or an admission that refuses them.
+fn replica_failure(deployment: &Deployment) -> Option<Refusal> {
+    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
+    let failure = conditions.iter().find(|c| c.type_ == "ReplicaFailure" && c.status == "True")?;
+    let message = failure.message.clone().unwrap_or_else(|| "no reason was given".into());
+    Some(Refusal::of_kubernetes("ReplicaFailure", format!("its pods cannot be made: {message}")))
+}
+
+fn state(seen: &Seen<'_>, is_live: bool, ready: u32, wanted: u32, trouble: Option<&Refusal>) -> Status {
+    match () {
+        () if seen.owner.is_leaving() => Status::Terminating,
+        () if seen.wish.is_ok() && seen.refused.is_none() && is_live && ready >= wanted => Status::Deployed,
+        () if trouble.is_some() => Status::Failed,
+        () if seen.live.is_some() => Status::Updating,
+        () => Status::Deploying,
+    }
+}
+
+/// Why it is not deployed: what is in the way, or what it waits for.
+fn why(
+    seen: &Seen<'_>,
+    version: Option<&VersionId>,
+    ready: u32,
+    wanted: u32,
+    trouble: Option<&Refusal>,
+) -> Option<Refusal> {
+    let waits = |message: String| Refusal::of_kubernetes("Progressing", message);
+    let mut why = match (trouble, seen.image) {
+        (Some(trouble), _) => trouble.clone(),
+        (None, Some(Image::Building(message))) => waits(format!("its image is not there yet: {message}")),
+        (None, _) => {
+            let of_pod = seen.pods.iter().filter(|pod| pods::version(pod).as_ref() == version).find_map(|pod| {
+                let trouble = pods::trouble(pod)?;
+                Some(format!("; pod {}: {}", pod.metadata.name.as_deref().unwrap_or_default(), trouble.message))
+            });
+            waits(format!("{ready} of {wanted} replicas are ready{}", of_pod.unwrap_or_default()))
+        }
+    };
+    if let (Some(live), Some(version)) = (seen.live, version)
+        && live != version
+    {
+        why.message = format!("version {version}: {}; version {live} keeps serving", why.message);
+    }
+    Some(why)
+}
+
+fn conditions(
+    seen: &Seen<'_>,
+    status: &DeploymentStatus,
+    why: Option<&Refusal>,
+    record: Option<&VersionRecord>,
+    trouble: Option<&Refusal>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let paused = seen.wish.is_ok_and(|wish| wish.paused);
+    let live = status.live_version.as_ref();
+    let answers = live.is_some() && (status.ready_replicas > 0 || seen.wish.is_ok_and(|wish| wish.replicas == 0));
+    let built = match (seen.image, record) {
+        (Some(Image::Known(image)), _) => ("True", "ImageKnown", image.reference.clone()),
+        (Some(Image::Building(message)), _) => ("False", "Building", message.clone()),
+        (Some(Image::Failed(refusal)), _) => ("False", refusal.reason, refusal.message.clone()),
+        (None, _) => ("Unknown", "NotAsked", "what is asked for is not known".to_string()),
+    };
+    let documented = match record.and_then(|record| record.replica.as_ref()) {
+        Some(replica) if replica.contract.incomplete.is_empty() => {
+            ("True", "Complete", "its inputs and outputs are known".to_string())
+        }
+        Some(replica) => ("True", "Incomplete", replica.contract.incomplete.join("; ")),
+        None => ("False", "NoReplica", "no replica has told yet what it offers".to_string()),
+    };
+    let ready = match (answers, why) {
+        (true, None) => ("True", "Deployed", format!("{} replicas are ready", status.ready)),
+        (true, Some(why)) => ("True", "Serving", why.message.clone()),
+        (false, why) => {
+            let message = why.map_or_else(|| "no replica is ready".to_string(), |why| why.message.clone());
+            ("False", why.map_or("NotReady", |why| why.reason), message)
+        }
+    };
+    let progressing = match (paused, why, trouble) {
+        (true, ..) => ("False", "Paused", "`spec.paused` is set: nothing is changed".to_string()),
+        (false, None, _) => ("False", "Done", "what was asked for is there".to_string()),
+        (false, Some(why), None) => ("True", "Working", why.message.clone()),
+        (false, Some(_), Some(trouble)) => ("False", trouble.reason, trouble.message.clone()),
+    };
+    let degraded = match trouble {
+        Some(trouble) => ("True", trouble.reason, trouble.message.clone()),
+        None => ("False", "AsAsked", "nothing is in the way".to_string()),
+    };
+    let all = [
+        ("Ready", ready),
+        ("Built", built),
+        ("Documented", documented),
+        ("Progressing", progressing),
+        ("Degraded", degraded),
+    ];
+    let before = seen.owner.status.as_ref().map(|status| &status.conditions[..]).unwrap_or_default();
+    all.into_iter()
+        .map(|(kind, (status_word, reason, message))| {
+            let same = before.iter().find(|condition| condition.kind == kind && condition.status == status_word);
+            Condition {
+                kind: kind.into(),
+                status: status_word.into(),
+                reason: reason.into(),
+                message,
+                last_transition_time: same.map_or(now, |condition| condition.last_transition_time),
+                observed_generation: status.observed_generation,
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,273 @@
+//! What routers and the API see of a cluster: routes and details, computed from the caches.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use k8s_openapi::api::core::v1::Pod;
+use kea_core::{
+    Contract, ServiceId, Settings,
+    management::{KubernetesService, ReplicaStatus, ServiceDetails, Status, StepState, StepStatus},
+    port::RouteFollower,
+    routing::{RoutingSnapshot, ServiceRoute, VersionRoute},
+    service::ReplicaAddress,
+};
+use kube::runtime::reflector::ObjectRef;
+
+use crate::{
+    pods,
+    resources::{Condition, MlDeployment},
+    settings::ClusterSettings,
+    status,
+    version::VersionRecord,
+    watch::{Caches, Change},
+    wish,
+};
+
+/// Follows a cluster for one router.
+pub(crate) struct ClusterView {
+    pub(crate) settings: ClusterSettings,
+    router: Arc<dyn RouteFollower>,
+    caches: OnceLock<Caches>,
+    /// Held while the router takes a snapshot, so that it gets them in their order.
+    routes: Mutex<RoutingSnapshot>,
+    /// Counts changes, for whoever waits for one.
+    changes: tokio::sync::watch::Sender<u64>,
+}
+
+impl ClusterView {
+    pub(crate) fn new(settings: ClusterSettings, router: Arc<dyn RouteFollower>) -> Self {
+        let changes = tokio::sync::watch::channel(0).0;
+        Self { settings, router, caches: OnceLock::new(), routes: Mutex::default(), changes }
+    }
+
+    /// Everything has been seen once: the router gets its table.
+    pub(crate) fn complete(&self, caches: Caches) {
+        let _ = self.caches.set(caches);
+        self.note(&Change::All);
+    }
+
+    /// Whether the router has its table.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.caches.get().is_some()
+    }
+
+    /// What is seen; nothing before [`ClusterView::complete`].
+    pub(crate) fn caches(&self) -> Option<&Caches> {
+        self.caches.get()
+    }
+
+    /// Changes whenever anything does.
+    pub(crate) fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Something may have changed: the router gets what did.
+    pub(crate) fn note(&self, change: &Change) {
+        let Some(caches) = self.caches.get() else { return };
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut differs = false;
+        if *change == Change::All {
+            let gone = |id: &ServiceId| caches.holders(id.as_str()).is_empty();
+            let before = routes.services.len();
+            routes.services.retain(|id, _| !gone(id));
+            differs = routes.services.len() != before;
+        }
+        for (_, name) in caches.affected(change) {
+            differs |= route_of(caches, &name, &mut routes.services);
+        }
+        if differs {
+            self.router.follow(&routes);
+        }
+        drop(routes);
+        self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+/// Brings a service's route up to date; says whether it is another one.
+fn route_of(caches: &Caches, name: &str, routes: &mut HashMap<ServiceId, Arc<ServiceRoute>>) -> bool {
+    let Ok(id) = name.parse::<ServiceId>() else { return false };
+    let Some(deployment) = caches.holders(name).into_iter().next() else { return routes.remove(&id).is_some() };
+    let before = routes.get(&id).cloned();
+    let route = route(caches, &deployment, id.clone(), before.as_deref());
+    if before.is_some_and(|before| is_same(&before, &route)) {
+        return false;
+    }
+    routes.insert(id, Arc::new(route));
+    true
+}
+
+fn route(caches: &Caches, deployment: &MlDeployment, id: ServiceId, before: Option<&ServiceRoute>) -> ServiceRoute {
+    let records = caches.records(deployment);
+    let status = deployment.status.as_ref();
+    let live = status.and_then(|status| status.live_version.clone());
+    let pods = caches.pods_of(deployment);
+    let live_record = records.iter().find(|record| Some(&record.version) == live.as_ref());
+    let versions = live_record.map(|record| version_route(record, &pods, before)).into_iter().collect();
+    ServiceRoute {
+        id,
+        live,
+        versions,
+        reason: status.and_then(|status| status.reason.clone()),
+        settings: settings(caches, deployment, &records, before),
+    }
+}
+
+/// The settings; those of before while what is asked for cannot be read.
+fn settings(
+    caches: &Caches,
+    deployment: &MlDeployment,
+    records: &[VersionRecord],
+    before: Option<&ServiceRoute>,
+) -> Arc<Settings> {
+    let wish = wish::wish(deployment, caches.model_of(deployment).as_deref(), records);
+    match (wish, before) {
+        (Ok(wish), Some(before)) if *before.settings == wish.settings => before.settings.clone(),
+        (Ok(wish), _) => Arc::new(wish.settings),
+        (Err(_), Some(before)) => before.settings.clone(),
+        (Err(_), None) => Arc::default(),
+    }
+}
+
+fn version_route(record: &VersionRecord, pods: &[Arc<Pod>], before: Option<&ServiceRoute>) -> VersionRoute {
+    let of_version =
+        pods.iter().filter(|pod| pods::version(pod).as_ref() == Some(&record.version) && pods::is_ready(pod));
+    let replicas = of_version.filter_map(|pod| {
+        Some(ReplicaAddress { name: pod.metadata.name.as_deref()?.into(), address: pods::address(pod)? })
+    });
+    let replica = record.replica.as_ref();
+    VersionRoute {
+        version: record.version.clone(),
+        made_at: record.created_at.as_microsecond(),
+        engine: replica.map_or(kea_core::Engine::Python, |replica| replica.engine),
+        contract: replica.map(|replica| kept_contract(&replica.contract, &record.version, before)),
+        replicas: replicas.collect(),
+    }
+}
+
+/// The same contract stays the same `Arc`, so that the router need not compile it again.
+fn kept_contract(
+    contract: &Arc<Contract>,
+    version: &kea_core::VersionId,
+    before: Option<&ServiceRoute>,
+) -> Arc<Contract> {
+    let before = before.and_then(|before| before.version(Some(version.as_str()))?.contract.as_ref());
+    before.filter(|before| before == &contract).unwrap_or(contract).clone()
+}
+
+fn is_same(a: &ServiceRoute, b: &ServiceRoute) -> bool {
+    let same_contract = |a: &VersionRoute, b: &VersionRoute| match (&a.contract, &b.contract) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    let same_version = |(a, b): (&VersionRoute, &VersionRoute)| {
+        a.version == b.version
+            && a.made_at == b.made_at
+            && a.engine == b.engine
+            && a.replicas == b.replicas
+            && same_contract(a, b)
+    };
+    a.live == b.live
+        && a.reason == b.reason
+        && Arc::ptr_eq(&a.settings, &b.settings)
+        && a.versions.len() == b.versions.len()
+        && a.versions.iter().zip(&b.versions).all(same_version)
+}
+
+/// All that the API shows of a service.
+pub(crate) fn details(caches: &Caches, deployment: &MlDeployment, cluster: &ClusterSettings) -> Option<ServiceDetails> {
+    let id: ServiceId = deployment.name().parse().ok()?;
+    let records = caches.records(deployment);
+    let wish = wish::wish(deployment, caches.model_of(deployment).as_deref(), &records);
+    let told = deployment.status.as_ref();
+    let generation = deployment.metadata.generation.unwrap_or_default();
+    // What the operator said is about an earlier wish: the new one is on its way.
+    let is_current = told.is_some_and(|told| {
+        told.observed_generation == generation
+            && wish.as_ref().map_or(true, |w| Some(&w.version) == told.version.as_ref())
+    });
+    let live = told.and_then(|told| told.live_version.clone());
+    let state = match told {
+        _ if deployment.is_leaving() => Status::Terminating,
+        Some(told) if is_current => told.state,
+        _ if live.is_some() => Status::Updating,
+        _ => Status::Deploying,
+    };
+    let version = wish.as_ref().map(|wish| wish.version.clone()).ok();
+    let version = version.or_else(|| told?.version.clone()).unwrap_or_else(kea_core::VersionId::first);
+    let created = deployment.metadata.creation_timestamp.as_ref().map_or_else(Default::default, |time| time.0);
+    let conditions = told.map(|told| &told.conditions[..]).unwrap_or_default();
+    let reason = match is_current {
+        true => told.and_then(|told| told.reason.clone()),
+        false => Some("the operator has not looked at it yet".into()),
+    };
+    Some(ServiceDetails {
+        model_name: wish.as_ref().map_or_else(|_| deployment.name().to_string(), |wish| wish.model_name.clone()),
+        status: state,
+        kubernetes_service: kubernetes_service(caches, deployment),
+        live_version: live,
+        framework: told.and_then(|told| told.framework),
+        engine: told.and_then(|told| told.engine),
+        image: told.filter(|_| is_current).and_then(|told| told.image.clone()),
+        replicas: wish.as_ref().map_or(0, |wish| wish.replicas),
+        ready_replicas: told.map_or(0, |told| told.ready_replicas),
+        url: status::url(cluster, deployment.name()),
+        reason: reason.filter(|_| state != Status::Deployed),
+        steps: steps(conditions, is_current, told.map_or("0/0", |told| &told.ready)),
+        replica_statuses: caches.pods_of(deployment).iter().filter_map(|pod| replica(pod)).collect(),
+        settings: wish.map(|wish| wish.settings).unwrap_or_default(),
+        created_at: created,
+        updated_at: conditions.iter().map(|condition| condition.last_transition_time).max().unwrap_or(created),
+        version,
+        service_id: id,
+    })
+}
+
+fn kubernetes_service(caches: &Caches, deployment: &MlDeployment) -> KubernetesService {
+    let service = caches.services.get(&ObjectRef::new(deployment.name()).within(deployment.namespace()));
+    let spec = service.as_ref().and_then(|service| service.spec.as_ref());
+    let ports = spec.and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
+    KubernetesService {
+        name: deployment.name().into(),
+        cluster_ip: spec.and_then(|spec| spec.cluster_ip.clone()).unwrap_or_default(),
+        ports: ports.filter_map(|port| u16::try_from(port.port).ok()).collect(),
+    }
+}
+
+/// The conditions as the steps of `kea status`.
+fn steps(conditions: &[Condition], is_current: bool, ready: &str) -> Vec<StepStatus> {
+    let condition = |kind: &str| conditions.iter().find(|condition| condition.kind == kind).filter(|_| is_current);
+    let degraded = condition("Degraded").is_some_and(|condition| condition.status == "True");
+    let mut failed_before = false;
+    [("Built", "have the image"), ("Ready", "start the replicas"), ("Documented", "know what it offers")]
+        .into_iter()
+        .map(|(kind, name)| {
+            let found = condition(kind);
+            let done = found.is_some_and(|condition| condition.status == "True");
+            let state = match (done, degraded && !failed_before, found) {
+                (true, ..) => StepState::Done,
+                (false, true, Some(_)) => StepState::Failed,
+                (false, false, Some(condition)) if condition.status == "False" && !failed_before => StepState::Running,
+                _ => StepState::Pending,
+            };
+            failed_before |= !done;
+            let message = found.map_or_else(String::new, |condition| condition.message.clone());
+            let detail = if kind == "Ready" && done { format!("{ready} ready") } else { message };
+            StepStatus { name: name.into(), state, detail }
+        })
+        .collect()
+}
+
+fn replica(pod: &Pod) -> Option<ReplicaStatus> {
+    Some(ReplicaStatus {
+        name: pod.metadata.name.clone()?,
+        version: pods::version(pod)?,
+        state: pods::state(pod).into(),
+        address: pods::address(pod).map(|address| address.to_string()),
+        pid: None,
+        restarts: pods::restarts(pod),
+        reason: pods::trouble(pod).map(|trouble| trouble.message),
+    })
+}
