@@ -13,7 +13,7 @@ TOOLS := .cache/tools
 PY := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(TOOLS)/bin:$(PATH)
 
-.PHONY: help build run test check format-check lint doc deny unit worker e2e browser generate bench clean tools
+.PHONY: help build run test check format-check lint doc deny unit worker e2e browser image generate bench clean tools
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -54,6 +54,11 @@ e2e: $(VENV)/made ## Tests of the real binary with real models, clients and a br
 	scripts/azurite .cache/azurite
 	cargo build --locked --bin kea
 	KEA_BIN=$(CURDIR)/target/debug/kea $(PY) -m pytest tests/e2e $(PYTEST_ARGS)
+
+image: ## Makes KEA's own image and pushes it: make image IMAGE=registry.example/kea:1 [BASE=…]
+	@[ -n "$(IMAGE)" ] || { echo "make image: say where it goes, as IMAGE=registry.example/kea:1" >&2; exit 2; }
+	$(MAKE) build
+	$(KEA) build --self --image $(IMAGE) --push $(if $(BASE),--base $(BASE))
 
 generate: ## Writes the generated files anew
 	UPDATE=1 cargo nextest run --workspace -E 'test(fresh)'

@@ -1,6 +1,7 @@
 //! Images: a model, the server that it needs and its packages as layers on a base image, written without a daemon and
 //! without running anything of the model or of the image.
 
+mod assembly;
 mod base;
 mod builder;
 mod bytecode;
@@ -14,6 +15,7 @@ mod inspect;
 mod layer;
 mod layout;
 mod lock;
+mod own;
 mod parts;
 mod platform;
 mod push;

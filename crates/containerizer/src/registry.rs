@@ -369,7 +369,7 @@ impl Repository {
 }
 
 /// Where systems keep the certificates that they trust.
-const BUNDLES: [&str; 4] = [
+pub(crate) const BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",

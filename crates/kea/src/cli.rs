@@ -90,7 +90,7 @@ pub(crate) enum ClientCommand {
     Token,
     /// Make a folder to start a model from, which deploys as it is
     Init(InitArgs),
-    /// Make an image of a model, without a daemon, and push it to a registry
+    /// Make an image of a model, or of KEA itself, without a daemon, and push it to a registry
     Build(Box<BuildArgs>),
     /// Deploy a model, or a new version of it, and wait until it answers
     Deploy(Box<DeployArgs>),
@@ -175,6 +175,16 @@ mod tests {
         assert!(refused("kea deploy -f kea.yaml --replicas 2"));
         assert!(refused("kea deploy iris -f kea.yaml"));
         assert!(refused("kea deploy --source iris.joblib"));
+    }
+
+    #[test]
+    fn an_image_is_of_a_model_or_of_kea_itself() {
+        let refused = |line: &str| Cli::try_parse_from(line.split(' ')).is_err();
+        assert!(!refused("kea build iris.joblib --image registry.example/iris:1"));
+        assert!(!refused("kea build --self --image registry.example/kea:1 --base debian --platform linux/arm64"));
+        assert!(refused("kea build --image registry.example/iris:1"));
+        assert!(refused("kea build iris.joblib --self --image registry.example/kea:1"));
+        assert!(refused("kea build --self --image registry.example/kea:1 --python 3.11"));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How base images are looked into. What was found is kept under it.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 
 /// A base image for one platform, with all that is needed of it in the store.
 #[derive(Debug)]
@@ -56,6 +56,8 @@ pub(crate) struct Facts {
     pub(crate) glibc_version: Option<Glibc>,
     /// Whether programs in C++ run.
     pub(crate) libstdcxx: bool,
+    /// Whether it has certificates of authorities that are trusted.
+    pub(crate) certificates: bool,
 }
 
 /// Finds the base image and brings what is missing of it into the store.
@@ -197,6 +199,7 @@ struct Found {
     glibc: bool,
     glibc_version: Option<Glibc>,
     libstdcxx: bool,
+    certificates: bool,
 }
 
 impl Found {
@@ -206,6 +209,7 @@ impl Found {
         if file == "libc.so.6" || (file.starts_with("libc-2.") && file.ends_with(".so")) {
             self.glibc_version = Glibc::of_library(content)?.or(self.glibc_version);
         }
+        self.certificates |= registry::BUNDLES.iter().any(|bundle| bundle.trim_start_matches('/') == name);
         self.libstdcxx |= file.starts_with("libstdc++.so.6");
         let version = file.strip_prefix("python").filter(|version| is_version(version));
         if let Some(version) = version {
@@ -225,6 +229,7 @@ impl Found {
             glibc: self.glibc,
             glibc_version: self.glibc_version,
             libstdcxx: self.libstdcxx,
+            certificates: self.certificates,
         }
     }
 }
@@ -266,6 +271,12 @@ mod tests {
         assert_eq!(facts(&["lib/x86_64-linux-gnu/libc.so.6"], "/usr/bin").glibc_version.unwrap().to_string(), "2.36");
         let alpine = facts(&["lib/ld-musl-x86_64.so.1"], "/usr/bin");
         assert!(!alpine.glibc && !alpine.libstdcxx);
+    }
+
+    #[test]
+    fn certificates_are_seen_where_systems_keep_them() {
+        assert!(facts(&["etc/ssl/certs/ca-certificates.crt"], "/usr/bin").certificates);
+        assert!(!facts(&["opt/etc/ssl/certs/ca-certificates.crt"], "/usr/bin").certificates);
     }
 
     #[test]

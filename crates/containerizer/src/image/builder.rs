@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::{
     BuildError, ImageError, ImageSettings, Platform, Pushed, describe, dockerfile,
     layout::Layout,
+    own::OwnBuild,
     parts::PlatformBuild,
     push, recipe,
     store::{self, Blob, Store},
@@ -183,6 +184,15 @@ impl ImageBuilder {
         tell_failure(building.await, progress)
     }
 
+    /// Makes KEA's own image, from which it is run in a cluster: its program and certificates upon the base of images
+    /// without Python, or upon that of the request.
+    ///
+    /// # Errors
+    /// As [`ImageBuilder::build`].
+    pub async fn build_own(&self, request: &BuildRequest, progress: &dyn Progress) -> Result<BuiltImage, BuildError> {
+        tell_failure(self.build_platforms_of_kea(request, progress).await, progress)
+    }
+
     /// Sends an image to the registry of `name`; where that has a tag, the image gets it at the end, once all of it is
     /// there.
     ///
@@ -267,6 +277,33 @@ impl ImageBuilder {
             platforms.push(image);
             reasons = why;
         }
+        self.together(platforms, reasons, progress)
+    }
+
+    async fn build_platforms_of_kea(
+        &self,
+        request: &BuildRequest,
+        progress: &dyn Progress,
+    ) -> Result<BuiltImage, BuildError> {
+        self.sweep().await;
+        let mut platforms = Vec::new();
+        let mut reasons = Vec::new();
+        for platform in &request.platforms {
+            let build = OwnBuild { builder: self, base: request.base.as_deref(), platform: *platform };
+            let (image, why) = build.run(progress).await?;
+            platforms.push(image);
+            reasons = why;
+        }
+        self.together(platforms, reasons, progress)
+    }
+
+    /// The image of all platforms.
+    fn together(
+        &self,
+        platforms: Vec<PlatformImage>,
+        reasons: Vec<String>,
+        progress: &dyn Progress,
+    ) -> Result<BuiltImage, BuildError> {
         let index = self.index(&platforms).map_err(BuildError::Image)?;
         let digest = index.as_ref().unwrap_or(&platforms[0].manifest).digest.clone();
         let built = BuiltImage { digest, reasons, index, platforms };

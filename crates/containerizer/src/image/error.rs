@@ -65,6 +65,10 @@ pub enum ImageError {
         "the base image `{image}` has Python {found}, but {wanted_by} asks for {wanted}: name another base with --base, or `{{python}}` in KEA_BASE_IMAGE_PYTHON"
     )]
     WrongPython { image: String, found: String, wanted: String, wanted_by: &'static str },
+    #[error(
+        "neither the base image nor this machine has certificates of authorities, without which KEA cannot speak to others: install ca-certificates"
+    )]
+    NoCertificates,
     #[error("an ONNX model runs without Python: leave --python out")]
     PythonUnused,
     #[error("`{text}` is no version of Python: write it as `3.11`")]

@@ -58,7 +58,10 @@ fn line_of(item: &Value) -> Result<String, String> {
         return Err("pip's report has a package without a name".to_owned());
     };
     let download = &item["download_info"];
-    let hash = download["archive_info"]["hashes"]["sha256"].as_str();
+    let archive = &download["archive_info"];
+    // pip before 23.1 writes one hash, of whatever kind its index tells.
+    let one = || archive["hash"].as_str()?.strip_prefix("sha256=");
+    let hash = archive["hashes"]["sha256"].as_str().or_else(one);
     let hash =
         hash.ok_or_else(|| format!("`{name}` has no hash: give the file of a wheel, or a package of an index"))?;
     let place = match download["url"].as_str() {
@@ -104,6 +107,18 @@ mod tests {
             Locked { name: "six".into(), version: "1.0".into(), sha256: vec!["ab".into()] }
         );
         assert!(from_pip(b"{}").is_err());
+    }
+
+    #[test]
+    fn a_hash_is_read_as_old_pips_write_it() {
+        let lock = |hash: &str| {
+            let download = json!({"url": "https://host/six.whl", "archive_info": {"hash": hash}});
+            let report =
+                json!({"install": [{"metadata": {"name": "six", "version": "1.0"}, "download_info": download}]});
+            from_pip(report.to_string().as_bytes())
+        };
+        assert_eq!(lock("sha256=ab").unwrap(), "six==1.0 --hash=sha256:ab\n");
+        assert!(lock("md5=ab").unwrap_err().contains("has no hash"));
     }
 
     #[test]

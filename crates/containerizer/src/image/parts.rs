@@ -1,30 +1,23 @@
 //! The parts of an image for one platform, each made where it is not there yet, and put together.
 
-use std::{
-    fs::File,
-    io::Read,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use kea_core::{management::StepState, service::ModelSpec};
 use serde_json::Value;
 
 use super::{
-    BuildError, BuildRequest, FACTS, ImageBuilder, ImageError, LAYERS, Platform,
-    base::{self, Base, BaseLayer},
-    builder::{AttachedSbom, ImageLayer, PlatformImage},
+    BuildError, BuildRequest, ImageBuilder, ImageError, Platform,
+    assembly::old_glibc,
+    base::{self, Base},
+    builder::PlatformImage,
     dependencies::{self, Dependencies, Tools, Wanted},
-    describe::{self, EMPTY_CONFIG, LAYER},
     glibc::Glibc,
-    layer::{self, Content, Effort, Files, Layer},
-    recipe::{self, MODELS, PROGRAM},
+    layer::{self, Effort, Files, Layer},
+    recipe::{self, MODELS},
     sbom::sbom,
-    store::{self, Blob, Store},
+    store,
 };
-use crate::{
-    BASE, DEPENDENCIES, IMAGE, Progress, environment::Installer, progress::blocking, shelf::size, workspace::Recognised,
-};
+use crate::{BASE, DEPENDENCIES, IMAGE, Progress, environment::Installer, shelf::size, workspace::Recognised};
 
 /// The making of an image for one platform.
 pub(super) struct PlatformBuild<'a> {
@@ -151,165 +144,30 @@ impl PlatformBuild<'_> {
         let mut own: Vec<(usize, Layer)> = Vec::new();
         own.extend(dependencies.map(|dependencies| (1, dependencies.layer.clone())));
         if recipe::needs_server(self.model) {
-            own.push((2, self.server(base, progress).await?));
+            own.push((2, self.builder.server(self.platform, base, progress).await?));
         }
         if let Some(root) = self.root {
             own.push((3, self.model_layer(root.to_owned(), progress).await?));
         }
-        let (request, builder) = (self.request, self.builder);
-        let recipe = recipe::recipe(&request.name, self.model, self.root, &self.spec.command, base, dependencies);
-        let diff_ids: Vec<_> = own.iter().map(|(part, layer)| (*part, layer.diff_id.clone())).collect();
-        let config = builder.put(&recipe::config(&recipe, base, self.platform, &diff_ids))?;
-        let layers = layers(base, &own);
-        let described = layers.iter().map(|layer| {
-            let blob = Blob { digest: layer.digest.clone(), bytes: layer.bytes };
-            describe::descriptor(&layer.media_type, &blob)
-        });
-        let manifest = builder.put(&describe::manifest(&config, &described.collect::<Vec<_>>(), &recipe.labels))?;
-        let sbom = self.sbom(base, dependencies, &manifest)?;
-        let base = Some(base.image.clone_with_digest(base.digest.clone()));
-        Ok(PlatformImage { platform: self.platform, manifest, config, layers, base, sbom: Some(sbom) })
+        let recipe = recipe::recipe(&self.request.name, self.model, self.root, &self.spec.command, base, dependencies);
+        let bill = self.bill(base, dependencies);
+        self.builder.assemble(self.platform, base, &own, &recipe, &bill)
     }
 
-    fn sbom(
-        &self,
-        base: &Base,
-        dependencies: Option<&Dependencies>,
-        subject: &Blob,
-    ) -> Result<AttachedSbom, ImageError> {
+    fn bill(&self, base: &Base, dependencies: Option<&Dependencies>) -> Value {
         let model = self.root.and_then(recipe::model_digest);
         let with_server = recipe::needs_server(self.model);
-        let document = sbom(self.request.name.as_str(), model.as_deref(), base, dependencies, with_server);
-        let document = self.builder.put(&document)?;
-        let empty = self.builder.store.put(EMPTY_CONFIG)?;
-        let manifest = self.builder.put(&describe::sbom_manifest(&document, &empty, subject))?;
-        Ok(AttachedSbom { document, empty, manifest })
-    }
-
-    async fn server(&self, base: &Base, progress: &dyn Progress) -> Result<Layer, ImageError> {
-        let (platform, store) = (self.platform, self.builder.store.clone());
-        let program = self.builder.settings.programs.get(&platform).cloned();
-        let program = program.ok_or(ImageError::NoProgram { platform, host: Platform::HOST })?;
-        let limit = self.builder.settings.layer;
-        let key = {
-            let unreadable = |why| ImageError::Unreadable { path: program.clone(), why };
-            check_program(&program, platform)?;
-            // Hashing a program takes longer than all else of a build where nothing changed; its place and time tell too.
-            let file = program.metadata().map_err(unreadable)?;
-            let facts = [file.ino(), file.len(), file.mtime().cast_unsigned(), file.mtime_nsec().cast_unsigned()];
-            let facts = facts.map(|number| number.to_string());
-            let place = program.display().to_string();
-            let parts = [layer::FORMAT, "server", &place].into_iter().chain(facts.iter().map(String::as_str));
-            store::key(parts)
-        };
-        self.check_glibc(&program, &key, base, progress).await?;
-        let mut files = Files::default();
-        files.put(PROGRAM, true, Content::File(program));
-        self.layer(key, Effort::Small, limit, store, files, progress).await
-    }
-
-    /// Whether the base's library is new enough for KEA's own program; `key` stands for the program.
-    async fn check_glibc(
-        &self,
-        program: &Path,
-        key: &str,
-        base: &Base,
-        progress: &dyn Progress,
-    ) -> Result<(), ImageError> {
-        let store = &self.builder.store;
-        let needed = match store.note::<Option<Glibc>>(FACTS, key) {
-            Some(needed) => needed,
-            None => {
-                let path = program.to_owned();
-                let needed = blocking(progress, IMAGE, move |_| {
-                    let needed = File::open(&path).and_then(Glibc::needed_by);
-                    needed.map_err(|why| ImageError::Unreadable { path, why })
-                });
-                let needed = needed.await?;
-                store.set_note(FACTS, key, &needed)?;
-                needed
-            }
-        };
-        old_glibc(base, needed, "KEA's own program, as it was built on this machine,")
+        sbom(self.request.name.as_str(), model.as_deref(), base, dependencies, with_server)
     }
 
     async fn model_layer(&self, root: PathBuf, progress: &dyn Progress) -> Result<Layer, ImageError> {
         let digest = recipe::model_digest(&root).unwrap_or_default();
         let key = store::key([layer::FORMAT, "model", &digest]);
-        let (store, limit) = (self.builder.store.clone(), self.builder.settings.layer);
         let mut files = Files::default();
         let unreadable = |why| ImageError::Unreadable { path: root.clone(), why };
         files.put_folder(MODELS, &root).and_then(|()| files.without_logins()).map_err(unreadable)?;
-        self.layer(key, Effort::Quick, limit, store, files, progress).await
+        self.builder.layer(key, Effort::Quick, files, progress).await
     }
-
-    /// A layer of files that `key` stands for, written where it is not there yet.
-    async fn layer(
-        &self,
-        key: String,
-        effort: Effort,
-        limit: u64,
-        store: Store,
-        files: Files,
-        progress: &dyn Progress,
-    ) -> Result<Layer, ImageError> {
-        let kept = || store.note::<Layer>(LAYERS, &key).filter(|layer| store.blob(&layer.digest).is_some());
-        if let Some(layer) = kept() {
-            return Ok(layer);
-        }
-        let _held = store.hold(&key).await?;
-        if let Some(layer) = kept() {
-            return Ok(layer);
-        }
-        tracing::debug!(files = files.len(), "writing a layer");
-        blocking(progress, IMAGE, move |report| {
-            let layer = layer::write(&store, &files, effort, limit, report)?;
-            store.set_note(LAYERS, &key, &layer)?;
-            Ok(layer)
-        })
-        .await
-    }
-}
-
-fn layers(base: &Base, own: &[(usize, Layer)]) -> Vec<ImageLayer> {
-    let of_base = base.layers.iter().map(|BaseLayer { media_type, digest, bytes }| ImageLayer {
-        part: 0,
-        digest: digest.clone(),
-        bytes: *bytes,
-        media_type: media_type.clone(),
-    });
-    let ours = own.iter().map(|(part, layer)| ImageLayer {
-        part: *part,
-        digest: layer.digest.clone(),
-        bytes: layer.bytes,
-        media_type: LAYER.to_owned(),
-    });
-    of_base.chain(ours).collect()
-}
-
-/// Refuses a base whose library is older than what `whose` needs; one that does not tell its version is taken.
-fn old_glibc(base: &Base, needed: Option<Glibc>, whose: &'static str) -> Result<(), ImageError> {
-    match (base.facts.glibc_version, needed) {
-        (Some(found), Some(needed)) if found < needed => Err(ImageError::OldGlibc {
-            image: base.image.whole(),
-            found: found.to_string(),
-            needed: needed.to_string(),
-            whose,
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// Checks that a file is a program for the platform, so that a mistake does not show only in the cluster.
-fn check_program(path: &Path, platform: Platform) -> Result<(), ImageError> {
-    let mut head = [0; 20];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
-    read.map_err(|why| ImageError::Unreadable { path: path.to_owned(), why })?;
-    let machine = u16::from_le_bytes([head[18], head[19]]);
-    if head.starts_with(b"\x7fELF") && machine == platform.elf_machine() {
-        return Ok(());
-    }
-    Err(ImageError::WrongProgram { path: path.to_owned(), platform })
 }
 
 /// Python's version that a model's folder asks for, by the files in which people write that down.
@@ -356,14 +214,5 @@ mod tests {
         assert_eq!(model_python(folder.path()).as_deref(), Some("3.10.4"));
         std::fs::write(folder.path().join(".python-version"), "3.12\n").unwrap();
         assert_eq!(model_python(folder.path()).as_deref(), Some("3.12"));
-    }
-
-    #[test]
-    fn a_program_of_another_machine_is_refused() {
-        let own = std::env::current_exe().unwrap();
-        let other = if Platform::HOST == Platform::Amd64 { Platform::Arm64 } else { Platform::Amd64 };
-        assert!(check_program(&own, Platform::HOST).is_ok());
-        assert!(matches!(check_program(&own, other), Err(ImageError::WrongProgram { .. })));
-        assert!(check_program(Path::new("/etc/passwd"), Platform::HOST).is_err());
     }
 }

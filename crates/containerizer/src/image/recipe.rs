@@ -39,8 +39,11 @@ pub(crate) struct Recipe {
     pub(crate) labels: Vec<(String, String)>,
 }
 
+/// What KEA's own image is called in its label and its bill of materials, whatever its name is.
+pub(crate) const OWN: &str = "kea";
+
 /// What the parts of an image are called, for people.
-pub(crate) const PARTS: [&str; 5] = ["base", "packages", "server", "model", "layer"];
+pub(crate) const PARTS: [&str; 6] = ["base", "packages", "server", "model", "layer", "certificates"];
 
 /// Whether the image is built upon a base with Python.
 pub(crate) fn needs_python(model: &Recognised) -> bool {
@@ -125,22 +128,41 @@ fn labels(name: &ServiceId, model: &Recognised, root: Option<&Path>, base: &Base
         Engine::Onnx => "onnx",
         Engine::External => "external",
     };
-    let mut labels = vec![
-        ("ml.kea-project.engine", engine.to_owned()),
-        (FRAMEWORK_LABEL, model.framework.as_str().to_owned()),
-        ("ml.kea-project.version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("org.opencontainers.image.base.digest", base.digest.clone()),
-        ("org.opencontainers.image.base.name", base.image.whole()),
-        ("org.opencontainers.image.title", name.to_string()),
-    ];
-    labels.extend(root.and_then(model_digest).map(|digest| ("ml.kea-project.model", digest)));
+    let mut labels = general_labels(name.as_str(), base);
+    labels.push(("ml.kea-project.engine".to_owned(), engine.to_owned()));
+    labels.push((FRAMEWORK_LABEL.to_owned(), model.framework.as_str().to_owned()));
+    labels.extend(root.and_then(model_digest).map(|digest| ("ml.kea-project.model".to_owned(), digest)));
     labels.sort();
-    labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    labels
 }
 
 /// The name under which the model is kept: the digest of its files.
 pub(crate) fn model_digest(root: &Path) -> Option<String> {
     Some(format!("sha256:{}", root.file_name()?.to_str()?))
+}
+
+/// How KEA's own image is run: whatever it is told.
+pub(crate) fn of_kea(base: &Base) -> Recipe {
+    let mut labels = general_labels(OWN, base);
+    labels.sort();
+    Recipe {
+        entrypoint: vec![format!("/{PROGRAM}")],
+        arguments: Vec::new(),
+        variables: vec![("HOME".to_owned(), "/tmp".to_owned())],
+        folder: "/".to_owned(),
+        labels,
+    }
+}
+
+/// The labels of all images.
+fn general_labels(title: &str, base: &Base) -> Vec<(String, String)> {
+    let labels = [
+        ("ml.kea-project.version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("org.opencontainers.image.base.digest", base.digest.clone()),
+        ("org.opencontainers.image.base.name", base.image.whole()),
+        ("org.opencontainers.image.title", title.to_owned()),
+    ];
+    labels.map(|(name, value)| (name.to_owned(), value)).to_vec()
 }
 
 /// The image's configuration document: the base's, with the recipe on top.

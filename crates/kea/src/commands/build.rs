@@ -30,8 +30,14 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct BuildArgs {
     /// File or folder of the model, or a URL of it
-    #[arg(value_name = "PATH|URL")]
-    source: String,
+    #[arg(value_name = "PATH|URL", required_unless_present = "own")]
+    source: Option<String>,
+    /// Make KEA's own image in place of a model's: what a cluster runs KEA from
+    #[arg(
+        long = "self",
+        conflicts_with_all = ["source", "framework", "requirements", "command", "python", "refresh"]
+    )]
+    own: bool,
     /// Name of the image, as REGISTRY/NAME:TAG
     #[arg(long, value_name = "IMAGE")]
     image: String,
@@ -117,8 +123,12 @@ async fn build(
     folder: Option<&Path>,
     shown: &Shown,
 ) -> Result<(BuiltImage, Option<Pushed>), Failure> {
-    let (spec, request) = (spec(args)?, request(args)?);
-    let image = builder.build(&spec, &request, shown).await.map_err(Box::new)?;
+    let request = request(args)?;
+    let image = match &args.source {
+        Some(source) => builder.build(&spec(source, args)?, &request, shown).await,
+        None => builder.build_own(&request, shown).await,
+    };
+    let image = image.map_err(Box::new)?;
     if let Some(folder) = folder {
         builder.export(&image, folder, tag(&args.image)).await.map_err(Box::new)?;
     }
@@ -152,10 +162,10 @@ fn cache_folder() -> Option<PathBuf> {
     cache.map(|cache| cache.join("kea"))
 }
 
-fn spec(args: &BuildArgs) -> Result<ModelSpec, Failure> {
+fn spec(source: &str, args: &BuildArgs) -> Result<ModelSpec, Failure> {
     let local = crate::client::ServerUrl::default();
     Ok(ModelSpec {
-        source: Some(super::model_options::source_for(&local, &args.source, Path::new("."))?),
+        source: Some(super::model_options::source_for(&local, source, Path::new("."))?),
         framework: args.framework.or(args.command.as_ref().map(|_| Framework::Custom)),
         requirements: args.requirements.clone(),
         command: args.command.as_ref().map_or_else(Vec::new, |line| vec!["sh".into(), "-c".into(), line.clone()]),
@@ -213,7 +223,7 @@ fn show(
         note(&format!("  {reason}"));
     }
     for (part, digest, bytes) in image.layers() {
-        note(&format!("  {part:<8}  {digest}  {}", size(bytes)));
+        note(&format!("  {part:<12}  {digest}  {}", size(bytes)));
     }
     if let Some(folder) = folder {
         note(&format!("written to {} as {}", folder.display(), tag(&args.image)));
