@@ -11,6 +11,7 @@ pub mod name;
 pub mod next_step;
 pub mod port;
 pub mod quantity;
+pub mod replica;
 pub mod routing;
 pub mod service;
 pub mod tensor;

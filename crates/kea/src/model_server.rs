@@ -1,6 +1,11 @@
 //! The roles that KEA starts by itself: `kea model-server`, one replica, and `kea confine`, a program within limits.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
 use kea_core::{Framework, ServiceId, VersionId, quantity::Span};
@@ -54,6 +59,9 @@ pub(crate) struct ModelServerArgs {
     /// Largest body of a request, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20, env = "KEA_BODY_LIMIT")]
     body_limit: usize,
+    /// File to which the reason is written where the replica fails; Kubernetes shows /dev/termination-log
+    #[arg(long, value_name = "PATH", env = "KEA_TERMINATION_LOG")]
+    termination_log: Option<PathBuf>,
     /// Standard input is the control channel of who started it
     #[arg(long)]
     control: bool,
@@ -83,6 +91,7 @@ fn framework(text: &str) -> Result<Framework, String> {
 
 /// Runs one replica until it is told to stop.
 pub(crate) fn run(args: ModelServerArgs) -> ExitCode {
+    let termination_log = args.termination_log.clone();
     let ran = kea_logs::init_tracing(Format::Human, "info").map_err(anyhow::Error::from).and_then(|()| {
         let config = config(args)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -91,9 +100,20 @@ pub(crate) fn run(args: ModelServerArgs) -> ExitCode {
     match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            progress::note(&format!("error: {error:#}"));
+            let reason = format!("{error:#}");
+            progress::note(&format!("error: {reason}"));
+            if let Some(file) = termination_log {
+                leave_behind(&file, &reason);
+            }
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Writes down why the replica failed, for whoever looks once it is gone.
+fn leave_behind(file: &Path, reason: &str) {
+    if let Err(error) = std::fs::write(file, reason) {
+        progress::note(&format!("error: the reason cannot be written to `{}`: {error}", file.display()));
     }
 }
 

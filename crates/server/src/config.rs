@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use kea_core::{Framework, ServiceId, VersionId};
+use kea_core::{Engine, Framework, ServiceId, VersionId};
 
 /// Everything that a replica is told.
 #[derive(Clone, Debug)]
@@ -50,6 +50,17 @@ pub enum EngineConfig {
         /// The command and its arguments.
         command: Vec<String>,
     },
+}
+
+impl EngineConfig {
+    /// The name of what runs the model.
+    pub(crate) fn kind(&self) -> Engine {
+        match self {
+            Self::Python(_) => Engine::Python,
+            Self::Onnx { .. } => Engine::Onnx,
+            Self::External { .. } => Engine::External,
+        }
+    }
 }
 
 /// A model that Python runs.

@@ -1,7 +1,7 @@
 //! The external engine: a command that brings its own web server. It is started with a free port, watched, and reached
 //! by the router directly.
 
-use std::{io, net::SocketAddr, process::Stdio, time::Duration};
+use std::{io, net::SocketAddr, process::Stdio, sync::Arc, time::Duration};
 
 use kea_core::Contract;
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,11 +12,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{
-    config::ServerConfig,
-    confine,
-    control::{Control, Event},
-};
+use crate::{config::ServerConfig, confine, control::Event, status::Reporter};
 
 const START_WITHIN: Duration = Duration::from_secs(120);
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -35,14 +31,14 @@ pub(crate) async fn run(
     config: &ServerConfig,
     command: &[String],
     stop: impl Future<Output = ()>,
-    control: &mut Control,
+    reporter: &mut Reporter,
 ) -> Result<(), String> {
     let address = free_address(config.listen).await.map_err(|error| format!("no free port: {error}"))?;
     let mut process = start(config, command, address)?;
-    control.tell(&Event::Listening { address }).await;
+    reporter.tell(&Event::Listening { address }).await;
     let ended = tokio::select! {
         status = process.wait() => Err(ended(status)),
-        failed = watch(address, control) => Err(failed),
+        failed = watch(address, reporter) => Err(failed),
         () = stop => Ok(()),
     };
     end(&mut process).await;
@@ -70,7 +66,7 @@ fn start(config: &ServerConfig, command: &[String], address: SocketAddr) -> Resu
 }
 
 /// Tells how the command is, for as long as it answers at all.
-async fn watch(address: SocketAddr, control: &mut Control) -> String {
+async fn watch(address: SocketAddr, reporter: &mut Reporter) -> String {
     let started = Instant::now();
     while let Err(error) = probe(address).await {
         if started.elapsed() > START_WITHIN {
@@ -82,29 +78,29 @@ async fn watch(address: SocketAddr, control: &mut Control) -> String {
         }
         sleep(PROBE_STARTING).await;
     }
-    let contract = contract();
+    let contract = Arc::new(contract());
     let mut failures = 0;
-    control.tell(&ready(&contract)).await;
+    reporter.tell(&ready(&contract)).await;
     loop {
         sleep(PROBE_RUNNING).await;
         match probe(address).await {
             Ok(()) if failures >= FAILURES => {
                 failures = 0;
-                control.tell(&ready(&contract)).await;
+                reporter.tell(&ready(&contract)).await;
             }
             Ok(()) => failures = 0,
             Err(error) => {
                 failures += 1;
                 if failures == FAILURES {
-                    control.tell(&Event::Unready { reason: format!("the command does not answer: {error}") }).await;
+                    reporter.tell(&Event::Unready { reason: format!("the command does not answer: {error}") }).await;
                 }
             }
         }
     }
 }
 
-fn ready(contract: &Contract) -> Event<'_> {
-    Event::Ready { contract: std::borrow::Cow::Borrowed(contract) }
+fn ready(contract: &Arc<Contract>) -> Event {
+    Event::Ready { contract: contract.clone() }
 }
 
 /// Nothing is known of a web service's inputs: it validates by itself.

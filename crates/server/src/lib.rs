@@ -13,7 +13,9 @@ mod engine;
 mod external;
 mod handler;
 mod health;
+mod listener;
 mod run;
+mod status;
 
 pub use config::{EngineConfig, PythonModel, ServerConfig};
 pub use confine::{Confinement, confine};
