@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -30,6 +33,10 @@ def replica(binary: Path, tmp_path: Path) -> Iterator[Start]:
 def iris(replica: Start, models: ModelShelf) -> Start:
     """Starts a replica of the iris classifier."""
     return lambda **variables: replica(KEA_MODEL=models.iris(), KEA_FRAMEWORK="ScikitLearn", **variables)
+
+
+def predict(url: str, session: Any = requests) -> requests.Response:
+    return session.post(url + PREDICT, json={"inputs": SETOSA}, timeout=30)
 
 
 SLOW = """
@@ -89,7 +96,69 @@ def test_a_worker_that_dies_comes_back_within_the_replica(iris: Start) -> None:
     replica.until_ready()
     (worker,) = descendants(replica.running.pid)
     os.kill(worker, signal.SIGKILL)
-    answer = requests.post(replica.url + PREDICT, json={"inputs": SETOSA}, timeout=30)
+    answer = predict(replica.url)
     assert answer.status_code == 200, answer.text
     assert replica.until_ready()["reason"] is None
     assert replica.status("/healthz") == 200
+
+
+def test_no_request_is_lost_while_routers_learn_of_the_end(iris: Start) -> None:
+    replica = iris(KEA_LINGER="4s")
+    replica.until_ready()
+    answers: list[int | str] = []
+    done = threading.Event()
+
+    def call(kept: bool) -> None:
+        session = requests.Session()
+        while not done.is_set():
+            try:
+                answers.append(predict(replica.url, session if kept else requests).status_code)
+            except requests.RequestException as error:
+                answers.append(repr(error))
+
+    callers = [threading.Thread(target=call, args=(number % 2 == 0,)) for number in range(6)]
+    for caller in callers:
+        caller.start()
+    replica.until(lambda: len(answers) > 50)
+    replica.running.terminate()
+    replica.until(lambda: replica.status("/readyz") == 503, 1)
+    before = len(answers)
+    assert (replica.status("/healthz"), replica.status("/v2/health/ready")) == (200, 503)
+    assert replica.report()["reason"] == "the replica is about to end"
+    time.sleep(2)
+    done.set()
+    for caller in callers:
+        caller.join(30)
+    assert len(answers) - before > 50 and set(answers) == {200}, answers[-5:]
+    assert replica.running.wait(30) == 0, replica.log
+
+
+SLEEPER = """
+import time
+
+class Model:
+    def predict(self, seconds: float) -> float:
+        time.sleep(seconds)
+        return seconds
+"""
+
+
+def test_what_is_under_way_when_the_linger_is_over_is_finished(replica: Start, models: ModelShelf) -> None:
+    sleeper = replica(KEA_MODEL=models.custom("sleeper", SLEEPER), KEA_FRAMEWORK="Custom", KEA_LINGER="1s")
+    sleeper.until_ready()
+    sleeper.running.terminate()
+    sleeper.until(lambda: sleeper.status("/readyz") == 503, 1)
+    answer = requests.post(sleeper.url + PREDICT, json={"inputs": {"seconds": 3}}, timeout=30)
+    assert answer.status_code == 200 and answer.headers["connection"] == "close"
+    assert sleeper.running.wait(30) == 0
+    with pytest.raises(requests.ConnectionError):
+        sleeper.get("/healthz")
+
+
+def test_a_replica_ends_at_once_where_nothing_is_under_way(iris: Start) -> None:
+    replica = iris()
+    replica.until_ready()
+    began = time.monotonic()
+    replica.running.terminate()
+    assert replica.running.wait(30) == 0
+    assert time.monotonic() - began < 3

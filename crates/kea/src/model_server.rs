@@ -59,6 +59,9 @@ pub(crate) struct ModelServerArgs {
     /// Largest body of a request, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20, env = "KEA_BODY_LIMIT")]
     body_limit: usize,
+    /// How long requests are still accepted after it was told to stop, until all who send them have learnt of it
+    #[arg(long, value_name = "SPAN", default_value = "0s", env = "KEA_LINGER")]
+    linger: Span,
     /// File to which the reason is written where the replica fails; Kubernetes shows /dev/termination-log
     #[arg(long, value_name = "PATH", env = "KEA_TERMINATION_LOG")]
     termination_log: Option<PathBuf>,
@@ -139,6 +142,7 @@ fn config(args: ModelServerArgs) -> anyhow::Result<ServerConfig> {
         threads: args.threads.max(1),
         memory: args.memory,
         body_limit: args.body_limit,
+        linger: args.linger.0,
         control: args.control,
     })
 }

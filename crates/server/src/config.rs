@@ -29,6 +29,8 @@ pub struct ServerConfig {
     pub memory: Option<u64>,
     /// Largest body of a request, in bytes.
     pub body_limit: usize,
+    /// How long requests are still accepted once it is told to stop: those who send them learn of it later.
+    pub linger: Duration,
     /// Whether standard input is a control channel.
     pub control: bool,
 }

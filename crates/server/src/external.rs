@@ -39,7 +39,7 @@ pub(crate) async fn run(
     let ended = tokio::select! {
         status = process.wait() => Err(ended(status)),
         failed = watch(address, reporter) => Err(failed),
-        () = stop => Ok(()),
+        () = async { stop.await; sleep(config.linger).await } => Ok(()),
     };
     end(&mut process).await;
     ended

@@ -81,7 +81,7 @@ async fn serve(
         move |request| handler.clone().answer(request)
     };
     let refused = |error| ServerError::Listen { address: config.listen, error };
-    let listener = Listener::start(config.listen, answer).await.map_err(refused)?;
+    let listener = Listener::start(config.listen, reporter.status().clone(), answer).await.map_err(refused)?;
     reporter.tell(&Event::Listening { address: listener.address }).await;
 
     let mut stop = std::pin::pin!(stop);
@@ -94,7 +94,7 @@ async fn serve(
         }
         return Err(ServerError::Model(reason));
     }
-    listener.stop().await;
+    listener.stop(config.linger).await;
     Ok(())
 }
 

@@ -31,6 +31,14 @@ pub(crate) struct Status {
 struct State {
     condition: Condition,
     contract: Option<Arc<Contract>>,
+    /// Whether it was told to stop.
+    stopping: bool,
+}
+
+impl State {
+    fn new() -> Self {
+        Self { condition: Condition::Loading, contract: None, stopping: false }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +56,7 @@ impl Status {
             service: config.service.clone(),
             version: config.version.clone(),
             engine: config.engine.kind(),
-            state: watch::Sender::new(State { condition: Condition::Loading, contract: None }),
+            state: watch::Sender::new(State::new()),
         }
     }
 
@@ -62,6 +70,15 @@ impl Status {
             Event::Unready { reason } => state.condition = Condition::Unready(reason.clone()),
             Event::Failed { reason } => state.condition = Condition::Failed(reason.clone()),
         });
+    }
+
+    /// It was told to stop: what still comes is answered, but nobody is to send more.
+    pub(crate) fn stop(&self) {
+        self.state.send_modify(|state| state.stopping = true);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.state.borrow().stopping
     }
 
     /// The answer at a path where a replica of any engine tells how it is.
@@ -88,10 +105,12 @@ impl Status {
 
     /// Why the replica is not to be sent requests.
     fn reason(&self) -> Option<String> {
-        match &self.state.borrow().condition {
+        let state = self.state.borrow();
+        match &state.condition {
+            Condition::Unready(reason) | Condition::Failed(reason) => Some(reason.clone()),
+            _ if state.stopping => Some("the replica is about to end".into()),
             Condition::Loading => Some("the model is loading".into()),
             Condition::Ready => None,
-            Condition::Unready(reason) | Condition::Failed(reason) => Some(reason.clone()),
         }
     }
 
@@ -115,7 +134,9 @@ impl Status {
 
     /// What a request is answered with that comes at the wrong time.
     pub(crate) fn not_ready(&self) -> ApiError {
-        let detail = match &self.state.borrow().condition {
+        let state = self.state.borrow();
+        let detail = match &state.condition {
+            Condition::Ready if state.stopping => "the replica is about to end: ask another".into(),
             Condition::Loading => "the model is loading: try again in a moment".into(),
             Condition::Ready => "the model has only just become ready: try again".into(),
             Condition::Unready(reason) => format!("the model is not ready: {reason}"),
@@ -164,7 +185,7 @@ mod tests {
             service: "iris".parse().unwrap(),
             version: "1".parse().unwrap(),
             engine: Engine::Python,
-            state: watch::Sender::new(State { condition: Condition::Loading, contract: None }),
+            state: watch::Sender::new(State::new()),
         }
     }
 
@@ -199,6 +220,16 @@ mod tests {
         assert_eq!(after(&[ready(), unready()]), (200, 503, Some("it crashed".into())));
         assert_eq!(after(&[ready(), unready(), ready()]), (200, 200, None));
         assert_eq!(after(&[failed()]), (503, 503, Some("it is no model".into())));
+    }
+
+    #[test]
+    fn a_replica_that_is_to_end_is_alive_and_not_ready() {
+        let status = status();
+        status.note(&ready());
+        status.stop();
+        assert_eq!(status.ready().unwrap_err().status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(status.live().is_ok());
+        assert_eq!(status.report().reason.as_deref(), Some("the replica is about to end"));
     }
 
     #[test]
