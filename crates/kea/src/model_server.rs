@@ -8,6 +8,7 @@ use std::{
 };
 
 use clap::Args;
+use http::uri::Authority;
 use kea_core::{Framework, ServiceId, VersionId, quantity::Span};
 use kea_logs::Format;
 use kea_server::{Confinement, EngineConfig, PythonModel, ServerConfig};
@@ -27,11 +28,14 @@ pub(crate) struct ModelServerArgs {
     #[arg(long, default_value = "127.0.0.1:0", env = "KEA_LISTEN")]
     listen: SocketAddr,
     /// The model's file or folder
-    #[arg(long, value_name = "PATH", env = "KEA_MODEL", required_unless_present = "command")]
+    #[arg(long, value_name = "PATH", env = "KEA_MODEL", required_unless_present_any = ["command", "upstream"])]
     model: Option<PathBuf>,
     /// What made the model
-    #[arg(long, value_parser = framework, env = "KEA_FRAMEWORK", required_unless_present = "command")]
+    #[arg(long, value_parser = framework, env = "KEA_FRAMEWORK", required_unless_present_any = ["command", "upstream"])]
     framework: Option<Framework>,
+    /// Existing web service beside which it runs, and to which it passes requests on, in place of a model
+    #[arg(long, value_name = "HOST:PORT", value_parser = upstream, env = "KEA_UPSTREAM", conflicts_with_all = ["model", "command"])]
+    upstream: Option<Authority>,
     /// Python of the model's environment
     #[arg(long, value_name = "PATH", env = "KEA_PYTHON")]
     python: Option<PathBuf>,
@@ -92,6 +96,14 @@ fn framework(text: &str) -> Result<Framework, String> {
     known.ok_or_else(|| format!("one of {}", Framework::ALL.map(Framework::as_str).join(", ")))
 }
 
+fn upstream(text: &str) -> Result<Authority, String> {
+    let parsed: Option<Authority> = text.parse().ok();
+    let complete = |authority: &Authority| {
+        authority.port_u16().is_some() && !authority.host().is_empty() && !authority.as_str().contains('@')
+    };
+    parsed.filter(complete).ok_or_else(|| "a host and a port, as 127.0.0.1:8000".into())
+}
+
 /// Runs one replica until it is told to stop.
 pub(crate) fn run(args: ModelServerArgs) -> ExitCode {
     let termination_log = args.termination_log.clone();
@@ -150,6 +162,9 @@ fn config(args: ModelServerArgs) -> anyhow::Result<ServerConfig> {
 fn engine(args: &ModelServerArgs) -> anyhow::Result<EngineConfig> {
     if !args.command.is_empty() {
         return Ok(EngineConfig::External { command: args.command.clone() });
+    }
+    if let Some(upstream) = &args.upstream {
+        return Ok(EngineConfig::Upstream(upstream.clone()));
     }
     let model = args.model.clone().ok_or_else(|| anyhow::anyhow!("--model is missing"))?;
     match args.framework {

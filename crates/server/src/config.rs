@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use http::uri::Authority;
 use kea_core::{Engine, Framework, ServiceId, VersionId};
 
 /// Everything that a replica is told.
@@ -52,6 +53,8 @@ pub enum EngineConfig {
         /// The command and its arguments.
         command: Vec<String>,
     },
+    /// A web service that runs elsewhere, to which requests are passed on.
+    Upstream(Authority),
 }
 
 impl EngineConfig {
@@ -60,7 +63,7 @@ impl EngineConfig {
         match self {
             Self::Python(_) => Engine::Python,
             Self::Onnx { .. } => Engine::Onnx,
-            Self::External { .. } => Engine::External,
+            Self::External { .. } | Self::Upstream(_) => Engine::External,
         }
     }
 }

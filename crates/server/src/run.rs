@@ -20,6 +20,7 @@ use crate::{
     handler::Handler,
     health::{Health, HealthReporter, health},
     listener::Listener,
+    sidecar,
     status::{Reporter, Status},
 };
 
@@ -58,11 +59,24 @@ pub async fn run(config: ServerConfig, stop: impl Future<Output = ()>) -> Result
             () = parent.wait() => tracing::info!("the starter is gone"),
         }
     };
-    let mut reporter = Reporter::new(control, Arc::new(Status::of(&config)));
-    let EngineConfig::External { command } = &config.engine else {
-        return serve(&config, stop, &mut reporter).await;
-    };
-    let ran = external::run(&config, command, stop, &mut reporter).await;
+    let status = Status::new(config.service.clone(), config.version.clone(), config.engine.kind());
+    let mut reporter = Reporter::new(control, Arc::new(status));
+    match &config.engine {
+        EngineConfig::Python(_) | EngineConfig::Onnx { .. } => serve(&config, stop, &mut reporter).await,
+        EngineConfig::External { command } => run_command(&config, command, stop, &mut reporter).await,
+        EngineConfig::Upstream(upstream) => {
+            sidecar::run(config.listen, upstream, config.linger, stop, &mut reporter).await
+        }
+    }
+}
+
+async fn run_command(
+    config: &ServerConfig,
+    command: &[String],
+    stop: impl Future<Output = ()>,
+    reporter: &mut Reporter,
+) -> Result<(), ServerError> {
+    let ran = external::run(config, command, stop, reporter).await;
     if let Err(reason) = &ran {
         reporter.tell(&Event::Failed { reason: reason.clone() }).await;
     }
@@ -144,7 +158,9 @@ async fn load(config: &ServerConfig) -> Result<Model, String> {
     let contract = match &config.engine {
         EngineConfig::Python(python) => load_python(config, python, reporters, &jobs, &patience).await?,
         EngineConfig::Onnx { model, library } => load_onnx(config, model, library, reporters, &jobs)?,
-        EngineConfig::External { .. } => return Err("a command is served by itself".into()),
+        EngineConfig::External { .. } | EngineConfig::Upstream(_) => {
+            return Err("a web service is served by itself".into());
+        }
     };
     refuse_reserved(&contract)?;
     let parts = ModelParts {

@@ -15,7 +15,6 @@ use tokio::sync::watch;
 
 use crate::{
     answer::RETRY_AFTER,
-    config::ServerConfig,
     control::{Control, Event},
 };
 
@@ -35,12 +34,6 @@ struct State {
     stopping: bool,
 }
 
-impl State {
-    fn new() -> Self {
-        Self { condition: Condition::Loading, contract: None, stopping: false }
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Condition {
     Loading,
@@ -51,16 +44,12 @@ enum Condition {
 
 impl Status {
     /// Of a replica that has just been started.
-    pub(crate) fn of(config: &ServerConfig) -> Self {
-        Self {
-            service: config.service.clone(),
-            version: config.version.clone(),
-            engine: config.engine.kind(),
-            state: watch::Sender::new(State::new()),
-        }
+    pub(crate) fn new(service: ServiceId, version: VersionId, engine: Engine) -> Self {
+        let state = State { condition: Condition::Loading, contract: None, stopping: false };
+        Self { service, version, engine, state: watch::Sender::new(state) }
     }
 
-    fn note(&self, event: &Event) {
+    pub(crate) fn note(&self, event: &Event) {
         self.state.send_modify(|state| match event {
             Event::Listening { .. } => {}
             Event::Ready { contract } => {
@@ -103,13 +92,27 @@ impl Status {
         }
     }
 
+    fn subject(&self) -> &'static str {
+        match self.engine {
+            Engine::Python | Engine::Onnx => "the model",
+            Engine::External => "the web service",
+        }
+    }
+
+    fn loading(&self) -> &'static str {
+        match self.engine {
+            Engine::Python | Engine::Onnx => "the model is loading",
+            Engine::External => "the web service has not answered yet",
+        }
+    }
+
     /// Why the replica is not to be sent requests.
     fn reason(&self) -> Option<String> {
         let state = self.state.borrow();
         match &state.condition {
             Condition::Unready(reason) | Condition::Failed(reason) => Some(reason.clone()),
             _ if state.stopping => Some("the replica is about to end".into()),
-            Condition::Loading => Some("the model is loading".into()),
+            Condition::Loading => Some(self.loading().into()),
             Condition::Ready => None,
         }
     }
@@ -132,15 +135,24 @@ impl Status {
         if self.reason().is_none() { Ok(()) } else { Err(self.not_ready()) }
     }
 
+    /// Whether what has come is to be answered: also on the way out.
+    ///
+    /// # Errors
+    /// 503 with the reason.
+    pub(crate) fn serving(&self) -> Result<(), ApiError> {
+        let ready = self.state.borrow().condition == Condition::Ready;
+        if ready { Ok(()) } else { Err(self.not_ready()) }
+    }
+
     /// What a request is answered with that comes at the wrong time.
     pub(crate) fn not_ready(&self) -> ApiError {
         let state = self.state.borrow();
         let detail = match &state.condition {
             Condition::Ready if state.stopping => "the replica is about to end: ask another".into(),
-            Condition::Loading => "the model is loading: try again in a moment".into(),
-            Condition::Ready => "the model has only just become ready: try again".into(),
-            Condition::Unready(reason) => format!("the model is not ready: {reason}"),
-            Condition::Failed(reason) => format!("the model cannot be served: {reason}"),
+            Condition::Loading => format!("{}: try again in a moment", self.loading()),
+            Condition::Ready => "it has only just become ready: try again".into(),
+            Condition::Unready(reason) => format!("{} is not ready: {reason}", self.subject()),
+            Condition::Failed(reason) => format!("{} cannot be served: {reason}", self.subject()),
         };
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", detail).with_retry_after(RETRY_AFTER)
     }
@@ -181,12 +193,7 @@ mod tests {
     use super::*;
 
     fn status() -> Status {
-        Status {
-            service: "iris".parse().unwrap(),
-            version: "1".parse().unwrap(),
-            engine: Engine::Python,
-            state: watch::Sender::new(State::new()),
-        }
+        Status::new("iris".parse().unwrap(), "1".parse().unwrap(), Engine::Python)
     }
 
     /// Status of `/healthz` and of `/readyz`, and the reason, after `events`.
