@@ -5,12 +5,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod body;
+mod hop_by_hop;
 pub mod problem;
 mod request_id;
 mod rim;
 mod serve;
 pub mod timeout;
 
+pub use hop_by_hop::drop_hop_by_hop;
 pub use problem::ApiError;
 pub use request_id::{REQUEST_ID, RequestId};
 pub use rim::rim;

@@ -1,8 +1,14 @@
 //! The roles that KEA starts by itself: `kea model-server`, one replica, and `kea confine`, a program within limits.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
+use http::uri::Authority;
 use kea_core::{Framework, ServiceId, VersionId, quantity::Span};
 use kea_logs::Format;
 use kea_server::{Confinement, EngineConfig, PythonModel, ServerConfig};
@@ -22,11 +28,14 @@ pub(crate) struct ModelServerArgs {
     #[arg(long, default_value = "127.0.0.1:0", env = "KEA_LISTEN")]
     listen: SocketAddr,
     /// The model's file or folder
-    #[arg(long, value_name = "PATH", env = "KEA_MODEL", required_unless_present = "command")]
+    #[arg(long, value_name = "PATH", env = "KEA_MODEL", required_unless_present_any = ["command", "upstream"])]
     model: Option<PathBuf>,
     /// What made the model
-    #[arg(long, value_parser = framework, env = "KEA_FRAMEWORK", required_unless_present = "command")]
+    #[arg(long, value_parser = framework, env = "KEA_FRAMEWORK", required_unless_present_any = ["command", "upstream"])]
     framework: Option<Framework>,
+    /// Existing web service beside which it runs, and to which it passes requests on, in place of a model
+    #[arg(long, value_name = "HOST:PORT", value_parser = upstream, env = "KEA_UPSTREAM", conflicts_with_all = ["model", "command"])]
+    upstream: Option<Authority>,
     /// Python of the model's environment
     #[arg(long, value_name = "PATH", env = "KEA_PYTHON")]
     python: Option<PathBuf>,
@@ -54,6 +63,12 @@ pub(crate) struct ModelServerArgs {
     /// Largest body of a request, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20, env = "KEA_BODY_LIMIT")]
     body_limit: usize,
+    /// How long requests are still accepted after it was told to stop, until all who send them have learnt of it
+    #[arg(long, value_name = "SPAN", default_value = "0s", env = "KEA_LINGER")]
+    linger: Span,
+    /// File to which the reason is written where the replica fails; Kubernetes shows /dev/termination-log
+    #[arg(long, value_name = "PATH", env = "KEA_TERMINATION_LOG")]
+    termination_log: Option<PathBuf>,
     /// Standard input is the control channel of who started it
     #[arg(long)]
     control: bool,
@@ -81,8 +96,17 @@ fn framework(text: &str) -> Result<Framework, String> {
     known.ok_or_else(|| format!("one of {}", Framework::ALL.map(Framework::as_str).join(", ")))
 }
 
+fn upstream(text: &str) -> Result<Authority, String> {
+    let parsed: Option<Authority> = text.parse().ok();
+    let complete = |authority: &Authority| {
+        authority.port_u16().is_some() && !authority.host().is_empty() && !authority.as_str().contains('@')
+    };
+    parsed.filter(complete).ok_or_else(|| "a host and a port, as 127.0.0.1:8000".into())
+}
+
 /// Runs one replica until it is told to stop.
 pub(crate) fn run(args: ModelServerArgs) -> ExitCode {
+    let termination_log = args.termination_log.clone();
     let ran = kea_logs::init_tracing(Format::Human, "info").map_err(anyhow::Error::from).and_then(|()| {
         let config = config(args)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -91,9 +115,20 @@ pub(crate) fn run(args: ModelServerArgs) -> ExitCode {
     match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            progress::note(&format!("error: {error:#}"));
+            let reason = format!("{error:#}");
+            progress::note(&format!("error: {reason}"));
+            if let Some(file) = termination_log {
+                leave_behind(&file, &reason);
+            }
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Writes down why the replica failed, for whoever looks once it is gone.
+fn leave_behind(file: &Path, reason: &str) {
+    if let Err(error) = std::fs::write(file, reason) {
+        progress::note(&format!("error: the reason cannot be written to `{}`: {error}", file.display()));
     }
 }
 
@@ -119,6 +154,7 @@ fn config(args: ModelServerArgs) -> anyhow::Result<ServerConfig> {
         threads: args.threads.max(1),
         memory: args.memory,
         body_limit: args.body_limit,
+        linger: args.linger.0,
         control: args.control,
     })
 }
@@ -126,6 +162,9 @@ fn config(args: ModelServerArgs) -> anyhow::Result<ServerConfig> {
 fn engine(args: &ModelServerArgs) -> anyhow::Result<EngineConfig> {
     if !args.command.is_empty() {
         return Ok(EngineConfig::External { command: args.command.clone() });
+    }
+    if let Some(upstream) = &args.upstream {
+        return Ok(EngineConfig::Upstream(upstream.clone()));
     }
     let model = args.model.clone().ok_or_else(|| anyhow::anyhow!("--model is missing"))?;
     match args.framework {

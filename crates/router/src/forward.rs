@@ -11,11 +11,11 @@ use std::{
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use kea_core::service::Engine;
-use kea_http::RequestId;
+use kea_http::{RequestId, drop_hop_by_hop};
 
 use crate::{
     RouterError,
@@ -25,18 +25,6 @@ use crate::{
 
 /// The inner network's timeout where a service does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Headers that hold for one connection alone (RFC 9110, section 7.6.1), never passed on.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-];
 
 /// Why one replica did not answer.
 enum Failure {
@@ -189,19 +177,6 @@ fn to_web_service(endpoint: &Endpoint, call: &ValidCall, request: &mut Request<B
 fn restore(call: &mut ValidCall, request: Request<Body>) {
     if let CallBody::Stream(body) = &mut call.body {
         *body = request.into_body();
-    }
-}
-
-fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in HOP_BY_HOP.iter().chain(&named) {
-        headers.remove(name);
     }
 }
 

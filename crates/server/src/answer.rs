@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// When a caller may try again after the queue was full or the model was not ready.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A model that has been loaded.
 pub(crate) struct Model {

@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use kea_core::{Framework, ServiceId, VersionId};
+use http::uri::Authority;
+use kea_core::{Engine, Framework, ServiceId, VersionId};
 
 /// Everything that a replica is told.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct ServerConfig {
     pub memory: Option<u64>,
     /// Largest body of a request, in bytes.
     pub body_limit: usize,
+    /// How long requests are still accepted once it is told to stop: those who send them learn of it later.
+    pub linger: Duration,
     /// Whether standard input is a control channel.
     pub control: bool,
 }
@@ -50,6 +53,19 @@ pub enum EngineConfig {
         /// The command and its arguments.
         command: Vec<String>,
     },
+    /// A web service that runs elsewhere, to which requests are passed on.
+    Upstream(Authority),
+}
+
+impl EngineConfig {
+    /// The name of what runs the model.
+    pub(crate) fn kind(&self) -> Engine {
+        match self {
+            Self::Python(_) => Engine::Python,
+            Self::Onnx { .. } => Engine::Onnx,
+            Self::External { .. } | Self::Upstream(_) => Engine::External,
+        }
+    }
 }
 
 /// A model that Python runs.

@@ -1,7 +1,7 @@
 //! The control channel: a Unix socket on standard input, on which a replica tells its starter where it listens and how
 //! it is. When the other end closes, the replica has no one to answer for and ends.
 
-use std::{io, net::SocketAddr, os::fd::AsFd, os::unix::net::UnixStream as StdUnixStream};
+use std::{io, net::SocketAddr, os::fd::AsFd, os::unix::net::UnixStream as StdUnixStream, sync::Arc};
 
 use kea_core::Contract;
 use serde::{Deserialize, Serialize};
@@ -16,11 +16,11 @@ use tokio::{
 /// What a replica tells.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
-pub(crate) enum Event<'a> {
+pub(crate) enum Event {
     /// It listens there.
     Listening { address: SocketAddr },
     /// It answers.
-    Ready { contract: std::borrow::Cow<'a, Contract> },
+    Ready { contract: Arc<Contract> },
     /// It does not answer for the moment.
     Unready { reason: String },
     /// It will never answer.
@@ -50,7 +50,7 @@ pub(crate) fn open(wanted: bool) -> io::Result<(Control, ParentGone)> {
 
 impl Control {
     /// Tells `event`. Where nobody listens any more, [`ParentGone`] ends the replica.
-    pub(crate) async fn tell(&mut self, event: &Event<'_>) {
+    pub(crate) async fn tell(&mut self, event: &Event) {
         let Some(write) = &mut self.write else { return };
         let mut line = serde_json::to_vec(event).expect("an event is JSON");
         line.push(b'\n');

@@ -3,29 +3,17 @@
 
 use std::{io, net::SocketAddr, process::Stdio, time::Duration};
 
-use kea_core::Contract;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     process::{Child, Command},
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 
-use crate::{
-    config::ServerConfig,
-    confine,
-    control::{Control, Event},
-};
+use crate::{config::ServerConfig, confine, control::Event, status::Reporter, watch::WebService};
 
 const START_WITHIN: Duration = Duration::from_secs(120);
 const STOP_WITHIN: Duration = Duration::from_secs(10);
-const PROBE_WITHIN: Duration = Duration::from_secs(5);
-const PROBE_STARTING: Duration = Duration::from_millis(100);
-const PROBE_RUNNING: Duration = Duration::from_secs(2);
-
-/// Failed probes in a row after which a command that once answered takes no more requests.
-const FAILURES: u32 = 3;
 
 /// Runs `command` until it ends or `stop` resolves.
 ///
@@ -35,15 +23,15 @@ pub(crate) async fn run(
     config: &ServerConfig,
     command: &[String],
     stop: impl Future<Output = ()>,
-    control: &mut Control,
+    reporter: &mut Reporter,
 ) -> Result<(), String> {
     let address = free_address(config.listen).await.map_err(|error| format!("no free port: {error}"))?;
     let mut process = start(config, command, address)?;
-    control.tell(&Event::Listening { address }).await;
+    reporter.tell(&Event::Listening { address }).await;
     let ended = tokio::select! {
         status = process.wait() => Err(ended(status)),
-        failed = watch(address, control) => Err(failed),
-        () = stop => Ok(()),
+        failed = watch(address, reporter) => Err(failed),
+        () = async { stop.await; sleep(config.linger).await } => Ok(()),
     };
     end(&mut process).await;
     ended
@@ -70,61 +58,13 @@ fn start(config: &ServerConfig, command: &[String], address: SocketAddr) -> Resu
 }
 
 /// Tells how the command is, for as long as it answers at all.
-async fn watch(address: SocketAddr, control: &mut Control) -> String {
-    let started = Instant::now();
-    while let Err(error) = probe(address).await {
-        if started.elapsed() > START_WITHIN {
-            let seconds = START_WITHIN.as_secs();
-            return format!(
-                "the command did not answer on port {} (in $PORT) within {seconds} s: {error}",
-                address.port()
-            );
-        }
-        sleep(PROBE_STARTING).await;
+async fn watch(address: SocketAddr, reporter: &mut Reporter) -> String {
+    let service = WebService { name: "the command", address: address.to_string() };
+    if let Err(error) = service.first_answer(START_WITHIN).await {
+        let (port, seconds) = (address.port(), START_WITHIN.as_secs());
+        return format!("the command did not answer on port {port} (in $PORT) within {seconds} s: {error}");
     }
-    let contract = contract();
-    let mut failures = 0;
-    control.tell(&ready(&contract)).await;
-    loop {
-        sleep(PROBE_RUNNING).await;
-        match probe(address).await {
-            Ok(()) if failures >= FAILURES => {
-                failures = 0;
-                control.tell(&ready(&contract)).await;
-            }
-            Ok(()) => failures = 0,
-            Err(error) => {
-                failures += 1;
-                if failures == FAILURES {
-                    control.tell(&Event::Unready { reason: format!("the command does not answer: {error}") }).await;
-                }
-            }
-        }
-    }
-}
-
-fn ready(contract: &Contract) -> Event<'_> {
-    Event::Ready { contract: std::borrow::Cow::Borrowed(contract) }
-}
-
-/// Nothing is known of a web service's inputs: it validates by itself.
-fn contract() -> Contract {
-    let incomplete = "this is an existing web service: its paths, inputs and outputs are not known to KEA";
-    Contract { platform: "external".into(), incomplete: vec![incomplete.into()], ..Contract::default() }
-}
-
-/// Whether it speaks HTTP there: any answer will do.
-async fn probe(address: SocketAddr) -> io::Result<()> {
-    let ask = async {
-        let mut stream = TcpStream::connect(address).await?;
-        stream
-            .write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nuser-agent: kea-probe\r\nconnection: close\r\n\r\n")
-            .await?;
-        let mut start = [0; 5];
-        stream.read_exact(&mut start).await?;
-        if &start == b"HTTP/" { Ok(()) } else { Err(io::Error::other("its answer is not HTTP")) }
-    };
-    timeout(PROBE_WITHIN, ask).await.unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()))
+    match service.watch(reporter).await {}
 }
 
 fn ended(status: io::Result<std::process::ExitStatus>) -> String {

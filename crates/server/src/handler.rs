@@ -13,7 +13,10 @@ use kea_http::{ApiError, body, timeout};
 use kea_openapi::render;
 use serde_json::{Value, json};
 
-use crate::answer::Model;
+use crate::{
+    answer::Model,
+    status::{Status, json_answer},
+};
 
 /// Extensions of the Open Inference Protocol that a replica speaks; none yet.
 const EXTENSIONS: [&str; 0] = [];
@@ -22,12 +25,13 @@ const EXTENSIONS: [&str; 0] = [];
 #[derive(Clone)]
 pub(crate) struct Handler {
     model: Arc<OnceLock<Arc<Model>>>,
+    status: Arc<Status>,
     body_limit: usize,
 }
 
 impl Handler {
-    pub(crate) fn new(body_limit: usize) -> Self {
-        Self { model: Arc::default(), body_limit }
+    pub(crate) fn new(status: Arc<Status>, body_limit: usize) -> Self {
+        Self { model: Arc::default(), status, body_limit }
     }
 
     /// The model is loaded: requests are answered from now on.
@@ -55,11 +59,7 @@ impl Handler {
             let rest = rest.to_string();
             return self.route_v2(rest.trim_matches('/'), request).await;
         }
-        match path {
-            "/healthz" => Ok(json_answer(&json!({"status": "ok"}))),
-            "/readyz" => self.ready_model().map(|_| json_answer(&json!({"status": "ready"}))),
-            _ => Err(no_path(path)),
-        }
+        self.status.answer(path).unwrap_or_else(|| Err(no_path(path)))
     }
 
     async fn route_v2(&self, path: &str, request: Request) -> Result<Response, ApiError> {
@@ -67,7 +67,7 @@ impl Handler {
         let (version, action) = match segments[..] {
             [""] => return Ok(json_answer(&self.server_metadata())),
             ["health", "live"] => return Ok(json_answer(&json!({"live": true}))),
-            ["health", "ready"] => return self.ready_model().map(|_| json_answer(&json!({"ready": true}))),
+            ["health", "ready"] => return self.status.ready().map(|()| json_answer(&json!({"ready": true}))),
             ["models"] => {
                 let names: Vec<_> = self.model.get().map(|model| model.service.as_str()).into_iter().collect();
                 return Ok(json_answer(&json!({ "models": names })));
@@ -89,7 +89,7 @@ impl Handler {
                 Ok(json_answer(&metadata))
             }
             "ready" => {
-                let model = self.ready_model()?;
+                self.status.ready()?;
                 Ok(json_answer(&json!({"name": model.service.as_str(), "ready": true})))
             }
             "infer" => {
@@ -108,16 +108,7 @@ impl Handler {
     }
 
     fn loaded(&self) -> Result<&Arc<Model>, ApiError> {
-        self.model.get().ok_or_else(|| {
-            let detail = "the model is loading: try again in a moment";
-            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", detail)
-                .with_retry_after(std::time::Duration::from_secs(1))
-        })
-    }
-
-    fn ready_model(&self) -> Result<&Arc<Model>, ApiError> {
-        let model = self.loaded()?;
-        if model.health.borrow().is_ready() { Ok(model) } else { Err(model.not_ready()) }
+        self.model.get().ok_or_else(|| self.status.not_ready())
     }
 
     fn model_called(&self, name: &str) -> Result<Arc<Model>, ApiError> {
@@ -158,11 +149,5 @@ fn answered(model: &Model, body: Vec<u8>) -> Response {
     let value = |text: &str| HeaderValue::from_str(text).expect("a checked name is a header value");
     headers.insert("kea-service", value(model.service.as_str()));
     headers.insert("kea-version", value(model.version.as_str()));
-    response
-}
-
-fn json_answer(value: &Value) -> Response {
-    let mut response = Response::new(Body::from(value.to_string()));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -23,8 +23,8 @@ impl Health {
     }
 }
 
-/// One worker's voice in the state.
-#[derive(Clone)]
+/// One worker's voice in the state. Where it falls silent, its worker answers no more; once all have, the state changes no
+/// more, and the replica ends.
 pub(crate) struct HealthReporter {
     worker: usize,
     state: Arc<watch::Sender<Health>>,
@@ -50,5 +50,27 @@ impl HealthReporter {
             health.ready[self.worker] = false;
             health.reason = reason;
         });
+    }
+}
+
+impl Drop for HealthReporter {
+    fn drop(&mut self) {
+        self.unready("its task has ended".into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_whose_task_has_ended_is_not_ready() {
+        let (mut reporters, mut watch) = health(2);
+        reporters.iter().for_each(HealthReporter::ready);
+        reporters.pop();
+        assert!(watch.borrow_and_update().is_ready());
+        reporters.pop();
+        assert!(!watch.borrow_and_update().is_ready());
+        assert!(watch.changed().await.is_err(), "nothing can change any more");
     }
 }

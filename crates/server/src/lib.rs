@@ -13,7 +13,11 @@ mod engine;
 mod external;
 mod handler;
 mod health;
+mod listener;
 mod run;
+mod sidecar;
+mod status;
+mod watch;
 
 pub use config::{EngineConfig, PythonModel, ServerConfig};
 pub use confine::{Confinement, confine};

@@ -1,16 +1,16 @@
 //! A replica's life: listen, load the model, answer until told to stop, drain.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, pin::Pin, sync::Arc, time::Duration};
 
 use kea_core::{Contract, Framework, management::RESERVED_FUNCTIONS};
 use kea_openapi::source;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::time::timeout;
 
 use crate::{
     answer::{Model, ModelParts},
     batch,
     config::{EngineConfig, PythonModel, ServerConfig},
-    control::{self, Control, Event, ParentGone},
+    control::{self, Event},
     engine::{
         Patience,
         onnx::{self, OnnxRunner},
@@ -19,10 +19,14 @@ use crate::{
     external,
     handler::Handler,
     health::{Health, HealthReporter, health},
+    listener::Listener,
+    sidecar,
+    status::{Reporter, Status},
 };
 
-/// How long requests under way may take once the replica is told to stop.
-const DRAIN: Duration = Duration::from_secs(30);
+/// How long a replica that nobody watches tells over HTTP why it can never serve, before it ends: who looks each second
+/// sees it. The reason is in its log and its termination message afterwards.
+const FAILURE_SHOWN: Duration = Duration::from_secs(3);
 
 /// Why a replica ends.
 #[derive(Debug, thiserror::Error)]
@@ -48,47 +52,78 @@ pub enum ServerError {
 /// # Errors
 /// Why the model cannot be served; it is told on the control channel too.
 pub async fn run(config: ServerConfig, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
-    let (mut control, parent) = control::open(config.control).map_err(ServerError::Control)?;
-    let served = serve(&config, stop, &mut control, parent).await;
-    if let Err(ServerError::Model(reason)) = &served {
-        control.tell(&Event::Failed { reason: reason.clone() }).await;
-    }
-    served
-}
-
-async fn serve(
-    config: &ServerConfig,
-    stop: impl Future<Output = ()>,
-    control: &mut Control,
-    parent: ParentGone,
-) -> Result<(), ServerError> {
+    let (control, parent) = control::open(config.control).map_err(ServerError::Control)?;
     let stop = async {
         tokio::select! {
             () = stop => {}
             () = parent.wait() => tracing::info!("the starter is gone"),
         }
     };
-    if let EngineConfig::External { command } = &config.engine {
-        return external::run(config, command, stop, control).await.map_err(ServerError::Model);
+    let status = Status::new(config.service.clone(), config.version.clone(), config.engine.kind());
+    let mut reporter = Reporter::new(control, Arc::new(status));
+    match &config.engine {
+        EngineConfig::Python(_) | EngineConfig::Onnx { .. } => serve(&config, stop, &mut reporter).await,
+        EngineConfig::External { command } => run_command(&config, command, stop, &mut reporter).await,
+        EngineConfig::Upstream(upstream) => {
+            sidecar::run(config.listen, upstream, config.linger, stop, &mut reporter).await
+        }
     }
-    let listen = |error| ServerError::Listen { address: config.listen, error };
-    let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
-    control.tell(&Event::Listening { address: listener.local_addr().map_err(listen)? }).await;
+}
 
-    let handler = Handler::new(config.body_limit);
+async fn run_command(
+    config: &ServerConfig,
+    command: &[String],
+    stop: impl Future<Output = ()>,
+    reporter: &mut Reporter,
+) -> Result<(), ServerError> {
+    let ran = external::run(config, command, stop, reporter).await;
+    if let Err(reason) = &ran {
+        reporter.tell(&Event::Failed { reason: reason.clone() }).await;
+    }
+    ran.map_err(ServerError::Model)
+}
+
+/// Listens, and answers by the model that it loads.
+async fn serve(
+    config: &ServerConfig,
+    stop: impl Future<Output = ()>,
+    reporter: &mut Reporter,
+) -> Result<(), ServerError> {
+    let handler = Handler::new(reporter.status().clone(), config.body_limit);
     let answer = {
         let handler = handler.clone();
-        move |request| {
-            let handler = handler.clone();
-            kea_http::rim(request, |request| handler.answer(request))
-        }
+        move |request| handler.clone().answer(request)
     };
-    let (stopping, stopped) = watch::channel(false);
-    let server = tokio::spawn(kea_http::serve(listener, answer, signalled(stopped), DRAIN));
+    let refused = |error| ServerError::Listen { address: config.listen, error };
+    let listener = Listener::start(config.listen, reporter.status().clone(), answer).await.map_err(refused)?;
+    reporter.tell(&Event::Listening { address: listener.address }).await;
 
     let mut stop = std::pin::pin!(stop);
+    if let Err(reason) = run_model(config, &handler, stop.as_mut(), reporter).await {
+        reporter.tell(&Event::Failed { reason: reason.clone() }).await;
+        if !config.control {
+            // Who started it knows by now; others ask from time to time.
+            tracing::error!(reason, "the model cannot be served: the replica is about to end");
+            let _ = timeout(FAILURE_SHOWN, stop).await;
+        }
+        return Err(ServerError::Model(reason));
+    }
+    listener.stop(config.linger).await;
+    Ok(())
+}
+
+/// Loads the model, and tells how it is until `stop` resolves.
+///
+/// # Errors
+/// Why it can never be served, or no more.
+async fn run_model(
+    config: &ServerConfig,
+    handler: &Handler,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+    reporter: &mut Reporter,
+) -> Result<(), String> {
     let model = tokio::select! {
-        loaded = load(config) => Arc::new(loaded.map_err(ServerError::Model)?),
+        loaded = load(config) => Arc::new(loaded?),
         () = &mut stop => return Ok(()),
     };
     let mut changes = model.health.clone();
@@ -96,31 +131,23 @@ async fn serve(
     handler.serve(model);
     loop {
         let now = changes.borrow_and_update().clone();
-        report(control, &now, &contract).await;
+        report(reporter, &now, &contract).await;
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { break },
-            () = &mut stop => break,
+            changed = changes.changed() => changed.map_err(|_gone| "the tasks of all of its workers have ended")?,
+            () = &mut stop => return Ok(()),
         }
     }
-    stopping.send_replace(true);
-    let _ = server.await;
-    Ok(())
 }
 
-async fn signalled(mut stopped: watch::Receiver<bool>) {
-    // A sender that is gone is a stop too.
-    let _ = stopped.wait_for(|stop| *stop).await;
-}
-
-async fn report(control: &mut Control, health: &Health, contract: &Contract) {
+async fn report(reporter: &mut Reporter, health: &Health, contract: &Arc<Contract>) {
     let event = if health.is_ready() {
         tracing::info!("the model is ready");
-        Event::Ready { contract: std::borrow::Cow::Borrowed(contract) }
+        Event::Ready { contract: contract.clone() }
     } else {
         tracing::warn!(reason = health.reason(), "the model is not ready");
         Event::Unready { reason: health.reason().to_string() }
     };
-    control.tell(&event).await;
+    reporter.tell(&event).await;
 }
 
 /// Loads the model into all of its workers.
@@ -131,7 +158,9 @@ async fn load(config: &ServerConfig) -> Result<Model, String> {
     let contract = match &config.engine {
         EngineConfig::Python(python) => load_python(config, python, reporters, &jobs, &patience).await?,
         EngineConfig::Onnx { model, library } => load_onnx(config, model, library, reporters, &jobs)?,
-        EngineConfig::External { .. } => return Err("a command is served by itself".into()),
+        EngineConfig::External { .. } | EngineConfig::Upstream(_) => {
+            return Err("a web service is served by itself".into());
+        }
     };
     refuse_reserved(&contract)?;
     let parts = ModelParts {

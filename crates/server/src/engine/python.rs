@@ -104,6 +104,9 @@ impl PythonRunner {
 }
 
 impl Runner for PythonRunner {
+    /// A worker that dies, or cannot load the model again, is started anew for ever, at most every ten seconds: the model
+    /// was loaded once, so what is missing now (memory, a file on a share) may come back, and the replica with it. It is
+    /// not ready meanwhile. Only a model that could not be loaded at the start ends the replica.
     async fn ready(&mut self) {
         while self.worker.is_none() {
             match start(&self.spec).await {

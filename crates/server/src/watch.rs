@@ -1,0 +1,87 @@
+//! How an existing web service is watched: any answer in HTTP will do, since nothing else is known of it.
+
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
+
+use kea_core::Contract;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{control::Event, status::Reporter};
+
+const PROBE_WITHIN: Duration = Duration::from_secs(5);
+const PROBE_STARTING: Duration = Duration::from_millis(100);
+const PROBE_RUNNING: Duration = Duration::from_secs(2);
+
+/// Failed probes in a row after which a service that once answered takes no more requests.
+const FAILURES: u32 = 3;
+
+/// A web service that answers at an address, `HOST:PORT`.
+pub(crate) struct WebService {
+    /// What it is called in reasons.
+    pub(crate) name: &'static str,
+    pub(crate) address: String,
+}
+
+impl WebService {
+    /// Waits for the first answer, for about `patience`.
+    ///
+    /// # Errors
+    /// What the last probe said.
+    pub(crate) async fn first_answer(&self, patience: Duration) -> io::Result<()> {
+        let started = Instant::now();
+        while let Err(error) = self.probe().await {
+            if started.elapsed() > patience {
+                return Err(error);
+            }
+            sleep(PROBE_STARTING).await;
+        }
+        Ok(())
+    }
+
+    /// Tells that it is ready, and from then on whether it still is.
+    pub(crate) async fn watch(&self, reporter: &mut Reporter) -> Infallible {
+        let ready = Event::Ready { contract: Arc::new(contract()) };
+        reporter.tell(&ready).await;
+        let mut failures = 0;
+        loop {
+            sleep(PROBE_RUNNING).await;
+            match self.probe().await {
+                Ok(()) if failures >= FAILURES => {
+                    failures = 0;
+                    reporter.tell(&ready).await;
+                }
+                Ok(()) => failures = 0,
+                Err(error) => {
+                    failures += 1;
+                    if failures == FAILURES {
+                        let reason = format!("{} does not answer: {error}", self.name);
+                        reporter.tell(&Event::Unready { reason }).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether it speaks HTTP there.
+    async fn probe(&self) -> io::Result<()> {
+        let ask = async {
+            let mut stream = TcpStream::connect(&self.address).await?;
+            stream
+                .write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nuser-agent: kea-probe\r\nconnection: close\r\n\r\n")
+                .await?;
+            let mut start = [0; 5];
+            stream.read_exact(&mut start).await?;
+            if &start == b"HTTP/" { Ok(()) } else { Err(io::Error::other("its answer is not HTTP")) }
+        };
+        timeout(PROBE_WITHIN, ask).await.unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+/// Nothing is known of a web service's inputs: it validates by itself.
+fn contract() -> Contract {
+    let incomplete = "this is an existing web service: its paths, inputs and outputs are not known to KEA";
+    Contract { platform: "external".into(), incomplete: vec![incomplete.into()], ..Contract::default() }
+}
