@@ -1,25 +1,26 @@
-//! The port suite on a file and in memory, and what is particular to files.
+//! What is particular to SQLite's files.
 
 use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 
-use kea_core::port::{ServiceStore, StoreError, UserStore};
+use kea_core::{
+    port::{ServiceStore, StoreError, UserStore},
+    service::Service,
+};
+use sqlx::SqlitePool;
 use tempfile::TempDir;
 
+use super::{Opened, unavailable};
 use crate::{
     SqlStore,
-    suite::{self, every_store, service, version},
+    database::Database,
+    suite::{service, version},
 };
 
-struct Opened {
-    store: SqlStore,
-    _folder: Option<TempDir>,
-}
-
-async fn in_memory() -> Opened {
+pub(super) async fn in_memory() -> Opened {
     Opened { store: SqlStore::open_in_memory().await.unwrap(), _folder: None }
 }
 
-async fn in_a_file() -> Opened {
+pub(super) async fn in_a_file() -> Opened {
     let (folder, path) = somewhere();
     Opened { store: SqlStore::open(&path).await.unwrap(), _folder: Some(folder) }
 }
@@ -30,12 +31,16 @@ fn somewhere() -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-async fn execute(store: &SqlStore, sql: &'static str) {
-    sqlx::raw_sql(sql).execute(&store.pool).await.unwrap();
+fn pool(store: &SqlStore) -> &SqlitePool {
+    match &store.database {
+        Database::Sqlite(pool) => pool,
+        Database::Postgres(_) => panic!("it is on PostgreSQL"),
+    }
 }
 
-every_store!(memory, in_memory());
-every_store!(file, in_a_file());
+async fn execute(store: &SqlStore, sql: &'static str) {
+    sqlx::raw_sql(sql).execute(pool(store)).await.unwrap();
+}
 
 #[tokio::test]
 async fn what_was_put_is_there_when_the_file_is_opened_again() {
@@ -47,6 +52,15 @@ async fn what_was_put_is_there_when_the_file_is_opened_again() {
     let store = SqlStore::open(&path).await.unwrap();
     assert_eq!(store.services().await.unwrap(), [service("iris")]);
     assert_eq!(store.versions(&service("iris").id).await.unwrap(), [version("1")]);
+    assert_eq!(store.secret("key").await.unwrap(), Some(b"value".to_vec()));
+}
+
+#[tokio::test]
+async fn a_file_is_opened_by_its_url_too() {
+    let (_folder, path) = somewhere();
+    SqlStore::open(&path).await.unwrap().keep_secret("key", b"value").await.unwrap();
+    let url = format!("sqlite:{}", path.display()).parse().unwrap();
+    let store = SqlStore::connect(&url).await.unwrap();
     assert_eq!(store.secret("key").await.unwrap(), Some(b"value".to_vec()));
 }
 
@@ -83,7 +97,7 @@ async fn handles_that_open_and_write_one_new_file_at_once_agree() {
     let store = SqlStore::open(&path).await.unwrap();
     assert_eq!(store.services().await.unwrap().len(), 100);
     assert!(secrets.iter().all(|secret| *secret == secrets[0]));
-    let check: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&store.pool).await.unwrap();
+    let check: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(pool(&store)).await.unwrap();
     assert_eq!(check, "ok");
 }
 
@@ -98,25 +112,37 @@ async fn a_version_that_does_not_fit_leaves_its_service_as_it_was() {
     assert_eq!(store.services().await.unwrap(), [service("iris")]);
 }
 
-fn unavailable(outcome: Result<(), StoreError>, word: &str) {
-    match outcome {
-        Err(StoreError::Unavailable(why)) => assert!(why.contains(word), "{why}"),
-        other => panic!("{other:?}"),
-    }
+/// SQLite answers with the same code as for a disk without room, until it opens the file anew.
+async fn fill(store: &SqlStore) {
+    execute(store, "PRAGMA max_page_count = 1").await;
+}
+
+fn large() -> Service {
+    Service { model_name: "x".repeat(1 << 20), ..service("large") }
+}
+
+#[tokio::test]
+async fn what_is_put_after_a_full_disk_and_a_refusal_is_there_to_stay() {
+    let (_folder, path) = somewhere();
+    let store = SqlStore::open(&path).await.unwrap();
+    fill(&store).await;
+    unavailable(store.put_service(&large()).await, "full");
+    unavailable(store.put_version(&service("none").id, &version("1")).await, "no service");
+    store.put_service(&service("iris")).await.unwrap();
+    let other = SqlStore::open(&path).await.unwrap();
+    assert_eq!(other.services().await.unwrap(), [service("iris")]);
 }
 
 #[tokio::test]
 async fn a_full_disk_is_told_and_what_is_kept_can_still_be_read() {
     let Opened { store, _folder } = in_a_file().await;
     store.put_service(&service("iris")).await.unwrap();
-    // SQLite answers with the same code as for a disk without room.
-    execute(&store, "PRAGMA max_page_count = 1").await;
-    let mut large = service("large");
-    large.model_name = "x".repeat(1 << 20);
+    let large = large();
+    fill(&store).await;
     unavailable(store.put_service(&large).await, "full");
+    fill(&store).await;
     unavailable(store.put_service_and_version(&large, &version("1")).await, "full");
     assert_eq!(store.services().await.unwrap(), [service("iris")]);
-    execute(&store, "PRAGMA max_page_count = 100000").await;
     store.put_service(&large).await.unwrap();
 }
 
