@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -64,6 +65,10 @@ def test_a_database_that_goes_and_comes_back_stops_no_predictions(
     assert (answer.status_code, answer.json()["type"].rpartition("/")[2]) == (503, "store-unavailable"), answer.text
     assert time.monotonic() - began < 15
     assert kea.predictions("iris", SETOSA)[0]["label"] == "setosa"
+    (pid,) = kea.replica_pids("iris")
+    os.kill(pid, signal.SIGKILL)
+    kea.wait_for(lambda: kea.replica_pids("iris") not in ([], [pid]), "another replica")
+    kea.wait_for(lambda: kea.predict("iris", SETOSA).status_code == 200, "an answer of it")
     assert postgres.password not in answer.text + kea.log_file.read_text()
     postgres.start()
     kea.deploy("late", models.iris())

@@ -145,3 +145,15 @@ async fn within_the_timeout<T>(work: impl Future<Output = Result<T, sqlx::Error>
         Err(IoError::new(ErrorKind::TimedOut, why).into())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_never_answers_is_given_up() {
+        let never = std::future::pending::<Result<(), sqlx::Error>>();
+        let told = within_the_timeout(never).await.unwrap_err().to_string();
+        assert!(told.contains("not answered within 30 s"), "{told}");
+    }
+}
