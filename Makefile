@@ -43,8 +43,8 @@ doc:
 deny: tools
 	cargo-deny --locked check licenses bans sources
 
-unit: ## Tests of the crates
-	cargo nextest run --locked --workspace $(NEXTEST_ARGS)
+unit: ## Tests of the crates, beside a PostgreSQL of their own
+	scripts/with-postgres cargo nextest run --locked --workspace $(NEXTEST_ARGS)
 
 worker: $(VENV)/made ## Tests of the Python worker, with each framework
 	scripts/test-worker

@@ -74,12 +74,11 @@ impl Authenticator {
         let made = given.is_none().then(|| random_text(MADE_PASSWORD));
         let password = given.or(made.as_deref()).expect("one of them is there");
         let password_hash = self.passwords.hash(password.into()).await?;
+        let admin = User { username: ADMIN_USERNAME.into(), password_hash, roles: vec![ADMIN_ROLE.into()] };
         // Hashing takes a while, in which another process on the same store may have been faster.
-        if self.users.user_count().await? > 0 {
+        if !self.users.add_user(&admin).await? {
             return Ok(None);
         }
-        let admin = User { username: ADMIN_USERNAME.into(), password_hash, roles: vec![ADMIN_ROLE.into()] };
-        self.users.put_user(&admin).await?;
         tracing::info!(username = ADMIN_USERNAME, "made the first user");
         Ok(made)
     }

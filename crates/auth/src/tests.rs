@@ -194,6 +194,17 @@ async fn the_first_admin_is_made_once() {
 }
 
 #[tokio::test]
+async fn of_authenticators_started_at_once_on_one_store_one_makes_the_admin() {
+    let store = store().await;
+    let params = Params::new(64, 1, 1, None).unwrap();
+    let auth = Authenticator::with_hashing(store, HOUR, params).await.unwrap();
+    let (one, two) = tokio::join!(auth.ensure_admin(None), auth.ensure_admin(None));
+    let made: Vec<_> = [one.unwrap(), two.unwrap()].into_iter().flatten().collect();
+    assert_eq!(made.len(), 1, "only one may be shown");
+    assert!(auth.login("admin", &made[0]).await.is_ok());
+}
+
+#[tokio::test]
 async fn an_empty_password_makes_one() {
     let auth = Authenticator::new(store().await, HOUR).await.unwrap();
     let made = auth.ensure_admin(Some("")).await.unwrap().unwrap();

@@ -65,6 +65,8 @@ pub trait UserStore: Send + Sync {
     async fn user_count(&self) -> Result<u64, StoreError>;
     /// Inserts or replaces a user.
     async fn put_user(&self, user: &User) -> Result<(), StoreError>;
+    /// Inserts a user unless there is one of that name, and tells whether it did.
+    async fn add_user(&self, user: &User) -> Result<bool, StoreError>;
     /// The secret of that name, as a signing key.
     async fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Keeps a secret unless there is one of that name, and returns the one that is kept.

@@ -131,6 +131,10 @@ pub(crate) struct ServeArgs {
     /// Folder for services, models, environments and logs [default: ./kea-data]
     #[arg(long, env = "KEA_DATA_DIR", value_name = "FOLDER")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// Database for services and users: postgres://USER:PASSWORD@HOST:PORT/NAME or sqlite:PATH [default: kea.db in the
+    /// data folder]
+    #[arg(long, env = "KEA_DATABASE", hide_env_values = true, value_name = "URL")]
+    pub(crate) database: Option<String>,
     /// Configuration file [default: kea.toml of the current folder, where there is one]
     #[arg(long, env = "KEA_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

@@ -7,9 +7,10 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use kea_containerizer::{ImageBuilder, ImageSettings, RegistryEndpoint, RegistryError};
 use kea_core::quantity::{Memory, Span};
+use kea_store::DatabaseUrl;
 use serde::de::DeserializeOwned;
 
 use crate::cli::{LogFormat, ServeArgs};
@@ -22,6 +23,8 @@ const DEFAULT_FILE: &str = "kea.toml";
 pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) data_dir: PathBuf,
+    /// Where the store is; in the data folder where it is not given.
+    pub(crate) database: Option<DatabaseUrl>,
     pub(crate) log_format: LogFormat,
     pub(crate) token_ttl: Span,
     /// Largest body of a model's request, in bytes.
@@ -62,6 +65,7 @@ impl Default for Config {
         Self {
             listen: ([127, 0, 0, 1], 8080).into(),
             data_dir: "./kea-data".into(),
+            database: None,
             log_format: LogFormat::Human,
             token_ttl: Span(Duration::from_secs(12 * 3600)),
             body_limit: 64 << 20,
@@ -84,6 +88,9 @@ impl Config {
         // Options stand for the variables too: the command line reads both.
         config.listen = args.listen.unwrap_or(config.listen);
         config.data_dir = args.data_dir.clone().unwrap_or(config.data_dir);
+        if let Some(url) = args.database.as_deref().filter(|url| !url.is_empty()) {
+            config.database = Some(database(url).map_err(|why| anyhow!("`database`: {why}"))?);
+        }
         config.log_format = args.log_format.unwrap_or(config.log_format);
         config.token_ttl = args.token_ttl.unwrap_or(config.token_ttl);
         config.registry = args.registry.clone().or(config.registry).filter(|registry| !registry.is_empty());
@@ -98,12 +105,13 @@ impl Config {
     }
 
     fn read(&mut self, text: &str) -> anyhow::Result<()> {
-        let table: toml::Table = text.parse()?;
+        let table: toml::Table = text.parse().map_err(|error| anyhow!(unreadable(text, &error)))?;
         let mut mistakes = Vec::new();
         for (key, value) in table {
             let read = match key.as_str() {
                 "listen" => set(&mut self.listen, value),
                 "data-dir" => set(&mut self.data_dir, value),
+                "database" => set_database(&mut self.database, value),
                 "log-format" => set(&mut self.log_format, value),
                 "token-ttl" => set(&mut self.token_ttl, value),
                 "body-limit" => set_bytes(&mut self.body_limit, value),
@@ -114,9 +122,9 @@ impl Config {
                 "plain-http-registries" => set(&mut self.images.plain_http, value),
                 "registry-endpoints" => set(&mut self.images.endpoints, value),
                 "dockerfile-builder" => set(&mut self.images.dockerfile_builder, value),
-                _ => Err("is not a key of KEA: there are listen, data-dir, log-format, token-ttl, body-limit, \
-                          cache-size, registry, base-image-onnx, base-image-python, plain-http-registries, \
-                          registry-endpoints and dockerfile-builder"
+                _ => Err("is not a key of KEA: there are listen, data-dir, database, log-format, token-ttl, \
+                          body-limit, cache-size, registry, base-image-onnx, base-image-python, \
+                          plain-http-registries, registry-endpoints and dockerfile-builder"
                     .into()),
             };
             mistakes.extend(read.err().map(|why| format!("`{key}`: {why}")));
@@ -143,6 +151,26 @@ fn set<T: DeserializeOwned>(field: &mut T, value: toml::Value) -> Result<(), Str
     Ok(())
 }
 
+fn set_database(field: &mut Option<DatabaseUrl>, value: toml::Value) -> Result<(), String> {
+    // Its own words for a value of another kind would show the value.
+    let toml::Value::String(url) = value else { return Err("is not a text".into()) };
+    *field = Some(database(&url)?);
+    Ok(())
+}
+
+/// The URL is not shown where it is wrong: there may be a password in it.
+fn database(url: &str) -> Result<DatabaseUrl, String> {
+    url.parse().map_err(|error| {
+        format!("{error}: write for example `postgres://USER:PASSWORD@HOST:PORT/NAME` or `sqlite:kea.db`")
+    })
+}
+
+/// Where a file is no TOML, without the line itself, which `toml` would show: it may be that of a password.
+fn unreadable(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    format!("line {}: {}", before.matches('\n').count() + 1, error.message())
+}
+
 fn set_bytes<T: TryFrom<u64>>(field: &mut T, value: toml::Value) -> Result<(), String> {
     let memory: Memory = value.try_into().map_err(|error: toml::de::Error| error.message().to_string())?;
     *field = T::try_from(memory.bytes)
@@ -162,6 +190,26 @@ mod tests {
         assert_eq!(config.body_limit, 1 << 20);
         assert_eq!(config.token_ttl.0.as_secs(), 3600);
         assert_eq!(config.data_dir, Config::default().data_dir);
+    }
+
+    #[test]
+    fn a_password_in_the_file_is_not_shown() {
+        for text in [
+            "database = \"postgres://ada:hunter2@db.example/kea",
+            "database = \"postgres://ada:hunter2@db.example/kea\"x",
+            "database = postgres://ada:hunter2@db.example/kea",
+            "database = \"mysql://ada:hunter2@db.example/kea\"",
+            "database = [\"postgres://ada:hunter2@db.example/kea\"]",
+            "database = \"postgres://ada:12/hunter2@db.example/kea\"",
+        ] {
+            let error = format!("{:#}", Config::default().read(&format!("listen = \"[::]:1\"\n{text}\n")).unwrap_err());
+            assert!(!error.contains("hunter2"), "{error}");
+            assert!(error.contains("line 2") || error.contains("`database`"), "{error}");
+        }
+        let mut config = Config::default();
+        config.read("database = \"postgres://ada:hunter2@db.example/kea\"").unwrap();
+        let shown = format!("{config:?}");
+        assert!(shown.contains("db.example") && !shown.contains("hunter2"), "{shown}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use anyhow::{Context, bail};
 use axum::{extract::Request, response::Response};
 use kea_api::ApiState;
 use kea_auth::{ADMIN_USERNAME, Authenticator};
-use kea_core::port::{ServiceStore, UserStore};
+use kea_core::port::{ServiceStore, StoreError, UserStore};
 use kea_deployer::{LocalDeployer, LocalOptions};
 use kea_logs::{Format, Limits, LogBook};
 use kea_router::{Router, cache::MemoryCache, is_service_request};
@@ -59,7 +59,7 @@ fn start(args: &ServeArgs) -> anyhow::Result<()> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let _only_one = lock(&config.data_dir)?;
     let folder = config.data_dir.canonicalize()?;
-    let store = Arc::new(SqlStore::open(&folder.join("kea.db")).await.context("the store cannot be opened")?);
+    let store = Arc::new(open_store(&config, &folder).await.context("the store cannot be opened")?);
     let auth = Arc::new(Authenticator::new(store.clone() as Arc<dyn UserStore>, config.token_ttl.0).await?);
     let logs = Arc::new(LogBook::open(folder.join("logs"), Limits::default()).context("no place for logs")?);
     let listener = TcpListener::bind(config.listen).await.with_context(|| {
@@ -109,6 +109,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     kea_http::serve(listener, dispatcher(router, api), stop, DRAIN).await;
     deployer.stop().await;
     Ok(())
+}
+
+async fn open_store(config: &Config, folder: &Path) -> Result<SqlStore, StoreError> {
+    match &config.database {
+        Some(url) => SqlStore::connect(url).await,
+        None => SqlStore::open(&folder.join("kea.db")).await,
+    }
 }
 
 pub(crate) fn log_format(format: LogFormat) -> Format {

@@ -30,6 +30,13 @@ struct Entry {
     roles: Vec<String>,
 }
 
+impl Entry {
+    fn of(user: &User) -> Vec<u8> {
+        let entry = Self { password_hash: user.password_hash.clone(), roles: user.roles.clone() };
+        serde_json::to_vec(&entry).expect("plain fields have a JSON text")
+    }
+}
+
 impl SecretUsers {
     /// Users and keys in Secrets of `namespace`.
     pub fn new(client: &Client, namespace: &str) -> Self {
@@ -108,9 +115,13 @@ impl UserStore for SecretUsers {
     }
 
     async fn put_user(&self, user: &User) -> Result<(), StoreError> {
-        let entry = Entry { password_hash: user.password_hash.clone(), roles: user.roles.clone() };
-        let value = serde_json::to_vec(&entry).expect("plain fields have a JSON text");
-        self.keep(USERS, &key(&user.username), &value, true).await.map(drop)
+        self.keep(USERS, &key(&user.username), &Entry::of(user), true).await.map(drop)
+    }
+
+    async fn add_user(&self, user: &User) -> Result<bool, StoreError> {
+        // Hashes are salted: that of another router is another one.
+        let value = Entry::of(user);
+        self.keep(USERS, &key(&user.username), &value, false).await.map(|kept| kept == value)
     }
 
     async fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {

@@ -1,16 +1,14 @@
 //! Services and their versions.
 
+use crate::{SqlStore, database::Statement, error, row};
 use async_trait::async_trait;
 use kea_core::{
     ServiceId,
     port::{ServiceStore, StoreError},
     service::{Service, Version},
 };
-use sqlx::{Executor, Sqlite};
 
-use crate::{SqlStore, error, row};
-
-const SERVICES: &str = "SELECT id, body FROM services ORDER BY id";
+const SERVICES: &str = "SELECT id, body FROM services";
 
 const PUT_SERVICE: &str = "INSERT INTO services (id, body) VALUES ($1, $2)
     ON CONFLICT (id) DO UPDATE SET body = excluded.body";
@@ -18,6 +16,9 @@ const PUT_SERVICE: &str = "INSERT INTO services (id, body) VALUES ($1, $2)
 const DELETE_SERVICE: &str = "DELETE FROM services WHERE id = $1";
 
 const VERSIONS: &str = "SELECT id, body FROM versions WHERE service_id = $1 ORDER BY position";
+
+/// Two versions that are put at once would take the same position: the second waits until the first has one.
+const LOCK_SERVICE: &str = "SELECT id FROM services WHERE id = $1 FOR UPDATE";
 
 /// A version that is replaced keeps its position.
 const PUT_VERSION: &str = "INSERT INTO versions (service_id, id, position, body)
@@ -27,65 +28,57 @@ const PUT_VERSION: &str = "INSERT INTO versions (service_id, id, position, body)
 #[async_trait]
 impl ServiceStore for SqlStore {
     async fn services(&self) -> Result<Vec<Service>, StoreError> {
-        let rows: Vec<(String, String)> = sqlx::query_as(SERVICES)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|error| error::statement(|| "the list of services".into(), &error))?;
+        let rows = self.database.pairs(Statement::new(SERVICES)).await;
+        let mut rows = rows.map_err(|error| error::statement(|| "the list of services".into(), &error))?;
+        // Databases have orders of their own for texts.
+        rows.sort_unstable();
         rows.iter().map(|(id, body)| read_service(id, body)).collect()
     }
 
     async fn put_service(&self, service: &Service) -> Result<(), StoreError> {
-        put_service(&self.pool, service).await
+        let written = self.database.write(vec![put_service(service)?]).await;
+        written.map(drop).map_err(|error| error::statement(|| service_named(service.id.as_str()), &error))
     }
 
     async fn delete_service(&self, id: &ServiceId) -> Result<(), StoreError> {
-        let deleted = sqlx::query(DELETE_SERVICE).bind(id.as_str()).execute(&self.pool).await;
+        let deleted = self.database.write(vec![Statement::new(DELETE_SERVICE).text(id.as_str())]).await;
         deleted.map(drop).map_err(|error| error::statement(|| service_named(id.as_str()), &error))
     }
 
     async fn versions(&self, id: &ServiceId) -> Result<Vec<Version>, StoreError> {
-        let rows: Vec<(String, String)> = sqlx::query_as(VERSIONS)
-            .bind(id.as_str())
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|error| error::statement(|| format!("the versions of service `{id}`"), &error))?;
+        let rows = self.database.pairs(Statement::new(VERSIONS).text(id.as_str())).await;
+        let rows = rows.map_err(|error| error::statement(|| format!("the versions of service `{id}`"), &error))?;
         rows.iter().map(|(version, body)| read_version(id, version, body)).collect()
     }
 
     async fn put_version(&self, id: &ServiceId, version: &Version) -> Result<(), StoreError> {
-        put_version(&self.pool, id, version).await
+        let lock = self.database.locks_rows().then(|| Statement::new(LOCK_SERVICE).text(id.as_str()));
+        let statements = lock.into_iter().chain([put_version(id, version)?]).collect();
+        self.database.write(statements).await.map(drop).map_err(|error| refused(id, version, &error))
     }
 
     async fn put_service_and_version(&self, service: &Service, version: &Version) -> Result<(), StoreError> {
-        let failed = |error| error::statement(|| service_named(service.id.as_str()), &error);
-        let mut transaction = self.pool.begin().await.map_err(failed)?;
-        put_service(&mut *transaction, service).await?;
-        put_version(&mut *transaction, &service.id, version).await?;
-        transaction.commit().await.map_err(failed)
+        // Writing the service has locked it.
+        let statements = vec![put_service(service)?, put_version(&service.id, version)?];
+        self.database.write(statements).await.map(drop).map_err(|error| refused(&service.id, version, &error))
     }
 }
 
-async fn put_service(database: impl Executor<'_, Database = Sqlite>, service: &Service) -> Result<(), StoreError> {
-    let what = || service_named(service.id.as_str());
-    let body = row::write(what, service)?;
-    let put = sqlx::query(PUT_SERVICE).bind(service.id.as_str()).bind(body).execute(database).await;
-    put.map(drop).map_err(|error| error::statement(what, &error))
+fn put_service(service: &Service) -> Result<Statement, StoreError> {
+    let body = row::write(|| service_named(service.id.as_str()), service)?;
+    Ok(Statement::new(PUT_SERVICE).text(service.id.as_str()).text(body))
 }
 
-async fn put_version(
-    database: impl Executor<'_, Database = Sqlite>,
-    id: &ServiceId,
-    version: &Version,
-) -> Result<(), StoreError> {
-    let what = || version_named(id, version.id.as_str());
-    let body = row::write(what, version)?;
-    let put = sqlx::query(PUT_VERSION).bind(id.as_str()).bind(version.id.as_str()).bind(body).execute(database).await;
-    put.map(drop).map_err(|error| match error.as_database_error() {
-        Some(refused) if refused.is_foreign_key_violation() => {
-            StoreError::Unavailable(format!("there is no service `{id}` for version `{}`", version.id))
-        }
-        _ => error::statement(what, &error),
-    })
+fn put_version(id: &ServiceId, version: &Version) -> Result<Statement, StoreError> {
+    let body = row::write(|| version_named(id, version.id.as_str()), version)?;
+    Ok(Statement::new(PUT_VERSION).text(id.as_str()).text(version.id.as_str()).text(body))
+}
+
+fn refused(id: &ServiceId, version: &Version, error: &sqlx::Error) -> StoreError {
+    if error.as_database_error().is_some_and(|error| error.is_foreign_key_violation()) {
+        return StoreError::Unavailable(format!("there is no service `{id}` for version `{}`", version.id));
+    }
+    error::statement(|| version_named(id, version.id.as_str()), error)
 }
 
 fn read_service(id: &str, body: &str) -> Result<Service, StoreError> {

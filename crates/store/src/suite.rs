@@ -34,10 +34,14 @@ macro_rules! every_store {
                 a_version_of_no_service_is_refused,
                 a_service_and_its_version_are_put_together,
                 services_put_at_once_are_all_kept,
+                versions_put_at_once_are_all_kept,
                 thousands_of_services_are_listed_at_once,
                 a_user_is_read_as_it_was_put,
                 a_user_that_is_put_again_is_replaced,
+                a_user_is_added_once,
+                a_user_added_by_many_at_once_is_that_of_one,
                 a_name_is_never_taken_for_sql,
+                a_name_with_a_nul_is_nobodys,
                 a_secret_is_kept_once,
                 a_secret_kept_by_many_at_once_is_one,
             );
@@ -126,10 +130,10 @@ pub(crate) async fn a_service_is_read_as_it_was_put(store: &dyn ServiceStore) ->
 }
 
 pub(crate) async fn services_are_listed_by_name(store: &dyn ServiceStore) -> Outcome {
-    for name in ["b", "c", "a"] {
+    for name in ["b", "ab", "a", "a-c"] {
         store.put_service(&service(name)).await?;
     }
-    assert_eq!(service_names(store).await?, ["a", "b", "c"]);
+    assert_eq!(service_names(store).await?, ["a", "a-c", "ab", "b"]);
     Ok(())
 }
 
@@ -230,6 +234,23 @@ where
     Ok(())
 }
 
+pub(crate) async fn versions_put_at_once_are_all_kept<S>(store: &S) -> Outcome
+where
+    S: ServiceStore + Clone + 'static,
+{
+    store.put_service(&service("iris")).await?;
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..40 {
+        let store = store.clone();
+        tasks.spawn(async move { store.put_version(&id("iris"), &version(&number.to_string())).await });
+    }
+    for outcome in tasks.join_all().await {
+        outcome?;
+    }
+    assert_eq!(store.versions(&id("iris")).await?.len(), 40);
+    Ok(())
+}
+
 pub(crate) async fn thousands_of_services_are_listed_at_once(store: &dyn ServiceStore) -> Outcome {
     let first = version("1");
     for number in 0..5_000 {
@@ -265,11 +286,44 @@ pub(crate) async fn a_user_that_is_put_again_is_replaced(store: &dyn UserStore) 
     Ok(())
 }
 
+pub(crate) async fn a_user_is_added_once(store: &dyn UserStore) -> Outcome {
+    assert!(store.add_user(&user("ada")).await?);
+    let other = User { password_hash: "other".into(), ..user("ada") };
+    assert!(!store.add_user(&other).await?);
+    assert_eq!((store.user_count().await?, store.user("ada").await?), (1, Some(user("ada"))));
+    Ok(())
+}
+
+pub(crate) async fn a_user_added_by_many_at_once_is_that_of_one<S>(store: &S) -> Outcome
+where
+    S: UserStore + Clone + 'static,
+{
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..20u8 {
+        let store = store.clone();
+        let one = User { password_hash: number.to_string(), ..user("ada") };
+        tasks.spawn(async move { store.add_user(&one).await.map(|added| added.then_some(one)) });
+    }
+    let mut added = Vec::new();
+    for outcome in tasks.join_all().await {
+        added.extend(outcome?);
+    }
+    assert_eq!(added.len(), 1);
+    assert_eq!(store.user("ada").await?, added.pop());
+    Ok(())
+}
+
 pub(crate) async fn a_name_is_never_taken_for_sql(store: &dyn UserStore) -> Outcome {
     let hostile = "'; DROP TABLE users; --";
     store.put_user(&user(hostile)).await?;
     assert_eq!(store.user(hostile).await?, Some(user(hostile)));
     assert_eq!(store.user("' OR '1'='1").await?, None);
+    Ok(())
+}
+
+pub(crate) async fn a_name_with_a_nul_is_nobodys(store: &dyn UserStore) -> Outcome {
+    store.put_user(&user("ada")).await?;
+    assert_eq!(store.user("ada\0").await?, None);
     Ok(())
 }
 

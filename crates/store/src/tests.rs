@@ -1,13 +1,14 @@
-//! The port suite on a file and in memory, and what is particular to files.
+//! The port suite on each database, and what is particular to one of them.
 
-use std::{os::unix::fs::PermissionsExt, path::PathBuf};
+mod postgres;
+mod sqlite;
 
-use kea_core::port::{ServiceStore, StoreError, UserStore};
+use kea_core::port::StoreError;
 use tempfile::TempDir;
 
 use crate::{
     SqlStore,
-    suite::{self, every_store, service, version},
+    suite::{self, every_store},
 };
 
 struct Opened {
@@ -15,178 +16,13 @@ struct Opened {
     _folder: Option<TempDir>,
 }
 
-async fn in_memory() -> Opened {
-    Opened { store: SqlStore::open_in_memory().await.unwrap(), _folder: None }
-}
-
-async fn in_a_file() -> Opened {
-    let (folder, path) = somewhere();
-    Opened { store: SqlStore::open(&path).await.unwrap(), _folder: Some(folder) }
-}
-
-fn somewhere() -> (TempDir, PathBuf) {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("data").join("kea.db");
-    (folder, path)
-}
-
-async fn execute(store: &SqlStore, sql: &'static str) {
-    sqlx::raw_sql(sql).execute(&store.pool).await.unwrap();
-}
-
-every_store!(memory, in_memory());
-every_store!(file, in_a_file());
-
-#[tokio::test]
-async fn what_was_put_is_there_when_the_file_is_opened_again() {
-    let (_folder, path) = somewhere();
-    let store = SqlStore::open(&path).await.unwrap();
-    store.put_service_and_version(&service("iris"), &version("1")).await.unwrap();
-    store.keep_secret("key", b"value").await.unwrap();
-    drop(store);
-    let store = SqlStore::open(&path).await.unwrap();
-    assert_eq!(store.services().await.unwrap(), [service("iris")]);
-    assert_eq!(store.versions(&service("iris").id).await.unwrap(), [version("1")]);
-    assert_eq!(store.secret("key").await.unwrap(), Some(b"value".to_vec()));
-}
-
-#[tokio::test]
-async fn only_its_owner_may_read_the_file() {
-    let (_folder, path) = somewhere();
-    let mode = |path: &PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    let store = SqlStore::open(&path).await.unwrap();
-    store.put_service(&service("iris")).await.unwrap();
-    assert_eq!(mode(&path), 0o600);
-    assert_eq!(mode(&path.with_extension("db-wal")), 0o600, "what is not yet in the file is as private");
-    drop(store);
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-    SqlStore::open(&path).await.unwrap();
-    assert_eq!(mode(&path), 0o600);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn handles_that_open_and_write_one_new_file_at_once_agree() {
-    let (_folder, path) = somewhere();
-    let mut tasks = tokio::task::JoinSet::new();
-    for handle in 0..4 {
-        let path = path.clone();
-        tasks.spawn(async move {
-            let store = SqlStore::open(&path).await?;
-            for number in 0..25 {
-                let one = service(&format!("service-{handle}-{number}"));
-                store.put_service_and_version(&one, &version("1")).await?;
-            }
-            store.keep_secret("key", &[handle]).await
-        });
-    }
-    let secrets: Vec<_> = tasks.join_all().await.into_iter().map(Result::unwrap).collect();
-    let store = SqlStore::open(&path).await.unwrap();
-    assert_eq!(store.services().await.unwrap().len(), 100);
-    assert!(secrets.iter().all(|secret| *secret == secrets[0]));
-    let check: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&store.pool).await.unwrap();
-    assert_eq!(check, "ok");
-}
-
-#[tokio::test]
-async fn a_version_that_does_not_fit_leaves_its_service_as_it_was() {
-    let Opened { store, _folder } = in_a_file().await;
-    store.put_service_and_version(&service("iris"), &version("1")).await.unwrap();
-    execute(&store, "CREATE TRIGGER no BEFORE INSERT ON versions BEGIN SELECT RAISE(FAIL, 'no'); END").await;
-    let mut changed = service("iris");
-    changed.replicas = 9;
-    assert!(store.put_service_and_version(&changed, &version("2")).await.is_err());
-    assert_eq!(store.services().await.unwrap(), [service("iris")]);
-}
+every_store!(memory, sqlite::in_memory());
+every_store!(file, sqlite::in_a_file());
+every_store!(server, postgres::on_a_server());
 
 fn unavailable(outcome: Result<(), StoreError>, word: &str) {
     match outcome {
         Err(StoreError::Unavailable(why)) => assert!(why.contains(word), "{why}"),
         other => panic!("{other:?}"),
-    }
-}
-
-#[tokio::test]
-async fn a_full_disk_is_told_and_what_is_kept_can_still_be_read() {
-    let Opened { store, _folder } = in_a_file().await;
-    store.put_service(&service("iris")).await.unwrap();
-    // SQLite answers with the same code as for a disk without room.
-    execute(&store, "PRAGMA max_page_count = 1").await;
-    let mut large = service("large");
-    large.model_name = "x".repeat(1 << 20);
-    unavailable(store.put_service(&large).await, "full");
-    unavailable(store.put_service_and_version(&large, &version("1")).await, "full");
-    assert_eq!(store.services().await.unwrap(), [service("iris")]);
-    execute(&store, "PRAGMA max_page_count = 100000").await;
-    store.put_service(&large).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_file_that_cannot_be_written_is_told() {
-    let Opened { store, _folder } = in_a_file().await;
-    execute(&store, "PRAGMA query_only = ON").await;
-    unavailable(store.put_service(&service("iris")).await, "readonly");
-    assert!(store.keep_secret("key", b"value").await.is_err());
-}
-
-#[tokio::test]
-async fn a_closed_store_is_unavailable() {
-    let Opened { store, _folder } = in_a_file().await;
-    store.close().await;
-    unavailable(store.put_service(&service("iris")).await, "closed");
-}
-
-#[tokio::test]
-async fn a_path_that_cannot_be_a_file_is_told_by_name() {
-    let folder = TempDir::new().unwrap();
-    let opened = SqlStore::open(folder.path()).await.map(drop);
-    unavailable(opened, &folder.path().display().to_string());
-}
-
-#[tokio::test]
-async fn a_file_that_is_no_database_is_corrupt_and_left_alone() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("kea.db");
-    let text = "This is a letter, not a database. ".repeat(100);
-    std::fs::write(&path, &text).unwrap();
-    let Err(StoreError::Corrupt { what, .. }) = SqlStore::open(&path).await else { panic!("it was opened") };
-    assert!(what.contains("kea.db"), "{what}");
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
-}
-
-#[tokio::test]
-async fn a_database_of_a_newer_kea_is_refused() {
-    let (_folder, path) = somewhere();
-    let store = SqlStore::open(&path).await.unwrap();
-    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-        VALUES (9999, 'later', TRUE, x'00', 0)";
-    execute(&store, newer).await;
-    drop(store);
-    let Err(StoreError::Corrupt { why, .. }) = SqlStore::open(&path).await else { panic!("it was opened") };
-    assert!(why.contains("newer KEA"), "{why}");
-}
-
-async fn corrupt_row(sql: &'static str) -> String {
-    let store = in_memory().await.store;
-    store.put_service_and_version(&service("iris"), &version("1")).await.unwrap();
-    execute(&store, sql).await;
-    let read = match store.services().await {
-        Ok(_) => store.versions(&service("iris").id).await.map(drop),
-        Err(error) => Err(error),
-    };
-    read.unwrap_err().to_string()
-}
-
-#[tokio::test]
-async fn a_row_that_cannot_be_read_is_named() {
-    let cases = [
-        ("UPDATE services SET body = '{'", "service `iris` in the store cannot be read"),
-        ("UPDATE services SET body = '{\"id\":\"iris\"}'", "missing field `modelName`"),
-        ("UPDATE services SET body = replace(body, '\"id\":\"iris\"', '\"id\":\"wine\"')", "its row holds `wine`"),
-        ("UPDATE versions SET body = 'null'", "version `1` of service `iris` in the store cannot be read"),
-        ("UPDATE services SET body = x'ff00'", "in the store cannot be read"),
-    ];
-    for (sql, expected) in cases {
-        let told = corrupt_row(sql).await;
-        assert!(told.contains(expected), "{told}");
     }
 }

@@ -222,6 +222,13 @@ impl UserStore for FakeUsers {
         Ok(())
     }
 
+    async fn add_user(&self, user: &User) -> Result<bool, StoreError> {
+        let mut users = self.users.lock().unwrap();
+        let is_new = !users.contains_key(&user.username);
+        users.entry(user.username.clone()).or_insert_with(|| user.clone());
+        Ok(is_new)
+    }
+
     async fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.secrets.lock().unwrap().get(name).cloned())
     }

@@ -13,9 +13,9 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::error;
+use crate::error::{self, OpenError};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
 
 /// How long to wait for another process that holds the database: far longer than any of KEA's transactions.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,28 +38,14 @@ pub(crate) async fn file(path: &Path) -> Result<SqlitePool, StoreError> {
             Err(OpenError::Connect(error)) if error::is_busy(&error) && Instant::now() < deadline => {
                 tokio::time::sleep(BUSY_PAUSE).await;
             }
-            opened => return opened.map_err(|error| error.of(path)),
+            opened => return opened.map_err(|error| error.of(&path.display())),
         }
     }
 }
 
 pub(crate) async fn memory() -> Result<SqlitePool, StoreError> {
     let options = SqliteConnectOptions::new().in_memory(true);
-    connect(options).await.map_err(|error| error.of(Path::new(":memory:")))
-}
-
-enum OpenError {
-    Connect(sqlx::Error),
-    Migrate(sqlx::migrate::MigrateError),
-}
-
-impl OpenError {
-    fn of(self, path: &Path) -> StoreError {
-        match self {
-            Self::Connect(error) => error::opening(path, &error),
-            Self::Migrate(error) => error::migrating(path, error),
-        }
-    }
+    connect(options).await.map_err(|error| error.of(&":memory:"))
 }
 
 async fn connect(options: SqliteConnectOptions) -> Result<SqlitePool, OpenError> {
