@@ -34,7 +34,8 @@ pub(crate) struct ModelServerArgs {
     #[arg(long, value_parser = framework, env = "KEA_FRAMEWORK", required_unless_present_any = ["command", "upstream"])]
     framework: Option<Framework>,
     /// Existing web service beside which it runs, and to which it passes requests on, in place of a model
-    #[arg(long, value_name = "HOST:PORT", value_parser = upstream, env = "KEA_UPSTREAM", conflicts_with_all = ["model", "command"])]
+    #[arg(long, value_name = "HOST:PORT", value_parser = upstream, env = "KEA_UPSTREAM")]
+    #[arg(conflicts_with_all = ["model", "command"])]
     upstream: Option<Authority>,
     /// Python of the model's environment
     #[arg(long, value_name = "PATH", env = "KEA_PYTHON")]
