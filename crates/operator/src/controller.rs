@@ -112,11 +112,10 @@ impl Operator {
         if let Err(error) = routers::keep_most(&self.client, &self.settings.namespace, &context.budgets).await {
             tracing::warn!("the routers have no PodDisruptionBudget: {error}");
         }
-        let ended = stop.child_token();
-        let acting = act(context, changed, &ended);
         tokio::select! {
+            // What is under way is dropped with the Lease: another operator may have it from then on.
             () = candidate.keep(stop) => {}
-            () = acting => {}
+            () = act(context, changed) => {}
         }
         context.metrics.leads(false);
         tracing::info!(identity = self.identity, "leads no more");
@@ -124,7 +123,7 @@ impl Operator {
 }
 
 /// Reconciles what changes, beginning with everything.
-async fn act(context: &Arc<Context>, changed: &mut mpsc::UnboundedReceiver<Change>, stop: &CancellationToken) {
+async fn act(context: &Arc<Context>, changed: &mut mpsc::UnboundedReceiver<Change>) {
     let (queue, queued) = mpsc::unbounded_channel::<ObjectRef<MlDeployment>>();
     let put = |change: &Change| {
         for (namespace, name) in context.caches.affected(change) {
@@ -158,7 +157,6 @@ async fn act(context: &Arc<Context>, changed: &mut mpsc::UnboundedReceiver<Chang
     tokio::select! {
         () = reconciling => {}
         () = feeding => {}
-        () = stop.cancelled() => {}
     }
 }
 

@@ -37,7 +37,7 @@ fn model() -> Value {
 
 fn deployment() -> Value {
     let columns = json!([
-        column("Model", "string", ".spec.modelName", "The MLModel that it runs."),
+        column("Model", "string", ".status.model", "The model that it runs."),
         column("Version", "string", ".status.liveVersion", "The version that answers."),
         column("Ready", "string", ".status.ready", "Replicas that answer, of those wanted."),
         column("Status", "string", ".status.state", "How far it is."),

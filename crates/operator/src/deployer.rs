@@ -205,7 +205,7 @@ fn refused(error: kube::Error) -> DeployError {
             pointer: String::new(),
             detail: format!("Kubernetes refuses it: {}", status.message),
         },
-        _ => unavailable(&error.to_string()),
+        _ => unavailable(&crate::error::said(&error)),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{objects::PodError, wish::Refusal};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The API server refuses, or cannot be reached.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {}", said(.source))]
     Kube {
         /// What was tried.
         doing: String,
@@ -16,6 +16,14 @@ pub(crate) enum Error {
     /// What is asked for cannot be, and the status says so.
     #[error("{0}")]
     Refused(String),
+}
+
+/// What went wrong, in the API server's own words where it has any.
+pub(crate) fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
 }
 
 impl Error {

@@ -62,7 +62,7 @@ impl PodLogs {
             Ok(text) => Ok(text.lines().map(|line| entry(&name, line)).collect()),
             // A container that has not started has no log, and one that is gone has none any more.
             Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404) => Ok(Vec::new()),
-            Err(error) => Err(LogError::Elsewhere(error.to_string())),
+            Err(error) => Err(LogError::Elsewhere(crate::error::said(&error))),
         }
     }
 
@@ -130,7 +130,7 @@ impl ServiceLogs for PodLogs {
             let lines = match self.api(&source.pod).log_stream(&name, &params(&source, &query, true)).await {
                 Ok(reader) => reader.lines(),
                 Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404) => continue,
-                Err(error) => return Err(LogError::Elsewhere(error.to_string())),
+                Err(error) => return Err(LogError::Elsewhere(crate::error::said(&error))),
             };
             let entries = lines.filter_map(move |line| future::ready(line.ok().map(|line| entry(&name, &line))));
             streams.push(entries.boxed());

@@ -24,8 +24,7 @@ pub const GROUP: &str = "ml.kea-project.io";
 pub const VERSION: &str = "v1alpha1";
 
 /// A model and where it comes from.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Deserialize)]
 pub struct MlModel {
     /// Name, namespace and what else Kubernetes keeps.
     #[serde(default)]
@@ -36,8 +35,7 @@ pub struct MlModel {
 }
 
 /// How a model is to be run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Deserialize)]
 pub struct MlDeployment {
     /// Name, namespace and what else Kubernetes keeps.
     #[serde(default)]
@@ -46,7 +44,7 @@ pub struct MlDeployment {
     #[serde(default)]
     pub spec: Value,
     /// What the operator says of it.
-    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "lenient")]
     pub status: Option<DeploymentStatus>,
 }
 
@@ -84,8 +82,11 @@ pub struct DeploymentStatus {
     #[serde(default)]
     pub ready: String,
     /// Selects the pods, for whoever scales them.
-    #[serde(default)]
-    pub selector: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// The model's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// Where to call its default function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -166,6 +167,34 @@ impl MlDeployment {
 fn read<T: DeserializeOwned>(spec: &Value) -> Result<T, String> {
     let spec = if spec.is_null() { Value::Object(serde_json::Map::new()) } else { spec.clone() };
     serde_json::from_value(spec).map_err(|error| error.to_string())
+}
+
+/// An object as the API server takes it: which kind it is belongs to it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    api_version: Cow<'a, str>,
+    kind: Cow<'a, str>,
+    metadata: &'a ObjectMeta,
+    spec: &'a Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'a DeploymentStatus>,
+}
+
+impl Serialize for MlModel {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { metadata, spec } = self;
+        let (api_version, kind) = (Self::api_version(&()), Self::kind(&()));
+        Written { api_version, kind, metadata, spec, status: None }.serialize(serializer)
+    }
+}
+
+impl Serialize for MlDeployment {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { metadata, spec, status } = self;
+        let (api_version, kind) = (Self::api_version(&()), Self::kind(&()));
+        Written { api_version, kind, metadata, spec, status: status.as_ref() }.serialize(serializer)
+    }
 }
 
 macro_rules! custom_resource {

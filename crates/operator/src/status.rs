@@ -64,7 +64,8 @@ pub(crate) fn status(seen: &Seen<'_>, now: Timestamp) -> DeploymentStatus {
         replicas: u32::try_from(pods_of_wanted).unwrap_or(u32::MAX),
         ready_replicas: seen.live.map_or(0, |live| ready(seen.pods, live)),
         ready: format!("{of_wanted}/{wanted}"),
-        selector: version.as_ref().map_or_else(String::new, |version| selector(owner.name(), version)),
+        selector: version.as_ref().map(|version| selector(owner.name(), version)),
+        model: wish.map(|wish| wish.model_name.clone()).or_else(|| before?.model.clone()),
         url: Some(url(seen.settings, owner.name())),
         framework: image.as_ref().and_then(|image| image.framework).or(wish.and_then(|wish| wish.model.framework)),
         engine: record.and_then(|record| record.replica.as_ref()).map(|replica| replica.engine).or_else(|| {
@@ -232,9 +233,14 @@ fn conditions(
                 status: status_word.into(),
                 reason: reason.into(),
                 message,
-                last_transition_time: same.map_or(now, |condition| condition.last_transition_time),
+                last_transition_time: same.map_or(whole_seconds(now), |condition| condition.last_transition_time),
                 observed_generation: status.observed_generation,
             }
         })
         .collect()
+}
+
+/// Kubernetes writes times to the second.
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

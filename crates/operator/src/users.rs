@@ -85,7 +85,7 @@ impl SecretUsers {
 
 #[allow(clippy::needless_pass_by_value, reason = "used in map_err")]
 fn unavailable(error: kube::Error) -> StoreError {
-    StoreError::Unavailable(error.to_string())
+    StoreError::Unavailable(crate::error::said(&error))
 }
 
 /// Keys of Secrets have fewer letters than usernames.
