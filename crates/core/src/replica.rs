@@ -13,6 +13,10 @@ use crate::{
 /// Where each replica answers with a [`ReplicaReport`], always with 200.
 pub const REPORT_PATH: &str = "/kea/replica";
 
+/// Where a replica that stands beside a web service answers once its time to linger is over: what a pod asks before it
+/// ends the web service, so that the two end together.
+pub const LINGER_PATH: &str = "/kea/linger";
+
 /// How a replica is, and what it offers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

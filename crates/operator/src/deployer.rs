@@ -236,6 +236,11 @@ fn changed_deployment(spec: &mut DeploymentDocument, change: &UpdateRequest) {
     spec.server = server.or(spec.server.take());
 }
 
+/// The version that the MLModel describes, where it does not say so: the one that was wanted last.
+fn latest(deployment: &MlDeployment) -> Option<VersionId> {
+    deployment.status.as_ref()?.version.clone()
+}
+
 /// The version that a changed model gets: that of before where it is the same model.
 fn next_version(
     id: &ServiceId,
@@ -330,6 +335,8 @@ impl Deployer for ClusterDeployer {
                 (false, Some(version)) if model.version.as_ref() == Some(version) => deployment.version = None,
                 (false, Some(version)) => {
                     known_version(id, version, &records)?;
+                    // The model is to stay the version that it is, whichever answers.
+                    model.version = model.version.or_else(|| latest(&found));
                     deployment.version = Some(version.clone());
                 }
                 (false, None) => {}

@@ -153,6 +153,11 @@ impl MlDeployment {
         self.metadata.name.as_deref().unwrap_or_default()
     }
 
+    /// How many replicas it asks for, whatever else may be wrong with it.
+    pub fn replicas(&self) -> u32 {
+        self.spec.get("replicas").and_then(Value::as_u64).and_then(|count| u32::try_from(count).ok()).unwrap_or(1)
+    }
+
     /// Its namespace.
     pub fn namespace(&self) -> &str {
         self.metadata.namespace.as_deref().unwrap_or_default()

@@ -44,7 +44,7 @@ pub(crate) fn status(seen: &Seen<'_>, now: Timestamp) -> DeploymentStatus {
     let before = owner.status.as_ref();
     let wish = seen.wish.ok();
     let version = wish.map(|wish| wish.version.clone()).or_else(|| before?.version.clone());
-    let wanted = wish.map_or(0, |wish| wish.replicas);
+    let wanted = owner.replicas();
     let of_wanted = version.as_ref().map_or(0, |version| ready(seen.pods, version));
     let is_live = version.is_some() && seen.live == version.as_ref();
     let trouble = trouble(seen);

@@ -211,7 +211,7 @@ pub(crate) fn details(caches: &Caches, deployment: &MlDeployment, cluster: &Clus
         framework: told.and_then(|told| told.framework),
         engine: told.and_then(|told| told.engine),
         image: told.filter(|_| is_current).and_then(|told| told.image.clone()),
-        replicas: wish.as_ref().map_or(0, |wish| wish.replicas),
+        replicas: deployment.replicas(),
         ready_replicas: told.map_or(0, |told| told.ready_replicas),
         url: status::url(cluster, deployment.name()),
         reason: reason.filter(|_| state != Status::Deployed),

@@ -18,6 +18,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
+use kea_core::replica::LINGER_PATH;
 use kea_http::{ApiError, REQUEST_ID, RequestId};
 
 use crate::{
@@ -46,7 +47,7 @@ pub(crate) async fn run(
     stop: impl Future<Output = ()>,
     reporter: &mut Reporter,
 ) -> Result<(), ServerError> {
-    let forwarder = Arc::new(Forwarder::new(upstream.clone(), reporter.status().clone()));
+    let forwarder = Arc::new(Forwarder::new(upstream.clone(), reporter.status().clone(), linger));
     let answer = move |request| forwarder.clone().answer(request);
     let refused = |error| ServerError::Listen { address: listen, error };
     let listener = Listener::start(listen, reporter.status().clone(), answer).await.map_err(refused)?;
@@ -74,21 +75,26 @@ struct Forwarder {
     upstream: Authority,
     host: HeaderValue,
     status: Arc<Status>,
+    linger: Duration,
     client: Client<HttpConnector, Body>,
 }
 
 impl Forwarder {
-    fn new(upstream: Authority, status: Arc<Status>) -> Self {
+    fn new(upstream: Authority, status: Arc<Status>, linger: Duration) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_WITHIN));
         let mut client = Client::builder(TokioExecutor::new());
         client.pool_timer(TokioTimer::new()).pool_idle_timeout(KEEP);
         let host = HeaderValue::from_str(upstream.as_str()).expect("an authority is a header value");
-        Self { upstream, host, status, client: client.build(connector) }
+        Self { upstream, host, status, linger, client: client.build(connector) }
     }
 
     async fn answer(self: Arc<Self>, request: Request) -> Response {
+        if request.uri().path() == LINGER_PATH {
+            tokio::time::sleep(self.linger).await;
+            return StatusCode::NO_CONTENT.into_response();
+        }
         let own = self.status.answer(request.uri().path());
         let answered = match own {
             Some(answer) => answer,

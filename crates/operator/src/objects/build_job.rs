@@ -3,9 +3,9 @@
 use k8s_openapi::api::{
     batch::v1::{Job, JobSpec},
     core::v1::{
-        ConfigMapEnvSource, Container, EmptyDirVolumeSource, EnvFromSource, LocalObjectReference, PodSecurityContext,
-        PodSpec, PodTemplateSpec, SeccompProfile, SecretEnvSource, SecretVolumeSource, SecurityContext, Volume,
-        VolumeMount,
+        ConfigMapEnvSource, Container, EmptyDirVolumeSource, EnvFromSource, EnvVar, EnvVarSource, LocalObjectReference,
+        PodSecurityContext, PodSpec, PodTemplateSpec, SeccompProfile, SecretEnvSource, SecretKeySelector,
+        SecurityContext, Volume, VolumeMount,
     },
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -28,7 +28,9 @@ const WITHIN_SECONDS: i64 = 2 * 3600;
 
 const PROGRAM: &str = "kea-program";
 const WORK: &str = "work";
-const LOGINS: &str = "logins";
+
+/// Authorities that KEA's own image trusts: an image with Python may have none.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The Job that builds `wish.model` and pushes it as `image`. Its last words are the image's digest.
 pub(crate) fn build_job(owner: &MlDeployment, wish: &Wish, image: &str, settings: &ClusterSettings) -> Job {
@@ -64,12 +66,6 @@ fn pod(wish: &Wish, image: &str, settings: &ClusterSettings) -> PodSpec {
         empty_dir: Some(EmptyDirVolumeSource::default()),
         ..Volume::default()
     };
-    let mut volumes = vec![empty(PROGRAM), empty(WORK)];
-    volumes.extend(logins.map(|secret| Volume {
-        name: LOGINS.into(),
-        secret: Some(SecretVolumeSource { secret_name: Some(secret.clone()), ..SecretVolumeSource::default() }),
-        ..Volume::default()
-    }));
     PodSpec {
         restart_policy: Some("Never".into()),
         automount_service_account_token: Some(false),
@@ -85,29 +81,39 @@ fn pod(wish: &Wish, image: &str, settings: &ClusterSettings) -> PodSpec {
         init_containers: Some(vec![Container {
             name: "program".into(),
             image: Some(settings.image.clone()),
-            command: Some(["cp", "/usr/local/bin/kea", "/kea/kea"].map(String::from).to_vec()),
+            command: Some(["cp", "/usr/local/bin/kea", CERTIFICATES, "/kea/"].map(String::from).to_vec()),
             volume_mounts: Some(vec![mount(PROGRAM, "/kea", false)]),
             security_context: Some(confined()),
             ..Container::default()
         }]),
-        containers: vec![builder(wish, image, settings, logins.is_some())],
-        volumes: Some(volumes),
+        containers: vec![builder(wish, image, settings, logins)],
+        volumes: Some(vec![empty(PROGRAM), empty(WORK)]),
         image_pull_secrets: logins.map(|name| vec![LocalObjectReference { name: name.clone() }]),
         ..PodSpec::default()
     }
 }
 
-fn builder(wish: &Wish, image: &str, settings: &ClusterSettings, has_logins: bool) -> Container {
-    let mut mounts = vec![mount(PROGRAM, "/kea", true), mount(WORK, "/work", false), mount(WORK, "/tmp", false)];
-    let mut env =
-        vec![variable("HOME", "/work"), variable("TMPDIR", "/work"), variable("KEA_CACHE_DIR", "/work/cache")];
-    if has_logins {
-        mounts.push(mount(LOGINS, "/logins", true));
-        env.push(variable("KEA_LOGINS", "/logins/.dockerconfigjson"));
-    }
+fn builder(wish: &Wish, image: &str, settings: &ClusterSettings, logins: Option<&String>) -> Container {
+    let mut env = vec![
+        variable("HOME", "/work"),
+        variable("TMPDIR", "/work"),
+        variable("KEA_CACHE_DIR", "/work/cache"),
+        variable("SSL_CERT_FILE", "/kea/ca-certificates.crt"),
+    ];
+    env.extend(logins.map(|secret| EnvVar {
+        name: "DOCKER_AUTH_CONFIG".into(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector {
+                name: secret.clone(),
+                key: ".dockerconfigjson".into(),
+                optional: None,
+            }),
+            ..EnvVarSource::default()
+        }),
+    }));
     // The last line of the output is the digest; what is done goes to the log.
-    let script = "[ -z \"$KEA_LOGINS\" ] || { mkdir -p /work/.docker && cp \"$KEA_LOGINS\" /work/.docker/config.json; }; \
-                  exec \"$@\" > /dev/termination-log";
+    let script = "exec \"$@\" > /dev/termination-log";
     let command = ["sh", "-c", script, "kea"].map(String::from).into_iter().chain(arguments(&wish.model, image));
     Container {
         name: "build".into(),
@@ -124,7 +130,7 @@ fn builder(wish: &Wish, image: &str, settings: &ClusterSettings, has_logins: boo
                 ..EnvFromSource::default()
             },
         ]),
-        volume_mounts: Some(mounts),
+        volume_mounts: Some(vec![mount(PROGRAM, "/kea", true), mount(WORK, "/work", false)]),
         security_context: Some(confined()),
         termination_message_policy: Some("FallbackToLogsOnError".into()),
         ..Container::default()

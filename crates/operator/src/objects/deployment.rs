@@ -6,9 +6,9 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, HTTPGetAction, LocalObjectReference,
-            PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext,
-            TopologySpreadConstraint, Volume, VolumeMount,
+            Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, HTTPGetAction, Lifecycle,
+            LifecycleHandler, LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+            ResourceRequirements, SeccompProfile, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
         },
     },
     apimachinery::pkg::{
@@ -19,6 +19,7 @@ use k8s_openapi::{
 };
 use kea_core::{
     quantity::Cpu,
+    replica::LINGER_PATH,
     service::{Amounts, Resources, ServerSettings},
 };
 
@@ -157,12 +158,24 @@ fn web_service_container(parts: &VersionParts<'_>, port: u16) -> Result<Containe
     let mut container = container("model", parts, vec![variable("PORT", &port.to_string())])?;
     container.image = Some(parts.image.reference.clone());
     container.security_context = Some(restricted());
+    // It ends with the sidecar, which still passes requests on for a while.
+    container.lifecycle = Some(Lifecycle {
+        pre_stop: Some(LifecycleHandler {
+            http_get: Some(HTTPGetAction {
+                path: Some(LINGER_PATH.into()),
+                port: IntOrString::Int(i32::from(sidecar_port(port))),
+                ..HTTPGetAction::default()
+            }),
+            ..LifecycleHandler::default()
+        }),
+        ..Lifecycle::default()
+    });
     Ok(container)
 }
 
 /// Beside a web service: tells how it is, and passes requests on, as KEA's own model server does.
 fn sidecar(parts: &VersionParts<'_>, web_service: u16) -> Container {
-    let listen = if web_service == PORT { PORT + 1 } else { PORT };
+    let listen = sidecar_port(web_service);
     let mut env = model_server_env(parts, listen);
     env.push(variable("KEA_UPSTREAM", &format!("127.0.0.1:{web_service}")));
     Container {
@@ -181,6 +194,10 @@ fn sidecar(parts: &VersionParts<'_>, web_service: u16) -> Container {
         termination_message_policy: Some("FallbackToLogsOnError".into()),
         ..Container::default()
     }
+}
+
+fn sidecar_port(web_service: u16) -> u16 {
+    if web_service == PORT { PORT + 1 } else { PORT }
 }
 
 /// What the container of a model has in any case.

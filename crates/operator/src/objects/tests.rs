@@ -1,1 +1,113 @@
+//! Every field of what is made, as YAML.
 
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{resources::MlModel, wish};
+
+fn owner(spec: Value) -> MlDeployment {
+    let metadata = json!({"name": "iris", "namespace": "team", "uid": "0f"});
+    serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
+}
+
+fn wished(owner: &MlDeployment, model: Value) -> Wish {
+    let model: MlModel =
+        serde_json::from_value(json!({"metadata": {"name": "iris", "namespace": "team"}, "spec": model})).unwrap();
+    wish::wish(owner, Some(&model), &[]).unwrap()
+}
+
+fn settings() -> ClusterSettings {
+    ClusterSettings {
+        namespace: "kea".into(),
+        all_namespaces: true,
+        image: "registry.example/kea:1".into(),
+        builder_image: "registry.example/python:3.11-slim".into(),
+        registry: Some("registry.example/models".into()),
+        url: None,
+        body_limit: 1 << 20,
+    }
+}
+
+fn deployed(owner: &MlDeployment, wish: &Wish, web_service: Option<u16>) -> Result<Value, PodError> {
+    let image = ImageRecord { reference: "registry.example/iris@sha256:ab".into(), framework: None, web_service };
+    let settings = settings();
+    let parts = VersionParts {
+        owner,
+        wish,
+        version: &wish.version,
+        model: &wish.model,
+        image: &image,
+        replica: None,
+        replicas: wish.replicas,
+        settings: &settings,
+    };
+    deployment(&parts).map(|deployment| serde_json::to_value(deployment).unwrap())
+}
+
+#[test]
+fn a_version_of_a_model() {
+    let owner = owner(json!({
+        "replicas": 3,
+        "timeout": "7s",
+        "env": {"LOG": "1"},
+        "resources": {"requests": {"cpu": "500m"}, "limits": {"cpu": 2, "memory": "1Gi"}},
+        "server": {"workers": 2},
+        "pod": {
+            "nodeSelector": {"disk": "ssd"},
+            "tolerations": [{"key": "gpu", "operator": "Exists"}],
+            "imagePullSecrets": ["login"],
+            "envFrom": [{"secretRef": {"name": "keys"}}],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+            "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+            "extendedResources": {"nvidia.com/gpu": 1},
+        },
+    }));
+    let wish = wished(&owner, json!({"image": "registry.example/iris:1", "version": "1.2"}));
+    insta::assert_yaml_snapshot!(deployed(&owner, &wish, None).unwrap());
+}
+
+#[test]
+fn a_version_of_a_web_service() {
+    let owner = owner(json!({}));
+    let wish = wished(&owner, json!({"image": "registry.example/shop:1"}));
+    insta::assert_yaml_snapshot!(deployed(&owner, &wish, Some(8080)).unwrap());
+}
+
+#[test]
+fn a_part_that_kubernetes_does_not_know_is_refused_by_its_name() {
+    let owner = owner(json!({"pod": {"volumes": [{"name": 5}]}}));
+    let wish = wished(&owner, json!({"image": "registry.example/iris:1"}));
+    let refused = deployed(&owner, &wish, None).unwrap_err().to_string();
+    assert!(refused.starts_with("`spec.pod.volumes`: "), "{refused}");
+}
+
+#[test]
+fn what_a_service_has_once() {
+    let owner = owner(json!({}));
+    insta::assert_yaml_snapshot!(json!([
+        service(&owner),
+        service_account(&owner),
+        network_policy(&owner),
+        disruption_budget(&owner, "policy/v1"),
+    ]));
+}
+
+#[test]
+fn a_build() {
+    let owner = owner(json!({"pod": {"imagePullSecrets": ["login"]}}));
+    let model =
+        json!({"source": "s3://models/iris.joblib", "requirements": ["numpy<2"], "modelFramework": "ScikitLearn"});
+    let wish = wished(&owner, model);
+    insta::assert_yaml_snapshot!(build_job(&owner, &wish, "registry.example/models/team-iris:1-ab", &settings()));
+}
+
+#[test]
+fn commands_keep_their_words() {
+    let owner = owner(json!({}));
+    let wish =
+        wished(&owner, json!({"source": "https://x/app.zip", "command": ["sh", "-c", "exec app --port $PORT 'a b'"]}));
+    let job = serde_json::to_value(build_job(&owner, &wish, "r/x:1", &settings())).unwrap();
+    let line = job.pointer("/spec/template/spec/containers/0/command").unwrap().as_array().unwrap();
+    let at = line.iter().position(|word| word == "--command").unwrap();
+    assert_eq!(line[at + 1], r"sh -c 'exec app --port $PORT '\''a b'\'''");
+}
