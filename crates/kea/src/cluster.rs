@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use axum::{
     body::Body,
     extract::Request,
@@ -26,11 +26,13 @@ use kea_core::{port::UserStore, quantity::Span};
 use kea_http::ApiError;
 use kea_operator::{Client, ClusterGateway, ClusterSettings, InstallOptions, Operator, SecretUsers, manifests};
 use kea_router::{Router, cache::MemoryCache};
+use kea_store::SqlStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::LogFormat,
+    config,
     gateway::RouterGateway,
     progress,
     serve::{DRAIN, dispatcher, first_admin, log_format},
@@ -93,6 +95,9 @@ pub(crate) struct RouterArgs {
     /// Address and port to listen on
     #[arg(long, env = "KEA_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     listen: SocketAddr,
+    /// Database for users and keys: postgres://USER:PASSWORD@HOST:PORT/NAME or sqlite:PATH [default: Secrets]
+    #[arg(long, env = "KEA_DATABASE", hide_env_values = true, value_name = "URL")]
+    database: Option<String>,
     /// How long a login lasts
     #[arg(long, env = "KEA_TOKEN_TTL", default_value = "12h", value_name = "SPAN")]
     token_ttl: Span,
@@ -137,6 +142,9 @@ pub(crate) struct ManifestsArgs {
     /// Type of the routers' Service
     #[arg(long, default_value = "ClusterIP", value_parser = ["ClusterIP", "NodePort", "LoadBalancer"])]
     service_type: String,
+    /// Secret with the URL of a database for users in its key `url`; without it users are kept in Secrets
+    #[arg(long, value_name = "SECRET")]
+    database_secret: Option<String>,
     /// A further variable of operator and routers, as NAME=VALUE; can be repeated
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     env: Vec<(String, String)>,
@@ -149,8 +157,14 @@ fn variable(text: &str) -> Result<(String, String), String> {
 
 /// Prints everything that installs KEA, for `kubectl apply -f -`.
 pub(crate) fn print_manifests(args: ManifestsArgs) -> ExitCode {
+    let objects = manifests(&install_options(args));
+    let written = yaml(&objects).and_then(|text| Ok(std::io::stdout().write_all(text.as_bytes())?));
+    ended(written)
+}
+
+fn install_options(args: ManifestsArgs) -> InstallOptions {
     let ManifestsArgs { namespace, image, operators, routers, single_namespace, registry, builder_image, .. } = args;
-    let objects = manifests(&InstallOptions {
+    InstallOptions {
         namespace,
         image,
         operators,
@@ -161,14 +175,16 @@ pub(crate) fn print_manifests(args: ManifestsArgs) -> ExitCode {
         url: args.url.or_else(|| args.ingress_host.as_ref().map(|host| format!("http://{host}"))),
         ingress_host: args.ingress_host,
         ingress_class: args.ingress_class,
-        database_secret: None,
+        database_secret: args.database_secret,
         env: args.env,
         service_type: args.service_type,
-    });
-    let yaml = |object| serde_yaml_ng::to_string(object).map(|text| format!("---\n{text}"));
-    let text: Result<String, _> = objects.iter().map(yaml).collect();
-    let written = text.map_err(anyhow::Error::from).and_then(|text| Ok(std::io::stdout().write_all(text.as_bytes())?));
-    ended(written)
+    }
+}
+
+/// Objects as one text of several documents.
+fn yaml(objects: &[serde_json::Value]) -> anyhow::Result<String> {
+    let document = |object| Ok(format!("---\n{}", serde_yaml_ng::to_string(object)?));
+    objects.iter().map(document).collect()
 }
 
 /// Runs an operator until it is told to stop.
@@ -255,11 +271,22 @@ fn operator_health(operator: &Operator, path: &str) -> Response {
     }
 }
 
+/// Where users and keys are: in a database where one is named, else in Secrets, which all routers share.
+async fn users(database: Option<&str>, client: &Client, namespace: &str) -> anyhow::Result<Arc<dyn UserStore>> {
+    Ok(match database.filter(|url| !url.is_empty()) {
+        Some(url) => {
+            let url = config::database(url).map_err(|why| anyhow!("`--database`: {why}"))?;
+            Arc::new(SqlStore::connect(&url).await.context("the database cannot be opened")?)
+        }
+        None => Arc::new(SecretUsers::new(client, namespace)),
+    })
+}
+
 async fn router(args: RouterArgs) -> anyhow::Result<()> {
     let client = client().await?;
     let settings = settings(&args.cluster);
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
-    let users: Arc<dyn UserStore> = Arc::new(SecretUsers::new(&client, &settings.namespace));
+    let users = users(args.database.as_deref(), &client, &settings.namespace).await?;
     let auth = Arc::new(Authenticator::new(users, args.token_ttl.0).await?);
     first_admin(&auth).await?;
     let router = Arc::new(Router::new(auth.clone(), Arc::new(MemoryCache::new(CACHE_BYTES)), BODY_LIMIT));
@@ -293,4 +320,61 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     tokio::join!(following, kea_http::serve(listener, dispatcher(router, api), stop, DRAIN));
     watching.cancel();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use clap::Parser;
+
+    use super::*;
+
+    /// The committed definitions are what the code says. `UPDATE=1` writes them anew.
+    #[test]
+    fn the_committed_definitions_are_fresh() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/crds.yaml");
+        let fresh = yaml(&kea_operator::custom_resource_definitions()).unwrap();
+        if std::env::var_os("UPDATE").is_some() {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, &fresh).unwrap();
+        }
+        let committed = fs::read_to_string(&path).unwrap_or_default();
+        assert!(committed == fresh, "deploy/crds.yaml is not what the code says: run `make generate`");
+    }
+
+    fn installed(line: &str) -> Vec<serde_json::Value> {
+        let cli = crate::cli::Cli::try_parse_from(line.split(' ')).unwrap();
+        let crate::cli::Command::Manifests(args) = cli.command else { panic!("another command") };
+        manifests(&install_options(*args))
+    }
+
+    fn kinds(objects: &[serde_json::Value]) -> Vec<&str> {
+        objects.iter().filter_map(|object| object["kind"].as_str()).collect()
+    }
+
+    #[test]
+    fn a_single_namespace_needs_no_right_in_any_other() {
+        let wide = installed("kea manifests --image r/kea:1");
+        assert!(kinds(&wide).contains(&"ClusterRole"));
+        let narrow = installed("kea manifests --image r/kea:1 --single-namespace --namespace ml");
+        assert!(!kinds(&narrow).iter().any(|kind| kind.starts_with("ClusterRole")));
+        let strangers = narrow.iter().filter(|object| {
+            let namespace = object["metadata"]["namespace"].as_str();
+            namespace.is_some_and(|namespace| namespace != "ml")
+        });
+        assert_eq!(strangers.count(), 0);
+    }
+
+    #[test]
+    fn options_reach_the_pods() {
+        let objects = installed("kea manifests --image r/kea:1 --registry r/models --database-secret db --env A=b");
+        let text = yaml(&objects).unwrap();
+        for part in ["value: r/models", "name: KEA_DATABASE", "value: b", "name: kea-admin"] {
+            assert!(text.contains(part), "{part}");
+        }
+        let ingress = installed("kea manifests --image r/kea:1 --ingress-host models.example --ingress-class nginx");
+        assert!(kinds(&ingress).contains(&"Ingress"));
+        assert!(yaml(&ingress).unwrap().contains("value: http://models.example"));
+    }
 }

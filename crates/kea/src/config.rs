@@ -159,7 +159,7 @@ fn set_database(field: &mut Option<DatabaseUrl>, value: toml::Value) -> Result<(
 }
 
 /// The URL is not shown where it is wrong: there may be a password in it.
-fn database(url: &str) -> Result<DatabaseUrl, String> {
+pub(crate) fn database(url: &str) -> Result<DatabaseUrl, String> {
     url.parse().map_err(|error| {
         format!("{error}: write for example `postgres://USER:PASSWORD@HOST:PORT/NAME` or `sqlite:kea.db`")
     })

@@ -175,11 +175,7 @@ impl Images {
                 Ok(Image::Failed(Refusal { reason: "BuildFailed", message }))
             }
             Outcome::Done => match digest(caches, &job) {
-                Some(digest) => Ok(Image::Known(ImageRecord {
-                    reference: format!("{}@{digest}", image.rsplit_once(':').map_or(&*image, |(name, _)| name)),
-                    framework: wish.model.framework,
-                    web_service: (!wish.model.command.is_empty()).then_some(WEB_SERVICE_PORT),
-                })),
+                Some(digest) => Ok(Image::Known(self.made(&image, &digest, wish).await)),
                 // Its pod is gone, and with it what it said: the parts of the build are quick to make again.
                 None => {
                     self.delete(&job).await?;
@@ -187,6 +183,17 @@ impl Images {
                 }
             },
         }
+    }
+
+    /// An image that was built. What made the model is in it, where nobody said so; it runs without that being known.
+    async fn made(&self, image: &str, digest: &str, wish: &Wish) -> ImageRecord {
+        let reference = format!("{}@{digest}", image.rsplit_once(':').map_or(image, |(name, _)| name));
+        let found = match wish.model.framework {
+            Some(framework) => Some(framework),
+            None => self.inspect(&reference, Vec::new()).await.ok().and_then(|facts| facts.framework()),
+        };
+        let web_service = (!wish.model.command.is_empty()).then_some(WEB_SERVICE_PORT);
+        ImageRecord { reference, framework: found, web_service }
     }
 
     /// Removes Jobs of other builds than the wanted version's.

@@ -74,7 +74,6 @@ impl Candidate {
             let lease = Lease {
                 metadata: ObjectMeta { name: Some(NAME.into()), ..ObjectMeta::default() },
                 spec: Some(self.spec(None)),
-                ..Lease::default()
             };
             return taken(self.leases.create(&PostParams::default(), &lease).await);
         };

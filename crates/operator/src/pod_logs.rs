@@ -52,7 +52,7 @@ impl PodLogs {
             }
             None => caches.pods_of(&deployment),
         };
-        pods.into_iter().flat_map(|pod| containers(pod, follow)).collect()
+        pods.into_iter().flat_map(|pod| containers(&pod, follow)).collect()
     }
 
     async fn lines(&self, source: Source, query: &Query) -> Result<Vec<Entry>, LogError> {
@@ -71,14 +71,14 @@ impl PodLogs {
     }
 }
 
-fn containers(pod: Arc<Pod>, follow: bool) -> Vec<Source> {
+fn containers(pod: &Arc<Pod>, follow: bool) -> Vec<Source> {
     let spec = pod.spec.as_ref();
     let init = spec.and_then(|spec| spec.init_containers.as_ref()).into_iter().flatten();
     let all = init.chain(spec.map(|spec| &spec.containers).into_iter().flatten());
     let names: Vec<String> = all.map(|container| container.name.clone()).collect();
     let source = |container: &String, previous| Source { pod: pod.clone(), container: container.clone(), previous };
     let current = names.iter().map(|name| source(name, false));
-    let restarted = names.iter().filter(|name| !follow && was_restarted(&pod, name)).map(|name| source(name, true));
+    let restarted = names.iter().filter(|name| !follow && was_restarted(pod, name)).map(|name| source(name, true));
     restarted.chain(current).collect()
 }
 

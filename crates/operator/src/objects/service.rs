@@ -68,7 +68,6 @@ pub(crate) fn network_policy(owner: &MlDeployment) -> NetworkPolicy {
             }]),
             ..NetworkPolicySpec::default()
         }),
-        ..NetworkPolicy::default()
     }
 }
 
