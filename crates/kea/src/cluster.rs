@@ -57,7 +57,7 @@ pub(crate) struct ClusterArgs {
     /// Serve the services of that namespace alone
     #[arg(long, env = "KEA_SINGLE_NAMESPACE")]
     single_namespace: bool,
-    /// Where callers reach the routers, as https://models.example
+    /// Where callers reach the routers, as `https://models.example`
     #[arg(long, env = "KEA_URL", value_name = "URL")]
     url: Option<String>,
     /// How KEA writes its own log
@@ -130,7 +130,7 @@ pub(crate) struct ManifestsArgs {
     /// Image with Python and pip in which models are built
     #[arg(long, value_name = "IMAGE")]
     builder_image: Option<String>,
-    /// Where callers reach the routers, as https://models.example
+    /// Where callers reach the routers, as `https://models.example`
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// Host of an Ingress to be made for the routers

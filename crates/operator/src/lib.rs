@@ -3,7 +3,7 @@
 //! What `kea_deployer` does with processes of one machine happens here with Kubernetes' objects, from the same documents
 //! and by the same rule ([`kea_core::next_step`]). `kube` is used in this crate alone.
 
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::needless_pass_by_value))]
 
 mod admin;
 mod apply;

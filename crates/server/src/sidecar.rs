@@ -185,7 +185,7 @@ mod tests {
         if ready {
             status.note(&Event::Ready { contract: Arc::new(Contract::default()) });
         }
-        Arc::new(Forwarder::new(address.to_string().parse().unwrap(), Arc::new(status)))
+        Arc::new(Forwarder::new(address.to_string().parse().unwrap(), Arc::new(status), Duration::ZERO))
     }
 
     fn request(method: &str, path: &str, body: Body) -> Request {
@@ -238,6 +238,8 @@ mod tests {
         for path in ["/healthz", "/readyz", kea_core::replica::REPORT_PATH] {
             assert_eq!(sidecar.clone().answer(request("GET", path, Body::empty())).await.status(), StatusCode::OK);
         }
+        let lingered = sidecar.clone().answer(request("GET", LINGER_PATH, Body::empty())).await;
+        assert_eq!(lingered.status(), StatusCode::NO_CONTENT);
         let tunnel = Request::builder().method("CONNECT").uri("elsewhere:1").body(Body::empty()).unwrap();
         assert_eq!(sidecar.answer(tunnel).await.status(), StatusCode::METHOD_NOT_ALLOWED);
     }
