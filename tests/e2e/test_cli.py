@@ -479,7 +479,7 @@ def test_completions_are_scripts_of_the_shell(kea: Kea, shell: str, tmp_path: Pa
 
 def test_bash_completes_commands(kea: Kea, tmp_path: Path) -> None:
     (tmp_path / "completions").write_text(kea.cli("completions", "bash").stdout)
-    script = 'source "$1"; COMP_WORDS=(kea ro); COMP_CWORD=1; _kea kea ro kea; echo "${COMPREPLY[*]}"'
+    script = 'source "$1"; COMP_WORDS=(kea rol); COMP_CWORD=1; _kea kea rol kea; echo "${COMPREPLY[*]}"'
     done = subprocess.run(
         ["bash", "-c", script, "bash", tmp_path / "completions"], capture_output=True, text=True, timeout=30
     )
