@@ -243,7 +243,10 @@ async fn operator(args: OperatorArgs) -> anyhow::Result<()> {
         ..settings(&args.cluster)
     };
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
-    let identity = args.identity.unwrap_or_else(|| format!("kea-{:08x}", std::process::id()));
+    let identity = args.identity.unwrap_or_else(|| {
+        let started = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+        format!("kea-{}-{started:x}", std::process::id())
+    });
     let operator = Arc::new(Operator::new(client().await?, settings, registries()?, identity));
     let stopping = CancellationToken::new();
     let told = stopping.clone();

@@ -28,8 +28,10 @@ impl Applier<'_> {
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
         K: Clone + Debug + Serialize + DeserializeOwned,
     {
-        let wanted_json = serde_json::to_value(wanted).expect("objects of Kubernetes have a JSON text");
+        let mut wanted_json = serde_json::to_value(wanted).expect("objects of Kubernetes have a JSON text");
+        mark(&mut wanted_json);
         if let Some(seen) = seen {
+            self.may_take(Some(&**seen), &K::kind(&()))?;
             let seen_json = serde_json::to_value(&**seen).expect("objects of Kubernetes have a JSON text");
             if is_part(&wanted_json, &seen_json) {
                 return Ok(false);
@@ -41,6 +43,9 @@ impl Applier<'_> {
         if seen.is_none() {
             let there = api.get_opt(&name).await.map_err(Error::kube(what.clone()))?;
             self.may_take(there.as_ref(), &K::kind(&()))?;
+            if there.is_some_and(|there| model(&there) != model(wanted)) {
+                return Err(Error::Behind(name));
+            }
         }
         let params = PatchParams::apply(names::FIELD_MANAGER).force();
         api.patch(&name, &params, &Patch::Apply(&wanted_json)).await.map_err(Error::kube(what))?;
@@ -48,7 +53,9 @@ impl Applier<'_> {
     }
 
     /// The same for an object whose type this program does not have.
-    pub(crate) async fn apply_dynamic(&self, resource: &ApiResource, wanted: &Value) -> Result<bool, Error> {
+    pub(crate) async fn apply_dynamic(&self, resource: &ApiResource, mut wanted: Value) -> Result<bool, Error> {
+        mark(&mut wanted);
+        let wanted = &wanted;
         let name = wanted["metadata"]["name"].as_str().unwrap_or_default();
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), self.owner.namespace(), resource);
         let what = format!("apply {} `{name}`", resource.kind);
@@ -79,6 +86,21 @@ impl Applier<'_> {
             names::ADOPT,
         )))
     }
+}
+
+/// The model of a version's Deployment; nothing for other objects.
+fn model<K: ResourceExt>(object: &K) -> Option<&String> {
+    object.annotations().get(names::MODEL)
+}
+
+/// Notes on an object what it is made of.
+fn mark(wanted: &mut Value) {
+    let digest = names::short_digest(&wanted.to_string());
+    let annotations = &mut wanted["metadata"]["annotations"];
+    if annotations.is_null() {
+        *annotations = Value::Object(serde_json::Map::new());
+    }
+    annotations[names::APPLIED] = digest.into();
 }
 
 /// Whether all that is in `wanted` is in `seen`, too. What `seen` has beyond it is somebody else's, or a default.

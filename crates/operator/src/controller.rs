@@ -1,6 +1,10 @@
 //! The operator as a whole: it waits for its turn, then reconciles whatever changes.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use futures_util::{StreamExt, TryStreamExt};
 use kea_containerizer::RegistrySettings;
@@ -14,7 +18,7 @@ use kube::{
         reflector::ObjectRef,
     },
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -32,9 +36,6 @@ use crate::{
 
 /// Reconciliations at the same time: they wait for the API server most of the time.
 const AT_ONCE: u16 = 16;
-
-/// Changes of one object that come together are looked at together.
-const TOGETHER: Duration = Duration::from_millis(10);
 
 /// The operator of a cluster.
 pub struct Operator {
@@ -61,23 +62,29 @@ impl Operator {
     /// # Errors
     /// The cluster cannot be asked what it can do.
     pub async fn run(&self, stop: &CancellationToken) -> Result<(), ClusterError> {
-        let (changes, mut changed) = mpsc::unbounded_channel::<Change>();
-        let listener: Listener = Arc::new(move |change| drop(changes.send(change)));
+        let pending = Arc::new(Pending::default());
+        let noted = pending.clone();
+        let listener: Listener = Arc::new(move |change| noted.put(change));
         let caches = Caches::start(&self.client, &self.settings, true, &listener, stop).await;
         let context = Arc::new(Context {
             images: Images::new(self.client.clone(), self.registries.clone()),
             events: Recorder::new(self.client.clone(), Reporter { controller: "kea-operator".into(), instance: None }),
             metrics: Metrics::default(),
-            http: reqwest::Client::builder().no_proxy().build().expect("a client without special wishes can be made"),
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .expect("a client without special wishes can be made"),
             budgets: disruption_budgets(&self.client).await?,
             failures: crate::backoff::Failures::default(),
+            switched: Mutex::default(),
             client: self.client.clone(),
             settings: self.settings.clone(),
             caches,
         });
         let context = self.context.get_or_init(|| context).clone();
         while !stop.is_cancelled() {
-            self.turn(&context, &mut changed, stop).await;
+            self.turn(&context, &pending, stop).await;
         }
         Ok(())
     }
@@ -92,13 +99,18 @@ impl Operator {
         self.context.get().map_or_else(String::new, |context| context.metrics.text())
     }
 
+    /// What KEA itself needs in its namespace.
+    async fn prepare(&self, context: &Context) {
+        if let Err(error) = admin::ensure_secrets(&self.client, &self.settings.namespace).await {
+            tracing::error!("the first admin's password cannot be kept: {error}");
+        }
+        if let Err(error) = routers::keep_most(&self.client, &self.settings.namespace, &context.budgets).await {
+            tracing::warn!("the routers have no PodDisruptionBudget: {error}");
+        }
+    }
+
     /// Waits for the Lease, and acts until it is lost.
-    async fn turn(
-        &self,
-        context: &Arc<Context>,
-        changed: &mut mpsc::UnboundedReceiver<Change>,
-        stop: &CancellationToken,
-    ) {
+    async fn turn(&self, context: &Arc<Context>, changed: &Pending, stop: &CancellationToken) {
         let mut candidate = Candidate::new(&self.client, &self.settings.namespace, self.identity.clone());
         tokio::select! {
             () = candidate.lead() => {}
@@ -106,24 +118,47 @@ impl Operator {
         }
         tracing::info!(identity = self.identity, "leads");
         context.metrics.leads(true);
-        if let Err(error) = admin::ensure_secrets(&self.client, &self.settings.namespace).await {
-            tracing::error!("the first admin's password cannot be kept: {error}");
-        }
-        if let Err(error) = routers::keep_most(&self.client, &self.settings.namespace, &context.budgets).await {
-            tracing::warn!("the routers have no PodDisruptionBudget: {error}");
-        }
         tokio::select! {
             // What is under way is dropped with the Lease: another operator may have it from then on.
             () = candidate.keep(stop) => {}
-            () = act(context, changed) => {}
+            () = async {
+                self.prepare(context).await;
+                act(context, changed).await;
+            } => {}
         }
         context.metrics.leads(false);
         tracing::info!(identity = self.identity, "leads no more");
     }
 }
 
+/// Changes that nobody has looked at yet, each once. An operator that does not lead only keeps what there is to know: it
+/// begins with everything when its turn comes.
+#[derive(Default)]
+struct Pending {
+    changes: Mutex<HashSet<Change>>,
+    more: Notify,
+}
+
+impl Pending {
+    fn put(&self, change: Change) {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if change == Change::All {
+            changes.clear();
+        }
+        if !changes.contains(&Change::All) {
+            changes.insert(change);
+        }
+        drop(changes);
+        self.more.notify_one();
+    }
+
+    fn take(&self) -> HashSet<Change> {
+        std::mem::take(&mut self.changes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// Reconciles what changes, beginning with everything.
-async fn act(context: &Arc<Context>, changed: &mut mpsc::UnboundedReceiver<Change>) {
+async fn act(context: &Arc<Context>, changed: &Pending) {
     let (queue, queued) = mpsc::unbounded_channel::<ObjectRef<MlDeployment>>();
     let put = |change: &Change| {
         for (namespace, name) in context.caches.affected(change) {
@@ -131,6 +166,7 @@ async fn act(context: &Arc<Context>, changed: &mut mpsc::UnboundedReceiver<Chang
             let _ = queue.send(ObjectRef::new(&name).within(&namespace));
         }
     };
+    drop(changed.take());
     put(&Change::All);
     let metrics = context.clone();
     let requests = futures_util::stream::unfold(queued, |mut queued| async move {
@@ -138,7 +174,7 @@ async fn act(context: &Arc<Context>, changed: &mut mpsc::UnboundedReceiver<Chang
         Some((Ok::<_, Infallible>(next), queued))
     })
     .inspect_ok(move |_| metrics.metrics.queued(-1));
-    let config = Config::default().concurrency(AT_ONCE).debounce(TOGETHER);
+    let config = Config::default().concurrency(AT_ONCE);
     let store = context.caches.deployments.clone();
     let reconciling = applier(
         |object, context| Box::pin(reconcile(object, context)),
@@ -150,8 +186,9 @@ async fn act(context: &Arc<Context>, changed: &mut mpsc::UnboundedReceiver<Chang
     )
     .for_each(|_outcome| std::future::ready(()));
     let feeding = async {
-        while let Some(change) = changed.recv().await {
-            put(&change);
+        loop {
+            changed.more.notified().await;
+            changed.take().iter().for_each(put);
         }
     };
     tokio::select! {

@@ -92,7 +92,11 @@ impl ClusterDeployer {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
         let model_spec = serde_json::to_value(model).expect("documents have a JSON text");
         let models = self.models(namespace);
-        match current.as_ref().and_then(|current| current.model.clone()) {
+        let before = match current {
+            Some(current) => current.model.clone(),
+            None => models.get_opt(model_name).await?,
+        };
+        match before {
             Some(before) if before.spec == model_spec => {}
             Some(before) => {
                 drop(models.replace(model_name, &params, &MlModel { spec: model_spec, ..before }).await?);
@@ -124,7 +128,7 @@ impl ClusterDeployer {
         for _ in 0..TRIES {
             let documents = change(self.current(namespace, name).await?)?;
             match self.write(namespace, name, &documents).await {
-                Ok(written) => return self.seen(&written).await,
+                Ok(written) => return self.seen(&written, &documents).await,
                 Err(Write::Overtaken) => {}
                 Err(Write::Refused(error)) => return Err(error),
             }
@@ -133,14 +137,16 @@ impl ClusterDeployer {
     }
 
     /// The details once the caches have what was written; from what was written where the watch is late.
-    async fn seen(&self, written: &MlDeployment) -> Result<ServiceDetails, DeployError> {
+    async fn seen(&self, written: &MlDeployment, documents: &Documents) -> Result<ServiceDetails, DeployError> {
+        let model = serde_json::to_value(&documents.model).expect("documents have a JSON text");
         let caches = self.caches()?;
         let mut changes = self.view.changes();
         let generation = written.metadata.generation;
         let arrives = async {
             loop {
                 let seen = caches.deployment(written.namespace(), written.name());
-                let has_model = seen.as_ref().is_some_and(|seen| caches.model_of(seen).is_some());
+                let of_model = seen.as_ref().and_then(|seen| caches.model_of(seen));
+                let has_model = of_model.is_some_and(|seen| seen.spec == model);
                 match seen {
                     Some(seen) if seen.metadata.generation >= generation && has_model => return seen,
                     _ => drop(changes.changed().await),

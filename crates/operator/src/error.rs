@@ -13,6 +13,9 @@ pub(crate) enum Error {
         /// Why it failed.
         source: Box<kube::Error>,
     },
+    /// The cache does not have yet what the API server has.
+    #[error("`{0}` is known to the API server as another version than to the cache: it is looked at again")]
+    Behind(String),
     /// What is asked for cannot be, and the status says so.
     #[error("{0}")]
     Refused(String),
@@ -42,6 +45,7 @@ impl Error {
                 }),
                 _ => None,
             },
+            Self::Behind(_) => None,
             Self::Refused(message) => Some(Refusal { reason: "Refused", message: message.clone() }),
         }
     }

@@ -12,7 +12,11 @@ use k8s_openapi::api::{
     core::v1::{Pod, Secret},
 };
 use kea_containerizer::{ImageFacts, Logins, Platform, RegistryError, RegistrySettings};
-use kube::{Api, Client, ResourceExt, api::DeleteParams, runtime::reflector::ObjectRef};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams},
+    runtime::reflector::ObjectRef,
+};
 
 use crate::{
     apply::Applier,
@@ -174,7 +178,7 @@ impl Images {
                 );
                 Ok(Image::Failed(Refusal { reason: "BuildFailed", message }))
             }
-            Outcome::Done => match digest(caches, &job) {
+            Outcome::Done => match self.digest(owner, &job).await? {
                 Some(digest) => Ok(Image::Known(self.made(&image, &digest, wish).await)),
                 // Its pod is gone, and with it what it said: the parts of the build are quick to make again.
                 None => {
@@ -183,6 +187,17 @@ impl Images {
                 }
             },
         }
+    }
+
+    /// The digest that a build ended with. Its pods are asked for anew: the watch of them may be later than that of the Job.
+    async fn digest(&self, owner: &MlDeployment, job: &Job) -> Result<Option<String>, Error> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), owner.namespace());
+        let of_job = ListParams::default().labels(&format!("job-name={}", job.name_any()));
+        let pods = pods.list(&of_job).await.map_err(Error::kube("list the pods of a build"))?;
+        Ok(pods.items.iter().flat_map(said).find_map(|message| {
+            let last = message.trim().lines().last()?.trim();
+            last.starts_with("sha256:").then(|| last.to_string())
+        }))
     }
 
     /// An image that was built. What made the model is in it, where nobody said so; it runs without that being known.
@@ -289,14 +304,6 @@ fn said(pod: &Pod) -> impl Iterator<Item = &str> {
     let init = status.and_then(|status| status.init_container_statuses.as_ref()).into_iter().flatten();
     let main = status.and_then(|status| status.container_statuses.as_ref()).into_iter().flatten();
     init.chain(main).filter_map(|status| status.state.as_ref()?.terminated.as_ref()?.message.as_deref())
-}
-
-fn digest(caches: &Caches, job: &Job) -> Option<String> {
-    let pods = pods_of_job(caches, job);
-    pods.iter().flat_map(|pod| said(pod)).find_map(|message| {
-        let last = message.trim().lines().last()?.trim();
-        last.starts_with("sha256:").then(|| last.to_string())
-    })
 }
 
 fn last_words(caches: &Caches, job: &Job) -> Option<String> {

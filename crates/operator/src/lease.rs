@@ -8,7 +8,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
 use kube::{Api, Client, api::PostParams};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// The Lease's name.
@@ -39,10 +39,11 @@ impl Candidate {
     /// Waits until this operator holds the Lease.
     pub(crate) async fn lead(&mut self) {
         loop {
-            match self.claim().await {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(error) => tracing::warn!("the Lease cannot be claimed: {error}"),
+            match timeout(RENEW, self.claim()).await {
+                Ok(Ok(true)) => return,
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => tracing::warn!("the Lease cannot be claimed: {error}"),
+                Err(_elapsed) => tracing::warn!("the Lease cannot be claimed in time"),
             }
             sleep(RETRY).await;
         }
@@ -51,19 +52,22 @@ impl Candidate {
     /// Keeps the Lease; returns once it is lost, or when `stop` is cancelled, after giving it away.
     pub(crate) async fn keep(&mut self, stop: &CancellationToken) {
         let mut heard = Instant::now();
-        loop {
-            tokio::select! {
-                () = sleep(RENEW) => {}
+        // Another one may take it a little later.
+        while let Some(left) = (LASTS - RETRY).checked_sub(heard.elapsed()) {
+            let asked = Instant::now();
+            let claim = async {
+                sleep(RENEW).await;
+                self.claim().await
+            };
+            let claimed = tokio::select! {
+                claimed = timeout(left, claim) => claimed,
                 () = stop.cancelled() => return self.release().await,
-            }
-            match self.claim().await {
-                Ok(true) => heard = Instant::now(),
-                Ok(false) => return,
-                Err(error) => tracing::warn!("the Lease cannot be renewed: {error}"),
-            }
-            // Another one may take it from now on.
-            if heard.elapsed() + RENEW > LASTS {
-                return;
+            };
+            match claimed {
+                Ok(Ok(true)) => heard = asked + RENEW,
+                Ok(Ok(false)) => return,
+                Ok(Err(error)) => tracing::warn!("the Lease cannot be renewed: {error}"),
+                Err(_elapsed) => tracing::warn!("the Lease cannot be renewed in time"),
             }
         }
     }

@@ -41,11 +41,15 @@ pub struct InstallOptions {
 
 /// Everything that installs KEA, in the order in which it is to be made.
 pub fn manifests(options: &InstallOptions) -> Vec<Value> {
-    let mut all = vec![json!({
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"name": options.namespace, "labels": {"app.kubernetes.io/name": "kea"}},
-    })];
+    let mut all = Vec::new();
+    // With rights in one namespace, that is somebody's who made it.
+    if !options.single_namespace {
+        all.push(json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": options.namespace, "labels": {"app.kubernetes.io/name": "kea"}},
+        }));
+    }
     all.extend(custom_resource_definitions());
     for component in ["operator", "router"] {
         all.push(named(options, component, "v1", "ServiceAccount", json!({})));

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use kea_core::VersionId;
 use sha2::{Digest, Sha256};
 
+use crate::resources::MlDeployment;
+
 /// Who owns fields of objects that are applied.
 pub(crate) const FIELD_MANAGER: &str = "kea-operator";
 
@@ -14,6 +16,9 @@ pub(crate) const SERVICE: &str = "ml.kea-project.io/service";
 /// Label of the version that a Deployment or pod runs.
 pub(crate) const VERSION: &str = "ml.kea-project.io/version";
 
+/// Label of pods: the uid of the MLDeployment that they serve. One of the same name later is another one.
+pub(crate) const OWNER: &str = "ml.kea-project.io/owner";
+
 /// Annotation of a version's Deployment: the model as it was asked for, in JSON.
 pub(crate) const MODEL: &str = "ml.kea-project.io/model";
 
@@ -22,6 +27,9 @@ pub(crate) const REPLICA: &str = "ml.kea-project.io/replica";
 
 /// Annotation of a version's Deployment: what the registry or the build said of its image, in JSON.
 pub(crate) const IMAGE: &str = "ml.kea-project.io/image";
+
+/// Annotation of what is applied: a digest of it. A field that is not wanted any more shows by nothing else.
+pub(crate) const APPLIED: &str = "ml.kea-project.io/applied";
 
 /// Annotation by which an object that KEA did not make is handed to it.
 pub(crate) const ADOPT: &str = "ml.kea-project.io/adopt";
@@ -53,22 +61,25 @@ pub(crate) fn service_labels(service: &str) -> BTreeMap<String, String> {
 }
 
 /// What selects the pods that serve a service.
-pub(crate) fn pod_selector(service: &str) -> BTreeMap<String, String> {
-    BTreeMap::from([(COMPONENT.into(), MODEL_COMPONENT.into()), (SERVICE.into(), service.into())])
+pub(crate) fn pod_selector(owner: &MlDeployment) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (COMPONENT.into(), MODEL_COMPONENT.into()),
+        (SERVICE.into(), owner.name().into()),
+        (OWNER.into(), owner.metadata.uid.clone().unwrap_or_default()),
+    ])
 }
 
 /// What selects the pods that serve a version of a service.
-pub(crate) fn version_selector(service: &str, version: &VersionId) -> BTreeMap<String, String> {
-    let mut labels = pod_selector(service);
+pub(crate) fn version_selector(owner: &MlDeployment, version: &VersionId) -> BTreeMap<String, String> {
+    let mut labels = pod_selector(owner);
     labels.insert(VERSION.into(), version.to_string());
     labels
 }
 
 /// Labels of a version's objects.
-pub(crate) fn version_labels(service: &str, version: &VersionId) -> BTreeMap<String, String> {
-    let mut labels = service_labels(service);
-    labels.insert(COMPONENT.into(), MODEL_COMPONENT.into());
-    labels.insert(VERSION.into(), version.to_string());
+pub(crate) fn version_labels(owner: &MlDeployment, version: &VersionId) -> BTreeMap<String, String> {
+    let mut labels = service_labels(owner.name());
+    labels.extend(version_selector(owner, version));
     labels
 }
 

@@ -27,6 +27,11 @@ pub(crate) fn service(pod: &Pod) -> Option<&str> {
     (labels.get(names::COMPONENT)? == names::MODEL_COMPONENT).then(|| labels.get(names::SERVICE).map(String::as_str))?
 }
 
+/// The uid of the MLDeployment that a pod serves.
+pub(crate) fn owner(pod: &Pod) -> Option<&str> {
+    pod.metadata.labels.as_ref()?.get(names::OWNER).map(String::as_str)
+}
+
 /// The version that a pod runs.
 pub(crate) fn version(pod: &Pod) -> Option<VersionId> {
     pod.metadata.labels.as_ref()?.get(names::VERSION)?.parse().ok()

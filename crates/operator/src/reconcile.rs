@@ -2,8 +2,8 @@
 //! anew at any point.
 
 use std::{
-    collections::BTreeMap,
-    sync::Arc,
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -55,6 +55,12 @@ const SETTLE: Duration = Duration::from_millis(1000);
 /// How long a replica may take to tell what it offers.
 const REPORT_WITHIN: Duration = Duration::from_secs(5);
 
+/// Most bytes of what a replica tells: with the other annotations it must fit into 256 KiB.
+const REPORT_BYTES: usize = 200 << 10;
+
+/// Replicas that are asked in one go, should the first ones not answer.
+const ASKED: usize = 3;
+
 /// Versions that are kept without replicas, to return to.
 const KEPT_VERSIONS: usize = 10;
 
@@ -71,6 +77,22 @@ pub(crate) struct Context {
     pub(crate) budgets: ApiResource,
     /// Failures in a row of each object.
     pub(crate) failures: crate::backoff::Failures,
+    /// Since when each service's live version has been seen in its status. A new operator begins anew, and waits once more.
+    pub(crate) switched: Mutex<HashMap<(String, String), (VersionId, Instant)>>,
+}
+
+impl Context {
+    /// Whether the routers have had the time to follow the live version of a service.
+    fn is_settled(&self, owner: &MlDeployment, live: Option<&VersionId>) -> bool {
+        let Some(live) = live else { return true };
+        let mut switched = self.switched.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (owner.namespace().to_string(), owner.name().to_string());
+        let (version, since) = switched.entry(key).or_insert_with(|| (live.clone(), Instant::now()));
+        if version != live {
+            (*version, *since) = (live.clone(), Instant::now());
+        }
+        since.elapsed() >= SETTLE
+    }
 }
 
 /// Makes what an MLDeployment asks for.
@@ -112,25 +134,31 @@ async fn reconciled(owner: &MlDeployment, context: &Context) -> Result<Action, E
         tell(context, &seen(owner, Ok(&wish), None, &records, &pods, live.as_ref(), None, context)).await?;
         return Ok(Action::requeue(RESYNC));
     }
-    let image = context.images.image(caches, owner, &wish, &records, &context.settings).await?;
+    let image = match context.images.image(caches, owner, &wish, &records, &context.settings).await {
+        Ok(image) => image,
+        Err(error) => Image::Failed(error.refusal().ok_or(error)?),
+    };
     learn(context, &mut records, &pods).await;
     // Build, and apply. The next strength follows from what is seen, and requests go to a new version first.
     let plan = plan(&wish, live.as_ref(), &image, &records, &pods);
-    let switches = plan.live != live;
-    let refused = match apply(context, owner, &wish, &image, &records, &plan, switches).await {
-        Ok(()) => None,
-        Err(error) => Some(error.refusal().ok_or(error)?),
+    let settled = plan.live == live && context.is_settled(owner, live.as_ref());
+    let (written, refused) = match apply(context, owner, &wish, &image, &records, &plan, settled).await {
+        Ok(written) => (written, None),
+        Err(error) => (false, Some(error.refusal().ok_or(error)?)),
     };
+    // Requests go to a version of which everything is known to Kubernetes.
+    let now_live = if refused.is_some() { live.as_ref() } else { plan.live.as_ref() };
     if matches!(image, Image::Known(_)) && refused.is_none() && context.settings.registry.is_some() {
         context.images.clean(caches, owner, &wish).await?;
     }
     // Tell.
-    let seen = seen(owner, Ok(&wish), Some(&image), &records, &pods, plan.live.as_ref(), refused.as_ref(), context);
+    let mut seen = seen(owner, Ok(&wish), Some(&image), &records, &pods, now_live, refused.as_ref(), context);
+    seen.written = written;
     let told = tell(context, &seen).await?;
-    Ok(match (switches, refused, told.reason) {
-        (true, ..) => Action::requeue(SETTLE),
-        (false, Some(_), _) | (false, None, Some(_)) => Action::requeue(LOOK_AGAIN),
-        (false, None, None) => Action::requeue(RESYNC),
+    Ok(match (settled, refused, told.reason) {
+        (false, None, _) => Action::requeue(SETTLE),
+        (_, Some(_), _) | (true, None, Some(_)) => Action::requeue(LOOK_AGAIN),
+        (true, None, None) => Action::requeue(RESYNC),
     })
 }
 
@@ -145,7 +173,7 @@ fn seen<'a>(
     refused: Option<&'a Refusal>,
     context: &'a Context,
 ) -> Seen<'a> {
-    Seen { owner, wish, image, records, pods, live, refused, settings: &context.settings }
+    Seen { owner, wish, image, records, pods, live, refused, written: false, settings: &context.settings }
 }
 
 /// The version that requests go to, as long as there is anything of it.
@@ -183,24 +211,39 @@ fn plan(wish: &Wish, live: Option<&VersionId>, image: &Image, records: &[Version
 /// Asks a ready replica of each version what it offers, where that is not known yet.
 async fn learn(context: &Context, records: &mut [VersionRecord], pods: &[Arc<Pod>]) {
     for record in records.iter_mut().filter(|record| record.replica.is_none()) {
-        let mut ready =
+        let ready =
             pods.iter().filter(|pod| pods::version(pod).as_ref() == Some(&record.version) && pods::is_ready(pod));
-        let Some(address) = ready.find_map(|pod| pods::address(pod)) else { continue };
-        match report(context, address).await {
-            Ok(ReplicaReport { engine, contract: Some(contract), .. }) => {
-                record.replica = Some(ReplicaRecord { engine, contract });
+        for address in ready.filter_map(|pod| pods::address(pod)).take(ASKED) {
+            match report(context, address).await {
+                Ok(ReplicaReport { version, engine, contract: Some(contract), .. }) if version == record.version => {
+                    record.replica = Some(ReplicaRecord { engine, contract });
+                    break;
+                }
+                Ok(_) => {
+                    tracing::warn!(%address, "a ready replica has not told what it offers, or is of another version")
+                }
+                Err(error) => tracing::warn!(%address, "a ready replica did not tell what it offers: {error}"),
             }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%address, "a ready replica did not tell what it offers: {error}"),
         }
     }
 }
 
-async fn report(context: &Context, address: std::net::SocketAddr) -> Result<ReplicaReport, reqwest::Error> {
+/// What a replica says of itself. A model is a stranger: it is given little time, and little is read.
+async fn report(context: &Context, address: std::net::SocketAddr) -> Result<ReplicaReport, String> {
     let url = format!("http://{address}{REPORT_PATH}");
-    context.http.get(url).timeout(REPORT_WITHIN).send().await?.error_for_status()?.json().await
+    let answer = context.http.get(url).timeout(REPORT_WITHIN).send().await;
+    let mut answer = answer.and_then(reqwest::Response::error_for_status).map_err(|error| error.to_string())?;
+    let mut body = Vec::new();
+    while let Some(part) = answer.chunk().await.map_err(|error| error.to_string())? {
+        body.extend_from_slice(&part);
+        if body.len() > REPORT_BYTES {
+            return Err(format!("it is larger than the {REPORT_BYTES} bytes that Kubernetes keeps"));
+        }
+    }
+    serde_json::from_slice(&body).map_err(|error| error.to_string())
 }
 
+/// Whether the wanted version's Deployment was written is the answer.
 async fn apply(
     context: &Context,
     owner: &MlDeployment,
@@ -208,11 +251,11 @@ async fn apply(
     image: &Image,
     records: &[VersionRecord],
     plan: &Plan,
-    switches: bool,
-) -> Result<(), Error> {
+    settled: bool,
+) -> Result<bool, Error> {
     let applier = Applier { client: &context.client, owner };
     let Image::Known(image) = image else {
-        return strengths(context, &applier, wish, records, plan, switches).await;
+        return strengths(context, &applier, wish, records, plan, settled).await.map(|()| false);
     };
     of_service(context, &applier, wish).await?;
     let record = records.iter().find(|record| record.version == wish.version);
@@ -229,7 +272,7 @@ async fn apply(
     let deployment = objects::deployment(&parts).map_err(|error| Error::Refused(error.to_string()))?;
     let written = applier.apply(record.map(|record| &record.deployment), &deployment).await?;
     context.metrics.applied(written);
-    strengths(context, &applier, wish, records, plan, switches).await
+    strengths(context, &applier, wish, records, plan, settled).await.map(|()| written)
 }
 
 /// What a service has once.
@@ -248,7 +291,7 @@ async fn of_service(context: &Context, applier: &Applier<'_>, wish: &Wish) -> Re
     // A single replica could never be moved if it had to stay.
     if wish.replicas > 1 {
         let budget = objects::disruption_budget(owner, &context.budgets.api_version);
-        let written = applier.apply_dynamic(&context.budgets, &budget).await?;
+        let written = applier.apply_dynamic(&context.budgets, budget).await?;
         context.metrics.applied(written);
     }
     Ok(())
@@ -261,7 +304,7 @@ async fn strengths(
     wish: &Wish,
     records: &[VersionRecord],
     plan: &Plan,
-    switches: bool,
+    settled: bool,
 ) -> Result<(), Error> {
     let owner = applier.owner;
     let api: Api<k8s_openapi::api::apps::v1::Deployment> = Api::namespaced(context.client.clone(), owner.namespace());
@@ -269,16 +312,15 @@ async fn strengths(
     for record in others {
         let wanted = plan.replicas.get(&record.version).copied().unwrap_or(0);
         // While requests move to the new version, the one before it stays as it is.
-        let fewer_later = switches && wanted < record.replicas;
+        let fewer_later = !settled && wanted < record.replicas;
         if wanted == record.replicas || fewer_later {
             continue;
         }
         let name = record.deployment.metadata.name.clone().unwrap_or_default();
         let patch = json!({"spec": {"replicas": wanted}});
         let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
-        api.patch(&name, &params, &Patch::Merge(&patch))
-            .await
-            .map_err(Error::kube(format!("scale Deployment `{name}`")))?;
+        let scaled = api.patch(&name, &params, &Patch::Merge(&patch)).await;
+        there(scaled.map(drop)).map_err(Error::kube(format!("scale Deployment `{name}`")))?;
         context.metrics.applied(true);
     }
     forget_old(context, &api, owner, records, plan).await
@@ -301,10 +343,19 @@ async fn forget_old(
         let name = record.deployment.metadata.name.clone().unwrap_or_default();
         tracing::info!(service = owner.name(), version = %record.version, "forgets a version");
         let params = kube::api::DeleteParams::background();
-        api.delete(&name, &params).await.map_err(Error::kube(format!("delete Deployment `{name}`")))?;
+        let deleted = api.delete(&name, &params).await;
+        there(deleted.map(drop)).map_err(Error::kube(format!("delete Deployment `{name}`")))?;
         context.metrics.applied(true);
     }
     Ok(())
+}
+
+/// What is gone needs no change.
+fn there(answer: Result<(), kube::Error>) -> Result<(), kube::Error> {
+    match answer {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        other => other,
+    }
 }
 
 fn of<K: kube::Resource<DynamicType = ()>>(owner: &MlDeployment, name: &str) -> ObjectRef<K> {

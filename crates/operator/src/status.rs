@@ -27,6 +27,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) records: &'a [VersionRecord],
     pub(crate) pods: &'a [std::sync::Arc<Pod>],
     pub(crate) live: Option<&'a VersionId>,
+    /// Whether the wanted version's Deployment was changed just now: what is seen of it is what it was.
+    pub(crate) written: bool,
     /// What Kubernetes said when objects were applied.
     pub(crate) refused: Option<&'a Refusal>,
     pub(crate) settings: &'a ClusterSettings,
@@ -48,7 +50,8 @@ pub(crate) fn status(seen: &Seen<'_>, now: Timestamp) -> DeploymentStatus {
     let of_wanted = version.as_ref().map_or(0, |version| ready(seen.pods, version));
     let is_live = version.is_some() && seen.live == version.as_ref();
     let trouble = trouble(seen);
-    let state = state(seen, is_live, of_wanted, wanted, trouble.as_ref());
+    let is_there = is_live && of_wanted >= wanted && !seen.written && rolled_out(seen, version.as_ref(), wanted);
+    let state = state(seen, is_there, trouble.as_ref());
     let why = why(seen, version.as_ref(), of_wanted, wanted, trouble.as_ref()).filter(|_| state != Status::Deployed);
     let record = version.as_ref().and_then(|version| seen.records.iter().find(|record| record.version == *version));
     let image = match seen.image {
@@ -64,7 +67,7 @@ pub(crate) fn status(seen: &Seen<'_>, now: Timestamp) -> DeploymentStatus {
         replicas: u32::try_from(pods_of_wanted).unwrap_or(u32::MAX),
         ready_replicas: seen.live.map_or(0, |live| ready(seen.pods, live)),
         ready: format!("{of_wanted}/{wanted}"),
-        selector: version.as_ref().map(|version| selector(owner.name(), version)),
+        selector: version.as_ref().map(|version| selector(owner, version)),
         model: wish.map(|wish| wish.model_name.clone()).or_else(|| before?.model.clone()),
         url: Some(url(seen.settings, owner.name())),
         framework: image.as_ref().and_then(|image| image.framework).or(wish.and_then(|wish| wish.model.framework)),
@@ -92,8 +95,8 @@ fn history(before: Option<&DeploymentStatus>, live: Option<&VersionId>) -> Vec<V
     history.split_off(excess)
 }
 
-fn selector(service: &str, version: &VersionId) -> String {
-    let labels = names::version_selector(service, version);
+fn selector(owner: &MlDeployment, version: &VersionId) -> String {
+    let labels = names::version_selector(owner, version);
     labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
@@ -115,7 +118,8 @@ fn trouble(seen: &Seen<'_>) -> Option<Refusal> {
     if let Some(refused) = seen.refused {
         return Some(refused.clone());
     }
-    if ready(seen.pods, &wish.version) >= wish.replicas {
+    let enough = ready(seen.pods, &wish.version) >= wish.replicas;
+    if enough && rolled_out(seen, Some(&wish.version), wish.replicas) {
         return None;
     }
     let of_pod = || {
@@ -137,10 +141,22 @@ fn replica_failure(deployment: &Deployment) -> Option<Refusal> {
     Some(Refusal::of_kubernetes("ReplicaFailure", format!("its pods cannot be made: {message}")))
 }
 
-fn state(seen: &Seen<'_>, is_live: bool, ready: u32, wanted: u32, trouble: Option<&Refusal>) -> Status {
+/// Whether all pods of a version are as its Deployment asks now: after a change of it, old ones answer for a while.
+fn rolled_out(seen: &Seen<'_>, version: Option<&VersionId>, wanted: u32) -> bool {
+    if wanted == 0 {
+        return true;
+    }
+    let Some(record) = seen.records.iter().find(|record| Some(&record.version) == version) else { return false };
+    let Some(status) = &record.deployment.status else { return false };
+    let is_current = status.observed_generation >= record.deployment.metadata.generation;
+    let updated = status.updated_replicas.and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
+    is_current && updated >= wanted
+}
+
+fn state(seen: &Seen<'_>, is_there: bool, trouble: Option<&Refusal>) -> Status {
     match () {
         () if seen.owner.is_leaving() => Status::Terminating,
-        () if seen.wish.is_ok() && seen.refused.is_none() && is_live && ready >= wanted => Status::Deployed,
+        () if seen.wish.is_ok() && seen.refused.is_none() && is_there => Status::Deployed,
         () if trouble.is_some() => Status::Failed,
         () if seen.live.is_some() => Status::Updating,
         () => Status::Deploying,

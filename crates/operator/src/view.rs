@@ -7,7 +7,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::Pod;
 use kea_core::{
-    Contract, ServiceId, Settings,
+    Contract, ServiceId, Settings, VersionId,
     management::{KubernetesService, ReplicaStatus, ServiceDetails, Status, StepState, StepStatus},
     port::RouteFollower,
     routing::{RoutingSnapshot, ServiceRoute, VersionRoute},
@@ -101,8 +101,9 @@ fn route_of(caches: &Caches, name: &str, routes: &mut HashMap<ServiceId, Arc<Ser
 fn route(caches: &Caches, deployment: &MlDeployment, id: ServiceId, before: Option<&ServiceRoute>) -> ServiceRoute {
     let records = caches.records(deployment);
     let status = deployment.status.as_ref();
-    let live = status.and_then(|status| status.live_version.clone());
+    let told = status.and_then(|status| status.live_version.clone());
     let pods = caches.pods_of(deployment);
+    let live = servable(told, before, &records, &pods);
     let live_record = records.iter().find(|record| Some(&record.version) == live.as_ref());
     let versions = live_record.map(|record| version_route(record, &pods, before)).into_iter().collect();
     ServiceRoute {
@@ -111,6 +112,25 @@ fn route(caches: &Caches, deployment: &MlDeployment, id: ServiceId, before: Opti
         versions,
         reason: status.and_then(|status| status.reason.clone()),
         settings: settings(caches, deployment, &records, before),
+    }
+}
+
+/// The version to send requests to. Status, Deployments and pods come by watches of their own: until all of a new live
+/// version has come, the one before it goes on, as long as it has pods.
+fn servable(
+    told: Option<VersionId>,
+    before: Option<&ServiceRoute>,
+    records: &[VersionRecord],
+    pods: &[Arc<Pod>],
+) -> Option<VersionId> {
+    let has_pods = |version: &VersionId| status::ready(pods, version) > 0;
+    let is_known = |version: &VersionId| {
+        records.iter().any(|record| record.version == *version && record.replica.is_some()) && has_pods(version)
+    };
+    let earlier = before.and_then(|before| before.live.clone());
+    match (told, earlier) {
+        (Some(told), Some(earlier)) if told != earlier && !is_known(&told) && has_pods(&earlier) => Some(earlier),
+        (told, _) => told,
     }
 }
 

@@ -139,6 +139,7 @@ impl Caches {
         let mut found = self.pods.state_filter(|pod| {
             pod.metadata.namespace.as_deref() == Some(deployment.namespace())
                 && pods::service(pod) == Some(deployment.name())
+                && pods::owner(pod) == deployment.metadata.uid.as_deref()
         });
         found.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
         found
@@ -151,7 +152,11 @@ impl Caches {
             self.deployments.state_filter(filter).iter().map(|deployment| key(deployment)).collect()
         };
         match change {
-            Change::Service(namespace, name) => vec![(namespace.clone(), name.clone())],
+            // Who waits for a name hears of it when it becomes free.
+            Change::Service(namespace, name) => {
+                let others = self.holders(name).into_iter().map(|other| key(&other));
+                others.filter(|other| other.0 != *namespace).chain([(namespace.clone(), name.clone())]).collect()
+            }
             Change::Model(namespace, name) => {
                 those(&|deployment| deployment.namespace() == namespace && model_name(deployment) == *name)
             }

@@ -139,13 +139,14 @@ fn builder(wish: &Wish, image: &str, settings: &ClusterSettings, logins: Option<
 
 fn arguments(model: &ModelRecord, image: &str) -> Vec<String> {
     let mut line = vec!["/kea/kea".to_string(), "build".into()];
-    line.extend(model.source.clone());
     line.extend(["--image".into(), image.into(), "--push".into()]);
     line.extend(model.framework.into_iter().flat_map(|framework| ["--framework".into(), framework.to_string()]));
     line.extend(model.requirements.iter().flat_map(|package| ["--requirement".into(), package.clone()]));
     if !model.command.is_empty() {
         line.extend(["--command".into(), shell_line(&model.command)]);
     }
+    line.push("--".into());
+    line.extend(model.source.clone());
     line
 }
 

@@ -44,9 +44,9 @@ const TIMEOUT_SECONDS: u64 = 5;
 /// A part of `spec.pod` that is not what Kubernetes has there.
 pub(crate) fn deployment(parts: &VersionParts<'_>) -> Result<Deployment, PodError> {
     let VersionParts { owner, version, .. } = parts;
-    let selector = names::version_selector(owner.name(), version);
+    let selector = names::version_selector(owner, version);
     let mut metadata = metadata(owner, names::of_version(owner.name(), version));
-    metadata.labels = Some(names::version_labels(owner.name(), version));
+    metadata.labels = Some(names::version_labels(owner, version));
     metadata.annotations = Some(annotations(parts));
     Ok(Deployment {
         metadata,
@@ -64,7 +64,7 @@ pub(crate) fn deployment(parts: &VersionParts<'_>) -> Result<Deployment, PodErro
             revision_history_limit: Some(1),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
-                    labels: Some(names::version_labels(owner.name(), version)),
+                    labels: Some(names::version_labels(owner, version)),
                     ..ObjectMeta::default()
                 }),
                 spec: Some(pod(parts, selector)?),

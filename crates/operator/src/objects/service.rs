@@ -21,7 +21,7 @@ pub(crate) fn service(owner: &MlDeployment) -> Service {
     Service {
         metadata: metadata(owner, owner.name()),
         spec: Some(ServiceSpec {
-            selector: Some(names::pod_selector(owner.name())),
+            selector: Some(names::pod_selector(owner)),
             ports: Some(vec![ServicePort {
                 name: Some("http".into()),
                 port: 80,
@@ -52,7 +52,7 @@ pub(crate) fn network_policy(owner: &MlDeployment) -> NetworkPolicy {
         ..NetworkPolicyPeer::default()
     };
     let ports = ["operator", "router"].map(part).to_vec();
-    let selector = LabelSelector { match_labels: Some(names::pod_selector(owner.name())), ..LabelSelector::default() };
+    let selector = LabelSelector { match_labels: Some(names::pod_selector(owner)), ..LabelSelector::default() };
     NetworkPolicy {
         metadata: metadata(owner, owner.name()),
         spec: Some(NetworkPolicySpec {
@@ -82,6 +82,6 @@ pub(crate) fn disruption_budget(owner: &MlDeployment, api_version: &str) -> Valu
         "apiVersion": api_version,
         "kind": "PodDisruptionBudget",
         "metadata": metadata(owner, owner.name()),
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": names::pod_selector(owner.name())}},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": names::pod_selector(owner)}},
     })
 }
