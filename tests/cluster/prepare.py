@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import tarfile
@@ -102,8 +103,12 @@ def lock(build: Build, repository: str) -> str:
     for digest in build.part("packages"):
         blob = requests.get(f"http://{REGISTRY}/v2/{repository}/blobs/{digest}", timeout=60).content
         with tarfile.open(fileobj=io.BytesIO(blob)) as archive:
-            if (member := archive.extractfile("opt/kea/requirements.lock")) is not None:
-                return member.read().decode()
+            for member in archive:
+                if member.name == "opt/kea/requirements.lock":
+                    return (archive.extractfile(member) or io.BytesIO()).read().decode()
+                # Of ONNX Runtime the library alone is there, which has the version in its name.
+                if found := re.search(r"libonnxruntime\.so\.([\d.]+)$", member.name):
+                    return f"onnxruntime=={found[1]}\n"
     raise AssertionError(f"the image {repository} has no lock of its packages")
 
 
