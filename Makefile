@@ -13,7 +13,7 @@ TOOLS := .cache/tools
 PY := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(TOOLS)/bin:$(PATH)
 
-.PHONY: help build run test check format-check lint doc deny unit worker e2e browser image generate bench clean tools
+.PHONY: help build run test check format-check lint doc deny unit worker e2e cluster browser image generate bench clean tools
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,7 +24,7 @@ build: ## Builds the binary
 run: build tools ## Starts KEA, trains and deploys a real model, and shows what to call; ends with Ctrl-C
 	scripts/run $(KEA)
 
-test: check unit worker e2e ## Everything: format, lints, documentation, licences, unit, worker, end-to-end and browser tests
+test: check unit worker e2e cluster ## Everything: format, lints, documentation, licences, unit, worker, end-to-end, browser and cluster tests
 
 check: format-check lint doc deny ## What needs no running parts
 
@@ -54,6 +54,12 @@ e2e: $(VENV)/made ## Tests of the real binary with real models, clients and a br
 	scripts/azurite .cache/azurite
 	cargo build --locked --bin kea
 	KEA_BIN=$(CURDIR)/target/debug/kea $(PY) -m pytest tests/e2e $(PYTEST_ARGS)
+
+cluster: $(VENV)/made ## Tests of operator and routers in the Kubernetes that KUBECONFIG or KEA_CLUSTER gives; see scripts/with-cluster
+	scripts/apt-install binutils docker-registry git skopeo
+	cargo build --locked --bin kea
+	export KEA_BIN=$(CURDIR)/target/debug/kea
+	scripts/with-cluster --first tests/cluster/prepare $(PY) -m pytest tests/cluster $(PYTEST_ARGS)
 
 image: ## Makes KEA's own image and pushes it: make image IMAGE=registry.example/kea:1 [BASE=…]
 	@[ -n "$(IMAGE)" ] || { echo "make image: say where it goes, as IMAGE=registry.example/kea:1" >&2; exit 2; }

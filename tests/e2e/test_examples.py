@@ -14,7 +14,7 @@ from harness import PASSWORD, Kea
 from shell_blocks import Shell, blocks_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-FOLDERS = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
+FOLDERS = sorted(path.parent.name for path in EXAMPLES.glob("*/README.md"))
 
 # What must have been printed, besides every command having succeeded.
 EXPECTED = {
