@@ -128,22 +128,6 @@ def wheels(folder: Path, locks: list[str]) -> None:
     done.write_text(json.dumps(locks))
 
 
-def repository(folder: Path, files: dict[str, str]) -> None:
-    """A git repository that a plain web server can serve."""
-    work = folder.with_name(folder.name + "-work")
-    for path in (folder, work):
-        shutil.rmtree(path, ignore_errors=True)
-    work.mkdir(parents=True)
-    for name, text in files.items():
-        (work / name).write_text(text)
-    who = ["-c", "user.name=tests", "-c", "user.email=tests@localhost"]
-    run("git", "-C", work, "init", "--quiet", "--initial-branch", "main")
-    run("git", "-C", work, "add", ".")
-    run("git", "-C", work, *who, "commit", "--quiet", "--message", "The model")
-    run("git", "clone", "--quiet", "--bare", work, folder)
-    run("git", "-C", folder, "update-server-info")
-
-
 def main() -> None:
     files = FOLDER / "files"
     files.mkdir(parents=True, exist_ok=True)
@@ -161,7 +145,7 @@ def main() -> None:
         (files / name / "model.py").write_text(code)
     (files / "web").mkdir(exist_ok=True)
     shutil.copyfile(Path(__file__).with_name("web.py"), files / "web" / "web.py")
-    repository(files / "adder.git", {"model.py": ADDER})
+    (files / "adder.py").write_text(ADDER)
 
     sources: dict[str, tuple[str, ...]] = {
         "iris": ("iris.onnx",),

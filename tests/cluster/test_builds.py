@@ -32,8 +32,8 @@ def building(shared: Space, prepared: Any, files: Files, endpoint: str) -> Space
         deployment("built-onnx"),
         model("built-frame", source=f"{files.url}/iris.joblib", modelFramework="ScikitLearn"),
         deployment("built-frame", timeout="20s"),
-        model("built-git", source=f"git+{files.url}/adder.git@main", modelFramework="Custom"),
-        deployment("built-git"),
+        model("built-class", source=f"{files.url}/adder.py", modelFramework="Custom"),
+        deployment("built-class"),
         model("built-not", source=f"{files.url}/nowhere.onnx"),
         deployment("built-not"),
     )
@@ -77,10 +77,10 @@ def test_a_scikit_learn_model_is_built_with_its_packages(building: Space, kea: G
     assert kea.predictions("built-frame", SETOSA)[0]["label"] == "setosa"
 
 
-def test_a_custom_class_of_a_repository_is_built(building: Space, kea: Gateway, prepared: Any) -> None:
-    check_built(building, prepared, "built-git")
-    kea.answers("built-git")
-    assert kea.predictions("built-git", {"x": 1}) == [{"result": 2}]
+def test_a_custom_class_is_built(building: Space, kea: Gateway, prepared: Any) -> None:
+    check_built(building, prepared, "built-class")
+    kea.answers("built-class")
+    assert kea.predictions("built-class", {"x": 1}) == [{"result": 2}]
 
 
 def test_a_build_s_pod_is_confined(building: Space) -> None:

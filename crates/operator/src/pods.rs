@@ -10,6 +10,9 @@ use crate::{names, objects::PORT_NAME};
 /// Most letters of a container's last words that are repeated.
 const LAST_WORDS: usize = 600;
 
+/// The word for a container that runs and does not say that it is ready.
+const NOT_READY: &str = "NotReady";
+
 /// What keeps a pod from being ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trouble {
@@ -106,7 +109,10 @@ pub(crate) fn trouble(pod: &Pod) -> Option<Trouble> {
         let message = format!("it was evicted: {}", status.message.as_deref().unwrap_or_default());
         return Some(Trouble { reason: "Evicted".into(), message, lasting: false });
     }
-    statuses(pod).find_map(|container| of_container(pod, container))
+    // A sidecar that waits says less than the container that it waits for.
+    let mut troubles: Vec<Trouble> = statuses(pod).filter_map(|container| of_container(pod, container)).collect();
+    troubles.sort_by_key(|trouble| (!trouble.lasting, trouble.reason == NOT_READY));
+    troubles.into_iter().next()
 }
 
 fn of_container(pod: &Pod, status: &ContainerStatus) -> Option<Trouble> {
@@ -140,7 +146,7 @@ fn of_container(pod: &Pod, status: &ContainerStatus) -> Option<Trouble> {
         ) => trouble(reason, format!("its container cannot be made: {message}"), true),
         (_, Some((reason, message))) => trouble(reason, message, reason == "OOMKilled"),
         _ if status.state.as_ref().is_some_and(|state| state.running.is_some()) && !status.ready => {
-            trouble("NotReady", "it runs, and its readiness probe does not answer yet".into(), false)
+            trouble(NOT_READY, "it runs, and its readiness probe does not answer yet".into(), false)
         }
         _ => None,
     }

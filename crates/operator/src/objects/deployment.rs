@@ -35,8 +35,8 @@ const PORT: u16 = 8080;
 /// How long a stopped replica still answers: routers hear of its end a moment later than it does itself.
 const LINGER_SECONDS: i64 = 5;
 
-/// How long the gateway waits where nothing is said, in seconds.
-const TIMEOUT_SECONDS: u64 = 5;
+/// Time that a replica has to end.
+const GRACE_SECONDS: i64 = 60;
 
 /// The Deployment that runs a version.
 ///
@@ -130,10 +130,11 @@ fn pod(parts: &VersionParts<'_>, selector: BTreeMap<String, String>) -> Result<P
 
 const TMP: &str = "tmp";
 
-/// Time for the last requests, and some more for the model to end.
+/// Time for the last requests, and some more for the model to end. The same for all common timeouts, so that a change of
+/// one, which reaches replicas with each request, is no change of pods.
 fn grace_seconds(parts: &VersionParts<'_>) -> i64 {
-    let timeout = parts.wish.settings.timeout.map_or(TIMEOUT_SECONDS, |timeout| timeout.0.as_secs() + 1);
-    LINGER_SECONDS + i64::try_from(timeout).unwrap_or(i64::MAX / 2) + 10
+    let timeout = parts.wish.settings.timeout.map_or(0, |timeout| timeout.0.as_secs() + 1);
+    (LINGER_SECONDS + i64::try_from(timeout).unwrap_or(i64::MAX / 2) + 10).max(GRACE_SECONDS)
 }
 
 /// KEA's own model server with the model in it.
@@ -220,17 +221,14 @@ fn container(name: &str, parts: &VersionParts<'_>, mut env: Vec<EnvVar>) -> Resu
 }
 
 fn model_server_env(parts: &VersionParts<'_>, listen: u16) -> Vec<EnvVar> {
-    let timeout = parts.wish.settings.timeout.map(|timeout| variable("KEA_TIMEOUT", &timeout.to_string()));
-    let mut env = vec![
+    vec![
         variable("KEA_SERVICE", parts.owner.name()),
         variable("KEA_SERVICE_VERSION", parts.version.as_str()),
         variable("KEA_LISTEN", &format!("0.0.0.0:{listen}")),
         variable("KEA_LINGER", &format!("{LINGER_SECONDS}s")),
         variable("KEA_TERMINATION_LOG", "/dev/termination-log"),
         variable("KEA_BODY_LIMIT", &parts.settings.body_limit.to_string()),
-    ];
-    env.extend(timeout);
-    env
+    ]
 }
 
 fn server_env(server: &ServerSettings) -> Vec<EnvVar> {
