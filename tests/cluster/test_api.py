@@ -169,7 +169,7 @@ spec: {{replicas: 1, timeout: 3s}}
     assert "deployed" in cli("status", "flowers")
     assert "predict" in cli("methods", "flowers")
     assert json.loads(cli("docs", "flowers"))["openapi"]
-    assert "probabilities" in cli("predict", "flowers", json.dumps(SETOSA))
+    assert "PROBABILITIES" in cli("predict", "flowers", json.dumps(SETOSA))
     cli("scale", "flowers", "2")
     assert kea.details("flowers")["readyReplicas"] == 2
     cli("update", "flowers", "--env", "A=b")
