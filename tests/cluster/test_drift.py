@@ -83,6 +83,7 @@ def test_labels_and_annotations_of_others_stay(shared: Space, drifting: str) -> 
 def test_what_is_right_is_not_written_again(shared: Space, drifting: str) -> None:
     shared.deployed(drifting)
     shared.rolled_out(drifting)
+    wait_for(lambda: len(shared.pods(drifting)) == 1, "the pods of before to be gone")
 
     def versions() -> list[str]:
         kinds = ("mldeployments", "services", "serviceaccounts", "networkpolicies")

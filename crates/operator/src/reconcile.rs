@@ -8,7 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kea_core::{
     VersionId,
     replica::{REPORT_PATH, ReplicaReport},
@@ -283,8 +283,12 @@ async fn of_service(context: &Context, applier: &Applier<'_>, wish: &Wish) -> Re
     let written = applier.apply(account.as_ref(), &objects::service_account(owner)).await?;
     context.metrics.applied(written);
     let service = context.caches.services.get(&of(owner, owner.name()));
-    let written = applier.apply(service.as_ref(), &objects::service(owner)).await?;
+    let wanted = objects::service(owner);
+    let written = applier.apply(service.as_ref(), &wanted).await?;
     context.metrics.applied(written);
+    if let Some(service) = service {
+        drop_strays(context, &service, &wanted).await?;
+    }
     let policy = made.policies.get(&of(owner, owner.name()));
     let written = applier.apply(policy.as_ref(), &objects::network_policy(owner)).await?;
     context.metrics.applied(written);
@@ -294,6 +298,26 @@ async fn of_service(context: &Context, applier: &Applier<'_>, wish: &Wish) -> Re
         let written = applier.apply_dynamic(&context.budgets, budget).await?;
         context.metrics.applied(written);
     }
+    Ok(())
+}
+
+/// A selector is a whole: a label of somebody else's in it, as in a Service that was handed over, selects nothing.
+async fn drop_strays(context: &Context, seen: &Service, wanted: &Service) -> Result<(), Error> {
+    let selector = |service: &Service| service.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
+    let (seen_selector, wanted_selector) = (selector(seen), selector(wanted));
+    let strays: BTreeMap<&String, ()> =
+        seen_selector.keys().filter(|key| !wanted_selector.contains_key(*key)).map(|key| (key, ())).collect();
+    if strays.is_empty() {
+        return Ok(());
+    }
+    let name = seen.metadata.name.clone().unwrap_or_default();
+    let api: Api<Service> =
+        Api::namespaced(context.client.clone(), seen.metadata.namespace.as_deref().unwrap_or_default());
+    let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
+    // `()` is written as null, which removes a key.
+    let patch = Patch::Merge(json!({"spec": {"selector": strays}}));
+    api.patch(&name, &params, &patch).await.map_err(Error::kube(format!("select the pods of Service `{name}`")))?;
+    context.metrics.applied(true);
     Ok(())
 }
 

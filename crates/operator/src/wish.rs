@@ -146,8 +146,8 @@ fn version(
     let conflict = |version: &VersionId| Refusal {
         reason: "VersionConflict",
         message: format!(
-            "version `{version}` exists with another model than MLModel `{object}` now describes: give the MLModel a \
-             `version` of its own, the new one, and name the version that is to answer in the MLDeployment"
+            "version `{version}` exists with another model: give the changed MLModel `{object}` another `version`; to let \
+             an earlier one answer, name that in the MLDeployment"
         ),
     };
     match (pinned, of_model) {
