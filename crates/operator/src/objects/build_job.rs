@@ -95,9 +95,9 @@ fn pod(wish: &Wish, image: &str, settings: &ClusterSettings) -> PodSpec {
 
 fn builder(wish: &Wish, image: &str, settings: &ClusterSettings, logins: Option<&String>) -> Container {
     let mut env = vec![
-        variable("HOME", "/work"),
-        variable("TMPDIR", "/work"),
-        variable("KEA_CACHE_DIR", "/work/cache"),
+        variable("HOME", "/build"),
+        variable("TMPDIR", "/build"),
+        variable("KEA_CACHE_DIR", "/build/cache"),
         variable("SSL_CERT_FILE", "/kea/ca-certificates.crt"),
     ];
     env.extend(logins.map(|secret| EnvVar {
@@ -130,7 +130,7 @@ fn builder(wish: &Wish, image: &str, settings: &ClusterSettings, logins: Option<
                 ..EnvFromSource::default()
             },
         ]),
-        volume_mounts: Some(vec![mount(PROGRAM, "/kea", true), mount(WORK, "/work", false)]),
+        volume_mounts: Some(vec![mount(PROGRAM, "/kea", true), mount(WORK, "/build", false)]),
         security_context: Some(confined()),
         termination_message_policy: Some("FallbackToLogsOnError".into()),
         ..Container::default()
