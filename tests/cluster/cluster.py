@@ -108,13 +108,14 @@ class Cluster:
         found = self.get(f"{PLACES[kind]}/namespaces/{namespace}/{kind}", labelSelector=selector)
         return found["items"] if found else []
 
-    def of_kea(self, component: str) -> list[Object]:
-        """Pods of KEA's own that nobody has told to end."""
+    def of_kea(self, component: str, going: bool = False) -> list[Object]:
+        """Pods of KEA's own: those that nobody has told to end, or all (`going`)."""
         pods = self.get(
             f"/api/v1/namespaces/{NAMESPACE}/pods",
             labelSelector=f"app.kubernetes.io/name=kea,app.kubernetes.io/component={component}",
         )
-        return [pod for pod in (pods or {"items": []})["items"] if "deletionTimestamp" not in pod["metadata"]]
+        found = (pods or {"items": []})["items"]
+        return [pod for pod in found if going or "deletionTimestamp" not in pod["metadata"]]
 
     def node_address(self) -> str:
         nodes = self.get("/api/v1/nodes")
@@ -129,12 +130,18 @@ class Cluster:
     def wait_ready(self, component: str, seconds: float = 120) -> None:
         """Waits until all pods of KEA's own Deployment are ready, and those of before are gone."""
         self.kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/kea-{component}", f"--timeout={seconds:.0f}s")
-        wait_for(lambda: all(is_ready(pod) for pod in self.of_kea(component)), f"ready pods of {component}", seconds)
+        pods = functools.partial(self.of_kea, component, going=True)
+        wait_for(lambda: all(map(settled, pods())), f"ready pods of {component}, and no others", seconds)
 
     def said_by(self, component: str) -> str:
         """The last lines of KEA's own log."""
         selector = f"app.kubernetes.io/component={component}"
         return self.kubectl("-n", NAMESPACE, "logs", "--tail=20", "--prefix", "-l", selector, check=False).stdout
+
+
+def settled(pod: Object) -> bool:
+    """Whether it is ready and stays."""
+    return is_ready(pod) and "deletionTimestamp" not in pod["metadata"]
 
 
 def is_ready(pod: Object) -> bool:
