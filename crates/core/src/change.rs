@@ -4,7 +4,7 @@ use crate::{
     ServiceId, Settings, VersionId,
     management::{DeployRequest, UpdateRequest},
     port::DeployError,
-    service::ServerSettings,
+    service::{Canary, ServerSettings},
 };
 
 /// As many replicas as anyone runs; more is a slip of the keyboard.
@@ -49,6 +49,16 @@ pub fn changed_settings(settings: &mut Settings, change: &UpdateRequest) -> Resu
     settings.load_balancer = load_balancer.or(settings.load_balancer.take());
     settings.server = server.unwrap_or_else(|| settings.server.clone());
     Ok(())
+}
+
+/// A share of the requests is one.
+pub fn canary(asked: Option<&Canary>) -> Result<(), DeployError> {
+    match asked {
+        Some(canary) if canary.weight > 100 => {
+            Err(invalid("/canary/weight", "the weight is the canary's share of the requests in percent: 0 to 100"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// How many replicas are asked for.

@@ -12,7 +12,7 @@ use crate::{
     management::DeployRequest,
     name::{NameError, ServiceId, VersionId},
     quantity::Span,
-    service::{Access, CacheSettings, Framework, LoadBalancing, Resources, ServerSettings},
+    service::{Access, Autoscaling, CacheSettings, Canary, Framework, LoadBalancing, Resources, ServerSettings},
 };
 
 /// Group and version of the documents.
@@ -137,12 +137,13 @@ pub struct DeploymentDocument {
     /// While it is true, nothing of the deployment is changed, whatever the rest says; what runs goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
-    /// Not supported yet.
+    /// A version that takes a share of the requests beside the live one. Where it is the MLModel's own version, the one
+    /// that is live stays so; without `canary` the MLModel's version takes over.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub canary: Option<Value>,
-    /// Not supported yet: make a HorizontalPodAutoscaler of this MLDeployment, which has the scale subresource.
+    pub canary: Option<Canary>,
+    /// Lets a HorizontalPodAutoscaler set `replicas` by the CPU time that replicas use.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub autoscaling: Option<Value>,
+    pub autoscaling: Option<Autoscaling>,
     /// Not supported yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation: Option<Value>,
@@ -283,7 +284,13 @@ fn on_one_machine(
     deployment: &str,
     spec: DeploymentDocument,
 ) -> Result<DeployRequest, DocumentError> {
-    let fields = [("pod", spec.pod.is_some()), ("paused", spec.paused.is_some()), ("port", model.port.is_some())];
+    let fields = [
+        ("pod", spec.pod.is_some()),
+        ("paused", spec.paused.is_some()),
+        ("port", model.port.is_some()),
+        ("canary", spec.canary.is_some()),
+        ("autoscaling", spec.autoscaling.is_some()),
+    ];
     if let Some((field, _)) = fields.into_iter().find(|(_, given)| *given) {
         return Err(DocumentError::NeedsCluster { name: deployment.into(), field });
     }
@@ -297,8 +304,8 @@ fn on_one_machine(
     request(model_document, model, deployment, spec)
 }
 
-/// What a model and its deployment ask for together. The version is the deployment's, else the model's; `pod`, `paused`
-/// and `port` are the caller's to look at.
+/// What a model and its deployment ask for together. The version is the deployment's, else the model's; `pod`, `paused`,
+/// `port`, `canary` and `autoscaling` are the caller's to look at.
 ///
 /// # Errors
 /// A field that this version of KEA cannot act upon, statements that exclude each other, a name that no service can
@@ -319,10 +326,8 @@ pub fn request(
     if let Some((field, _)) = model_fields.into_iter().find(|(_, value)| value.is_some()) {
         return Err(refuse("MLModel", model_document, field));
     }
-    let deployment_fields =
-        [("canary", &spec.canary), ("autoscaling", &spec.autoscaling), ("validation", &spec.validation)];
-    if let Some((field, _)) = deployment_fields.into_iter().find(|(_, value)| value.is_some()) {
-        return Err(refuse("MLDeployment", deployment, field));
+    if spec.validation.is_some() {
+        return Err(refuse("MLDeployment", deployment, "validation"));
     }
     if model.source.is_some() && model.s3_path.is_some() {
         let both = format!("MLModel `{model_document}`: `source` and `s3Path` exclude each other: keep `source`");
@@ -346,6 +351,7 @@ pub fn request(
         access: spec.access,
         load_balancer: spec.load_balancer,
         server: spec.server,
+        canary: spec.canary,
     })
 }
 
@@ -389,7 +395,7 @@ mod tests {
         assert!(refused(vec![model(json!({"sauce": "x"}))]).contains("unknown field `sauce`"));
         assert!(refused(vec![model(json!({"functions": []}))]).contains("`functions` is not supported yet"));
         let canary = deployment(json!({"canary": {"version": "2", "weight": 10}}));
-        assert!(refused(vec![model(json!({"source": "x"})), canary]).contains("`canary` is not supported yet"));
+        assert!(refused(vec![model(json!({"source": "x"})), canary]).contains("`canary` needs Kubernetes"));
         assert!(refused(vec![deployment(json!({"modelName": "other"}))]).contains("names the model `other`"));
         assert!(refused(vec![json!({"kind": "Pod"})]).contains("`kind: Pod` is not known"));
         assert!(refused(vec![model(json!({"source": "a", "s3Path": "b"}))]).contains("exclude each other"));

@@ -14,7 +14,7 @@ use crate::{
     name::{ServiceId, VersionId},
     quantity::Span,
     service::{
-        Access, Algorithm, CacheSettings, Engine, Framework, LoadBalancing, Resources, ServerSettings, Settings,
+        Access, Algorithm, CacheSettings, Canary, Engine, Framework, LoadBalancing, Resources, ServerSettings, Settings,
     },
 };
 
@@ -77,6 +77,9 @@ pub struct DeployRequest {
     /// How the model server runs the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSettings>,
+    /// A version that takes a share of the requests beside the live one; needs Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
 }
 
 /// Changes what it names, and nothing else.
@@ -126,6 +129,10 @@ pub struct UpdateRequest {
     /// How the model server runs the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSettings>,
+    /// A version that takes a share of the requests beside the live one, as `version` with its model or an earlier one.
+    /// Naming the version that is to answer, without this, ends it. Needs Kubernetes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
 }
 
 impl UpdateRequest {
@@ -248,6 +255,9 @@ pub struct ServiceDetails {
     pub engine: Option<Engine>,
     /// The image of the wanted version by digest, where a registry is configured.
     pub image: Option<String>,
+    /// The version that takes a share of the requests beside the live one, where one is asked for.
+    #[serde(default)]
+    pub canary: Option<Canary>,
     /// Replicas that are wanted.
     pub replicas: u32,
     /// Replicas that answer.

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use crate::{
     contract::Contract,
     name::{ServiceId, VersionId},
-    service::{Engine, ReplicaAddress, Settings},
+    service::{Canary, Engine, ReplicaAddress, Settings},
 };
 
 /// All services, as the router sees them. Services that have not changed are the same `Arc` as before.
@@ -24,6 +24,8 @@ pub struct ServiceRoute {
     pub live: Option<VersionId>,
     /// Versions with replicas that may take requests.
     pub versions: Vec<VersionRoute>,
+    /// The version that takes a share of the requests, where it may.
+    pub canary: Option<Canary>,
     /// Why there is no live version, for the caller.
     pub reason: Option<String>,
     /// Settings of the service.

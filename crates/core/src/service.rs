@@ -213,6 +213,34 @@ pub enum Algorithm {
     IpHash,
 }
 
+/// A version that takes a share of the requests beside the live one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Canary {
+    /// The version.
+    pub version: VersionId,
+    /// Its share of the requests that name no version, in percent. With 0 it runs, and answers those that name it.
+    #[schemars(range(min = 0, max = 100))]
+    pub weight: u8,
+}
+
+/// How the number of replicas follows the load.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Autoscaling {
+    /// Fewest replicas; 1 where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub min_replicas: Option<u32>,
+    /// Most replicas.
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_replicas: u32,
+    /// The share of the requested CPU time that replicas are to use on average, in percent; 80 where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub target_cpu_utilization: Option<u32>,
+}
+
 /// How the model server runs a model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

@@ -172,6 +172,7 @@ impl Deployer for LocalDeployer {
     async fn deploy(&self, request: DeployRequest) -> Result<ServiceDetails, DeployError> {
         let id = change::service_id(&request)?;
         let model = request::model(&request)?;
+        request::refuse_canary(request.canary.as_ref())?;
         let _one_at_a_time = self.shared.changing.lock().await;
         let stored = self.stored(&id).await?;
         if stored.as_ref().is_some_and(|(service, _)| service.deleted) {
@@ -215,6 +216,7 @@ impl Deployer for LocalDeployer {
         let _one_at_a_time = self.shared.changing.lock().await;
         let (mut service, versions) = self.existing(id).await?;
         service.replicas = change::replicas(change.replicas, service.replicas)?;
+        request::refuse_canary(change.canary.as_ref())?;
         change::changed_settings(&mut service.settings, &change)?;
         let base = versions.iter().find(|version| version.id == service.version);
         let new = match base {

@@ -40,6 +40,7 @@ pub(crate) fn details(state: &ServiceState, address: &PublicAddress) -> ServiceD
         reason: reason(state, status),
         steps: state.wanted_version().map_or_else(Vec::new, |version| steps(state, version)),
         replica_statuses: state.versions.values().flat_map(replica_statuses).collect(),
+        canary: None,
         settings: service.settings.clone(),
         created_at: service.created_at,
         updated_at: service.updated_at,
@@ -52,6 +53,7 @@ pub(crate) fn route(state: &mut ServiceState) -> Arc<ServiceRoute> {
         id: state.service.id.clone(),
         live: state.live.clone(),
         versions: state.versions.values().filter(|version| takes_requests(state, version)).map(version_route).collect(),
+        canary: None,
         reason: reason(state, status(state)),
         settings: same_settings(state),
     };

@@ -226,12 +226,14 @@ fn known_version(id: &ServiceId, version: &VersionId, records: &[VersionRecord])
 /// What is asked for is checked by the rules of every change before anything is written.
 fn check(request: &UpdateRequest) -> Result<(), DeployError> {
     change::replicas(request.replicas, 1)?;
+    change::canary(request.canary.as_ref())?;
     change::changed_settings(&mut kea_core::Settings::default(), request)
 }
 
 /// Takes over what a change says of how a model is run.
 fn changed_deployment(spec: &mut DeploymentDocument, change: &UpdateRequest) {
-    let UpdateRequest { replicas, env, resources, cache, timeout, access, load_balancer, server, .. } = change.clone();
+    let UpdateRequest { replicas, env, resources, cache, timeout, access, load_balancer, server, canary, .. } =
+        change.clone();
     spec.replicas = replicas.or(spec.replicas);
     spec.env = env.or(spec.env.take());
     spec.resources = resources.or(spec.resources.take());
@@ -240,6 +242,8 @@ fn changed_deployment(spec: &mut DeploymentDocument, change: &UpdateRequest) {
     spec.access = access.or(spec.access.take());
     spec.load_balancer = load_balancer.or(spec.load_balancer.take());
     spec.server = server.or(spec.server.take());
+    // Whoever says which version is to answer has decided about the canary.
+    spec.canary = canary.or(spec.canary.take().filter(|_| change.version.is_none()));
 }
 
 /// The version that the MLModel describes, where it does not say so: the one that was wanted last.
@@ -288,6 +292,8 @@ impl Deployer for ClusterDeployer {
             access: request.access.clone(),
             load_balancer: request.load_balancer.clone(),
             server: request.server.clone(),
+            canary: request.canary.clone(),
+            version: request.version.clone(),
             ..UpdateRequest::default()
         };
         check(&asked)?;
@@ -356,7 +362,12 @@ impl Deployer for ClusterDeployer {
     async fn rollback(&self, id: &ServiceId) -> Result<ServiceDetails, DeployError> {
         let found = self.found(id)?;
         let details = view::details(self.caches()?, &found, &self.view.settings);
-        let wanted = details.ok_or_else(|| DeployError::NotFound(id.clone()))?.version;
+        let details = details.ok_or_else(|| DeployError::NotFound(id.clone()))?;
+        // A canary on its way is what there is to go back from.
+        if let (Some(_), Some(live)) = (&details.canary, details.live_version) {
+            return self.update(id, UpdateRequest { version: Some(live), ..UpdateRequest::default() }).await;
+        }
+        let wanted = details.version;
         let history = found.status.as_ref().map(|status| &status.live_history[..]).unwrap_or_default();
         let earlier = history.iter().rev().find(|version| **version != wanted).cloned();
         let nothing = || DeployError::Conflict(format!("no version of `{id}` was live before {wanted}"));

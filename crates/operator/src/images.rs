@@ -211,13 +211,14 @@ impl Images {
         ImageRecord { reference, framework: found, web_service }
     }
 
-    /// Removes Jobs of other builds than the wanted version's.
-    pub(crate) async fn clean(&self, caches: &Caches, owner: &MlDeployment, wish: &Wish) -> Result<(), Error> {
-        let wanted = names::of_build(owner.name(), &wish.version, &objects::model_text(&wish.model));
+    /// Removes Jobs of other builds than those of the versions that are asked for.
+    pub(crate) async fn clean(&self, caches: &Caches, owner: &MlDeployment, wishes: &[&Wish]) -> Result<(), Error> {
+        let name = |wish: &&Wish| names::of_build(owner.name(), &wish.version, &objects::model_text(&wish.model));
+        let wanted: Vec<String> = wishes.iter().map(name).collect();
         let made = caches.made.as_ref().expect("the operator watches what it makes");
-        let stale = made.jobs.state_filter(|job| {
-            is_owned(job, owner.metadata.uid.as_deref()) && job.metadata.name.as_deref() != Some(&wanted)
-        });
+        let stale = made
+            .jobs
+            .state_filter(|job| is_owned(job, owner.metadata.uid.as_deref()) && !wanted.contains(&job.name_any()));
         for job in stale {
             self.delete(&job).await?;
         }

@@ -36,7 +36,7 @@ use crate::{
     resources::{DeploymentStatus, MlDeployment},
     rollout::{self, Plan, Strength},
     settings::ClusterSettings,
-    status::{self, Seen},
+    status::{self, Seen, VersionWish},
     version::{ReplicaRecord, VersionRecord},
     watch::Caches,
     wish::{self, Refusal, Wish},
@@ -116,7 +116,7 @@ async fn reconciled(owner: &MlDeployment, context: &Context) -> Result<Action, E
     let caches = &context.caches;
     let mut records = caches.records(owner);
     let pods = caches.pods_of(owner);
-    let live = live(owner, &records);
+    let live = owner.live(&records);
     // Check.
     let wish = match held_elsewhere(owner, caches) {
         Some(refusal) => Err(refusal),
@@ -125,35 +125,45 @@ async fn reconciled(owner: &MlDeployment, context: &Context) -> Result<Action, E
     let wish = match wish {
         Ok(wish) => wish,
         Err(refusal) => {
-            let seen = seen(owner, Err(&refusal), None, &records, &pods, live.as_ref(), None, context);
-            tell(context, &seen).await?;
+            tell(context, &Seen::before(owner, Err(&refusal), &records, &pods, live.as_ref(), context)).await?;
             return Ok(Action::requeue(RESYNC));
         }
     };
     if wish.paused {
-        tell(context, &seen(owner, Ok(&wish), None, &records, &pods, live.as_ref(), None, context)).await?;
+        tell(context, &Seen::before(owner, Ok(&wish), &records, &pods, live.as_ref(), context)).await?;
         return Ok(Action::requeue(RESYNC));
     }
-    let image = match context.images.image(caches, owner, &wish, &records, &context.settings).await {
-        Ok(image) => image,
-        Err(error) => Image::Failed(error.refusal().ok_or(error)?),
+    let found = image(context, owner, &wish, &records).await?;
+    let canary = match wish.of_canary() {
+        Some(wish) => Some((image(context, owner, &wish, &records).await?, wish)),
+        None => None,
     };
+    let canary = canary.as_ref().map(|(image, wish)| VersionWish { wish, image });
+    let wanted = VersionWish { wish: &wish, image: &found };
     learn(context, &mut records, &pods).await;
     // Build, and apply. The next strength follows from what is seen, and requests go to a new version first.
-    let plan = plan(&wish, live.as_ref(), &image, &records, &pods);
+    let plan = plan(wanted, canary, live.as_ref(), &records, &pods);
     let settled = plan.live == live && context.is_settled(owner, live.as_ref());
-    let (written, refused) = match apply(context, owner, &wish, &image, &records, &plan, settled).await {
+    let (written, refused) = match apply(context, owner, wanted, canary, &records, &plan, settled).await {
         Ok(written) => (written, None),
-        Err(error) => (false, Some(error.refusal().ok_or(error)?)),
+        Err(error) => (Vec::new(), Some(error.refusal().ok_or(error)?)),
     };
     // Requests go to a version of which everything is known to Kubernetes.
     let now_live = if refused.is_some() { live.as_ref() } else { plan.live.as_ref() };
-    if matches!(image, Image::Known(_)) && refused.is_none() && context.settings.registry.is_some() {
-        context.images.clean(caches, owner, &wish).await?;
+    let has_images =
+        [Some(wanted), canary].into_iter().flatten().all(|version| matches!(version.image, Image::Known(_)));
+    if has_images && refused.is_none() && context.settings.registry.is_some() {
+        let wishes: Vec<_> = [Some(wanted), canary].into_iter().flatten().map(|version| version.wish).collect();
+        context.images.clean(caches, owner, &wishes).await?;
     }
     // Tell.
-    let mut seen = seen(owner, Ok(&wish), Some(&image), &records, &pods, now_live, refused.as_ref(), context);
-    seen.written = written;
+    let seen = Seen {
+        image: Some(&found),
+        canary,
+        refused: refused.as_ref(),
+        written: &written,
+        ..Seen::before(owner, Ok(&wish), &records, &pods, now_live, context)
+    };
     let told = tell(context, &seen).await?;
     Ok(match (settled, refused, told.reason) {
         (false, None, _) => Action::requeue(SETTLE),
@@ -162,24 +172,16 @@ async fn reconciled(owner: &MlDeployment, context: &Context) -> Result<Action, E
     })
 }
 
-#[allow(clippy::too_many_arguments, reason = "the fields of what it makes, in their order")]
-fn seen<'a>(
-    owner: &'a MlDeployment,
-    wish: Result<&'a Wish, &'a Refusal>,
-    image: Option<&'a Image>,
-    records: &'a [VersionRecord],
-    pods: &'a [Arc<Pod>],
-    live: Option<&'a VersionId>,
-    refused: Option<&'a Refusal>,
-    context: &'a Context,
-) -> Seen<'a> {
-    Seen { owner, wish, image, records, pods, live, refused, written: false, settings: &context.settings }
-}
-
-/// The version that requests go to, as long as there is anything of it.
-fn live(owner: &MlDeployment, records: &[VersionRecord]) -> Option<VersionId> {
-    let live = owner.status.as_ref()?.live_version.clone()?;
-    records.iter().any(|record| record.version == live).then_some(live)
+async fn image(
+    context: &Context,
+    owner: &MlDeployment,
+    wish: &Wish,
+    records: &[VersionRecord],
+) -> Result<Image, Error> {
+    match context.images.image(&context.caches, owner, wish, records, &context.settings).await {
+        Ok(image) => Ok(image),
+        Err(error) => Ok(Image::Failed(error.refusal().ok_or(error)?)),
+    }
 }
 
 /// Services of all namespaces share the gateway, and so their names.
@@ -196,16 +198,25 @@ fn held_elsewhere(owner: &MlDeployment, caches: &Caches) -> Option<Refusal> {
     })
 }
 
-fn plan(wish: &Wish, live: Option<&VersionId>, image: &Image, records: &[VersionRecord], pods: &[Arc<Pod>]) -> Plan {
+fn plan(
+    wanted: VersionWish<'_>,
+    canary: Option<VersionWish<'_>>,
+    live: Option<&VersionId>,
+    records: &[VersionRecord],
+    pods: &[Arc<Pod>],
+) -> Plan {
     let strength = |record: &VersionRecord| {
         // A replica whose contract is not known cannot be sent requests yet.
         let ready = if record.replica.is_some() { status::ready(pods, &record.version) } else { 0 };
         Strength { asked: record.replicas, ready, has_image: record.image.is_some() }
     };
     let mut seen: BTreeMap<_, _> = records.iter().map(|record| (record.version.clone(), strength(record))).collect();
-    let has_image = matches!(image, Image::Known(_));
-    seen.entry(wish.version.clone()).or_insert(Strength { asked: 0, ready: 0, has_image });
-    rollout::plan(&wish.version, wish.replicas, live, &seen)
+    for VersionWish { wish, image } in [Some(wanted), canary].into_iter().flatten() {
+        let has_image = matches!(image, Image::Known(_));
+        seen.entry(wish.version.clone()).or_insert(Strength { asked: 0, ready: 0, has_image });
+    }
+    let canary = canary.map(|canary| (&canary.wish.version, canary.wish.replicas));
+    rollout::plan(&wanted.wish.version, wanted.wish.replicas, canary, live, &seen)
 }
 
 /// Asks a ready replica of each version what it offers, where that is not known yet.
@@ -243,21 +254,41 @@ async fn report(context: &Context, address: std::net::SocketAddr) -> Result<Repl
     serde_json::from_slice(&body).map_err(|error| error.to_string())
 }
 
-/// Whether the wanted version's Deployment was written is the answer.
+/// The versions whose Deployments were written are the answer.
 async fn apply(
     context: &Context,
     owner: &MlDeployment,
-    wish: &Wish,
-    image: &Image,
+    wanted: VersionWish<'_>,
+    canary: Option<VersionWish<'_>>,
     records: &[VersionRecord],
     plan: &Plan,
     settled: bool,
-) -> Result<bool, Error> {
+) -> Result<Vec<VersionId>, Error> {
     let applier = Applier { client: &context.client, owner };
-    let Image::Known(image) = image else {
-        return strengths(context, &applier, wish, records, plan, settled).await.map(|()| false);
-    };
-    of_service(context, &applier, wish).await?;
+    let asked = || [Some(wanted), canary].into_iter().flatten();
+    if asked().any(|version| matches!(version.image, Image::Known(_))) {
+        of_service(context, &applier, wanted.wish).await?;
+    }
+    let mut written = Vec::new();
+    for version in asked() {
+        if of_version(context, &applier, version, records, plan).await? {
+            written.push(version.wish.version.clone());
+        }
+    }
+    let named: Vec<_> = asked().map(|version| &version.wish.version).collect();
+    strengths(context, &applier, &named, records, plan, settled).await.map(|()| written)
+}
+
+/// Whether the version's Deployment was written is the answer.
+async fn of_version(
+    context: &Context,
+    applier: &Applier<'_>,
+    VersionWish { wish, image }: VersionWish<'_>,
+    records: &[VersionRecord],
+    plan: &Plan,
+) -> Result<bool, Error> {
+    let Image::Known(image) = image else { return Ok(false) };
+    let owner = applier.owner;
     let record = records.iter().find(|record| record.version == wish.version);
     let parts = VersionParts {
         owner,
@@ -272,7 +303,7 @@ async fn apply(
     let deployment = objects::deployment(&parts).map_err(|error| Error::Refused(error.to_string()))?;
     let written = applier.apply(record.map(|record| &record.deployment), &deployment).await?;
     context.metrics.applied(written);
-    strengths(context, &applier, wish, records, plan, settled).await.map(|()| written)
+    Ok(written)
 }
 
 /// What a service has once.
@@ -321,18 +352,18 @@ async fn drop_strays(context: &Context, seen: &Service, wanted: &Service) -> Res
     Ok(())
 }
 
-/// Replicas of other versions than the wanted one, which nothing else of changes.
+/// Replicas of other versions than those `asked` for, which nothing else of changes.
 async fn strengths(
     context: &Context,
     applier: &Applier<'_>,
-    wish: &Wish,
+    asked: &[&VersionId],
     records: &[VersionRecord],
     plan: &Plan,
     settled: bool,
 ) -> Result<(), Error> {
     let owner = applier.owner;
     let api: Api<k8s_openapi::api::apps::v1::Deployment> = Api::namespaced(context.client.clone(), owner.namespace());
-    let others = records.iter().filter(|record| record.version != wish.version);
+    let others = records.iter().filter(|record| !asked.contains(&&record.version));
     for record in others {
         let wanted = plan.replicas.get(&record.version).copied().unwrap_or(0);
         // While requests move to the new version, the one before it stays as it is.

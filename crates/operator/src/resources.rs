@@ -17,6 +17,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use crate::version::VersionRecord;
+
 /// Group of the custom resources.
 pub const GROUP: &str = "ml.kea-project.io";
 
@@ -90,6 +92,9 @@ pub struct DeploymentStatus {
     /// Where to call its default function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// The version that takes a share of the requests, where one is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryStatus>,
     /// The image of the wanted version, by digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -106,6 +111,18 @@ pub struct DeploymentStatus {
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// What is seen of a canary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CanaryStatus {
+    /// Its version.
+    pub version: VersionId,
+    /// Replicas that it is to have for its share.
+    pub replicas: u32,
+    /// Those of its replicas that answer.
+    pub ready_replicas: u32,
 }
 
 /// One condition, in Kubernetes' conventions.
@@ -140,6 +157,12 @@ impl MlModel {
 }
 
 impl MlDeployment {
+    /// The version that requests go to, as long as there is anything of it.
+    pub(crate) fn live(&self, records: &[VersionRecord]) -> Option<VersionId> {
+        let live = self.status.as_ref()?.live_version.clone()?;
+        records.iter().any(|record| record.version == live).then_some(live)
+    }
+
     /// Its specification.
     ///
     /// # Errors

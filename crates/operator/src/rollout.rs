@@ -27,15 +27,18 @@ pub(crate) struct Plan {
     pub(crate) live: Option<VersionId>,
 }
 
-/// What is to be, from what is wanted and seen.
+/// What is to be, from what is wanted and seen. A `canary` and its replicas are beside all that.
 pub(crate) fn plan(
     version: &VersionId,
     replicas: u32,
+    canary: Option<(&VersionId, u32)>,
     live: Option<&VersionId>,
     seen: &BTreeMap<VersionId, Strength>,
 ) -> Plan {
     let wanted = Wanted { version: version.clone(), replicas, deleted: false };
-    let versions = seen.iter().map(|(version, strength)| (version.clone(), as_seen(strength))).collect();
+    let is_canary = |version: &VersionId| canary.is_some_and(|(canary, _)| canary == version);
+    let in_turn = seen.iter().filter(|(version, _)| !is_canary(version));
+    let versions = in_turn.map(|(version, strength)| (version.clone(), as_seen(strength))).collect();
     let mut plan = Plan {
         replicas: seen.iter().map(|(version, strength)| (version.clone(), strength.asked)).collect(),
         live: live.cloned(),
@@ -54,6 +57,10 @@ pub(crate) fn plan(
             // Images are made before the plan; a service is forgotten by Kubernetes, with its owner.
             Step::Prepare(_) | Step::Forget => {}
         }
+    }
+    if let Some((canary, replicas)) = canary {
+        let has_image = seen.get(canary).is_some_and(|strength| strength.has_image);
+        plan.replicas.insert(canary.clone(), if has_image { replicas } else { 0 });
     }
     plan
 }
@@ -80,7 +87,7 @@ mod tests {
     ) -> (Vec<u32>, Option<String>) {
         let strength = |asked, ready| Strength { asked, ready, has_image: true };
         let seen = seen.iter().map(|(name, asked, ready)| (v(name), strength(*asked, *ready))).collect();
-        let plan = plan(&v(version), replicas, live.map(v).as_ref(), &seen);
+        let plan = plan(&v(version), replicas, None, live.map(v).as_ref(), &seen);
         (plan.replicas.into_values().collect(), plan.live.map(|live| live.to_string()))
     }
 
@@ -109,8 +116,20 @@ mod tests {
     }
 
     #[test]
+    fn a_canary_runs_beside_the_live_version_and_takes_over_when_it_is_wanted() {
+        let strength = |asked, ready| Strength { asked, ready, has_image: true };
+        let both = |live, canary| BTreeMap::from([(v("1"), live), (v("2"), canary)]);
+        let beside = |seen| plan(&v("1"), 4, Some((&v("2"), 1)), Some(&v("1")), &seen);
+        let expected = Plan { replicas: BTreeMap::from([(v("1"), 4), (v("2"), 1)]), live: Some(v("1")) };
+        assert_eq!(beside(both(strength(4, 4), strength(0, 0))), expected);
+        assert_eq!(beside(both(strength(4, 4), strength(1, 1))), expected);
+        assert_eq!(planned("2", 4, Some("1"), &[("1", 4, 4), ("2", 1, 1)]), (vec![4, 4], Some("1".into())));
+        assert_eq!(planned("1", 4, Some("1"), &[("1", 4, 4), ("2", 1, 1)]), (vec![4, 0], Some("1".into())));
+    }
+
+    #[test]
     fn a_version_without_an_image_gets_no_replicas() {
         let seen = BTreeMap::from([(v("1"), Strength { asked: 0, ready: 0, has_image: false })]);
-        assert_eq!(plan(&v("1"), 3, None, &seen), Plan { replicas: BTreeMap::from([(v("1"), 0)]), live: None });
+        assert_eq!(plan(&v("1"), 3, None, None, &seen), Plan { replicas: BTreeMap::from([(v("1"), 0)]), live: None });
     }
 }

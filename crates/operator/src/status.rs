@@ -10,7 +10,8 @@ use kea_core::{
 use crate::{
     images::Image,
     names, pods,
-    resources::{Condition, DeploymentStatus, MlDeployment},
+    reconcile::Context,
+    resources::{CanaryStatus, Condition, DeploymentStatus, MlDeployment},
     settings::ClusterSettings,
     version::VersionRecord,
     wish::{Refusal, Wish},
@@ -19,19 +20,52 @@ use crate::{
 /// Versions that are remembered as having been live.
 const HISTORY: usize = 10;
 
+/// A version that is asked for, and how far its image is.
+#[derive(Clone, Copy)]
+pub(crate) struct VersionWish<'a> {
+    pub(crate) wish: &'a Wish,
+    pub(crate) image: &'a Image,
+}
+
 /// What is seen of a service.
 pub(crate) struct Seen<'a> {
     pub(crate) owner: &'a MlDeployment,
     pub(crate) wish: Result<&'a Wish, &'a Refusal>,
     pub(crate) image: Option<&'a Image>,
+    pub(crate) canary: Option<VersionWish<'a>>,
     pub(crate) records: &'a [VersionRecord],
     pub(crate) pods: &'a [std::sync::Arc<Pod>],
     pub(crate) live: Option<&'a VersionId>,
-    /// Whether the wanted version's Deployment was changed just now: what is seen of it is what it was.
-    pub(crate) written: bool,
+    /// Versions whose Deployments were changed just now: what is seen of them is what they were.
+    pub(crate) written: &'a [VersionId],
     /// What Kubernetes said when objects were applied.
     pub(crate) refused: Option<&'a Refusal>,
     pub(crate) settings: &'a ClusterSettings,
+}
+
+impl<'a> Seen<'a> {
+    /// What is seen of a service before anything is done for it.
+    pub(crate) fn before(
+        owner: &'a MlDeployment,
+        wish: Result<&'a Wish, &'a Refusal>,
+        records: &'a [VersionRecord],
+        pods: &'a [std::sync::Arc<Pod>],
+        live: Option<&'a VersionId>,
+        context: &'a Context,
+    ) -> Self {
+        Self {
+            owner,
+            wish,
+            image: None,
+            canary: None,
+            records,
+            pods,
+            live,
+            written: &[],
+            refused: None,
+            settings: &context.settings,
+        }
+    }
 }
 
 /// Ready pods of a version.
@@ -46,11 +80,13 @@ pub(crate) fn status(seen: &Seen<'_>, now: Timestamp) -> DeploymentStatus {
     let before = owner.status.as_ref();
     let wish = seen.wish.ok();
     let version = wish.map(|wish| wish.version.clone()).or_else(|| before?.version.clone());
-    let wanted = owner.replicas();
+    let wanted = wish.map_or_else(|| owner.replicas(), |wish| wish.replicas);
     let of_wanted = version.as_ref().map_or(0, |version| ready(seen.pods, version));
     let is_live = version.is_some() && seen.live == version.as_ref();
     let trouble = trouble(seen);
-    let is_there = is_live && of_wanted >= wanted && !seen.written && rolled_out(seen, version.as_ref(), wanted);
+    let is_there = is_live
+        && version.as_ref().is_some_and(|version| is_whole(seen, version, wanted))
+        && seen.canary.is_none_or(|canary| is_whole(seen, &canary.wish.version, canary.wish.replicas));
     let state = state(seen, is_there, trouble.as_ref());
     let why = why(seen, version.as_ref(), of_wanted, wanted, trouble.as_ref()).filter(|_| state != Status::Deployed);
     let record = version.as_ref().and_then(|version| seen.records.iter().find(|record| record.version == *version));
@@ -77,11 +113,25 @@ pub(crate) fn status(seen: &Seen<'_>, now: Timestamp) -> DeploymentStatus {
         }),
         image: image.map(|image| image.reference),
         reason: why.as_ref().map(|why| why.message.clone()),
+        canary: seen.canary.map(|canary| canary_status(seen, canary)),
         conditions: Vec::new(),
         version,
     };
     status.conditions = conditions(seen, &status, why.as_ref(), record, trouble.as_ref(), now);
     status
+}
+
+fn canary_status(seen: &Seen<'_>, VersionWish { wish, .. }: VersionWish<'_>) -> CanaryStatus {
+    CanaryStatus {
+        version: wish.version.clone(),
+        replicas: wish.replicas,
+        ready_replicas: ready(seen.pods, &wish.version),
+    }
+}
+
+/// Whether a version is as it was asked for.
+fn is_whole(seen: &Seen<'_>, version: &VersionId, wanted: u32) -> bool {
+    ready(seen.pods, version) >= wanted && !seen.written.contains(version) && rolled_out(seen, version, wanted)
 }
 
 fn history(before: Option<&DeploymentStatus>, live: Option<&VersionId>) -> Vec<VersionId> {
@@ -106,20 +156,28 @@ pub(crate) fn url(settings: &ClusterSettings, service: &str) -> String {
     format!("{base}{BASE_PATH}/services/{service}/predict")
 }
 
-/// What keeps the wanted version from being there, that time alone will not mend.
+/// What keeps what is asked for from being there, that time alone will not mend.
 fn trouble(seen: &Seen<'_>) -> Option<Refusal> {
     let wish = match seen.wish {
         Ok(wish) => wish,
         Err(refusal) => return Some(refusal.clone()),
     };
-    if let Some(Image::Failed(refusal)) = seen.image {
+    let of_wanted = || of_version(seen, wish, seen.image);
+    let of_canary = || {
+        let VersionWish { wish, image } = seen.canary?;
+        let trouble = of_version(seen, wish, Some(image))?;
+        Some(Refusal { message: format!("canary {}: {}", wish.version, trouble.message), ..trouble })
+    };
+    seen.refused.cloned().or_else(of_wanted).or_else(of_canary)
+}
+
+/// What keeps one version from being there.
+fn of_version(seen: &Seen<'_>, wish: &Wish, image: Option<&Image>) -> Option<Refusal> {
+    if let Some(Image::Failed(refusal)) = image {
         return Some(refusal.clone());
     }
-    if let Some(refused) = seen.refused {
-        return Some(refused.clone());
-    }
     let enough = ready(seen.pods, &wish.version) >= wish.replicas;
-    if enough && rolled_out(seen, Some(&wish.version), wish.replicas) {
+    if enough && rolled_out(seen, &wish.version, wish.replicas) {
         return None;
     }
     let of_pod = || {
@@ -142,11 +200,11 @@ fn replica_failure(deployment: &Deployment) -> Option<Refusal> {
 }
 
 /// Whether all pods of a version are as its Deployment asks now: after a change of it, old ones answer for a while.
-fn rolled_out(seen: &Seen<'_>, version: Option<&VersionId>, wanted: u32) -> bool {
+fn rolled_out(seen: &Seen<'_>, version: &VersionId, wanted: u32) -> bool {
     if wanted == 0 {
         return true;
     }
-    let Some(record) = seen.records.iter().find(|record| Some(&record.version) == version) else { return false };
+    let Some(record) = seen.records.iter().find(|record| record.version == *version) else { return false };
     let Some(status) = &record.deployment.status else { return false };
     let is_current = status.observed_generation >= record.deployment.metadata.generation;
     let updated = status.updated_replicas.and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
@@ -174,13 +232,16 @@ fn why(
     let waits = |message: String| Refusal::of_kubernetes("Progressing", message);
     let mut why = match (trouble, seen.image) {
         (Some(trouble), _) => trouble.clone(),
-        (None, Some(Image::Building(message))) => waits(format!("its image is not there yet: {message}")),
-        (None, _) => {
-            let of_pod = seen.pods.iter().filter(|pod| pods::version(pod).as_ref() == version).find_map(|pod| {
-                let trouble = pods::trouble(pod)?;
-                Some(format!("; pod {}: {}", pod.metadata.name.as_deref().unwrap_or_default(), trouble.message))
-            });
-            waits(format!("{ready} of {wanted} replicas are ready{}", of_pod.unwrap_or_default()))
+        (None, image) => {
+            let is_whole = seen.live == version && version.is_some_and(|version| is_whole(seen, version, wanted));
+            waits(match seen.canary.filter(|_| is_whole) {
+                Some(VersionWish { wish, image }) => {
+                    let ready = self::ready(seen.pods, &wish.version);
+                    let waiting = waiting(seen, Some(&wish.version), Some(image), ready, wish.replicas);
+                    format!("canary {}: {waiting}", wish.version)
+                }
+                None => waiting(seen, version, image, ready, wanted),
+            })
         }
     };
     if let (Some(live), Some(version)) = (seen.live, version)
@@ -189,6 +250,18 @@ fn why(
         why.message = format!("version {version}: {}; version {live} keeps serving", why.message);
     }
     Some(why)
+}
+
+/// What a version waits for.
+fn waiting(seen: &Seen<'_>, version: Option<&VersionId>, image: Option<&Image>, ready: u32, wanted: u32) -> String {
+    if let Some(Image::Building(message)) = image {
+        return format!("its image is not there yet: {message}");
+    }
+    let of_pod = seen.pods.iter().filter(|pod| pods::version(pod).as_ref() == version).find_map(|pod| {
+        let trouble = pods::trouble(pod)?;
+        Some(format!("; pod {}: {}", pod.metadata.name.as_deref().unwrap_or_default(), trouble.message))
+    });
+    format!("{ready} of {wanted} replicas are ready{}", of_pod.unwrap_or_default())
 }
 
 fn conditions(

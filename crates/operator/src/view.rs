@@ -11,7 +11,7 @@ use kea_core::{
     management::{KubernetesService, ReplicaStatus, ServiceDetails, Status, StepState, StepStatus},
     port::RouteFollower,
     routing::{RoutingSnapshot, ServiceRoute, VersionRoute},
-    service::ReplicaAddress,
+    service::{Canary, ReplicaAddress},
 };
 use kube::runtime::reflector::ObjectRef;
 
@@ -104,15 +104,13 @@ fn route(caches: &Caches, deployment: &MlDeployment, id: ServiceId, before: Opti
     let told = status.and_then(|status| status.live_version.clone());
     let pods = caches.pods_of(deployment);
     let live = servable(told, before, &records, &pods);
-    let live_record = records.iter().find(|record| Some(&record.version) == live.as_ref());
-    let versions = live_record.map(|record| version_route(record, &pods, before)).into_iter().collect();
-    ServiceRoute {
-        id,
-        live,
-        versions,
-        reason: status.and_then(|status| status.reason.clone()),
-        settings: settings(caches, deployment, &records, before),
-    }
+    let (settings, canary) = settings(caches, deployment, &records, before);
+    let takes_requests = |record: &&VersionRecord| {
+        let is_canary = canary.as_ref().is_some_and(|canary| canary.version == record.version);
+        Some(&record.version) == live.as_ref() || is_canary && record.replica.is_some()
+    };
+    let versions = records.iter().filter(takes_requests).map(|record| version_route(record, &pods, before)).collect();
+    ServiceRoute { id, live, versions, canary, reason: status.and_then(|status| status.reason.clone()), settings }
 }
 
 /// The version to send requests to. Status, Deployments and pods come by watches of their own: until all of a new live
@@ -134,19 +132,19 @@ fn servable(
     }
 }
 
-/// The settings; those of before while what is asked for cannot be read.
+/// The settings and the canary; those of before while what is asked for cannot be read.
 fn settings(
     caches: &Caches,
     deployment: &MlDeployment,
     records: &[VersionRecord],
     before: Option<&ServiceRoute>,
-) -> Arc<Settings> {
+) -> (Arc<Settings>, Option<Canary>) {
     let wish = wish::wish(deployment, caches.model_of(deployment).as_deref(), records);
     match (wish, before) {
-        (Ok(wish), Some(before)) if *before.settings == wish.settings => before.settings.clone(),
-        (Ok(wish), _) => Arc::new(wish.settings),
-        (Err(_), Some(before)) => before.settings.clone(),
-        (Err(_), None) => Arc::default(),
+        (Ok(wish), Some(before)) if *before.settings == wish.settings => (before.settings.clone(), wish.canary()),
+        (Ok(wish), _) => (Arc::new(wish.settings.clone()), wish.canary()),
+        (Err(_), Some(before)) => (before.settings.clone(), before.canary.clone()),
+        (Err(_), None) => Default::default(),
     }
 }
 
@@ -190,6 +188,7 @@ fn is_same(a: &ServiceRoute, b: &ServiceRoute) -> bool {
             && same_contract(a, b)
     };
     a.live == b.live
+        && a.canary == b.canary
         && a.reason == b.reason
         && Arc::ptr_eq(&a.settings, &b.settings)
         && a.versions.len() == b.versions.len()
@@ -231,7 +230,8 @@ pub(crate) fn details(caches: &Caches, deployment: &MlDeployment, cluster: &Clus
         framework: told.and_then(|told| told.framework),
         engine: told.and_then(|told| told.engine),
         image: told.filter(|_| is_current).and_then(|told| told.image.clone()),
-        replicas: deployment.replicas(),
+        canary: wish.as_ref().ok().and_then(wish::Wish::canary),
+        replicas: wish.as_ref().map_or_else(|_| deployment.replicas(), |wish| wish.replicas),
         ready_replicas: told.map_or(0, |told| told.ready_replicas),
         url: status::url(cluster, deployment.name()),
         reason: reason.filter(|_| state != Status::Deployed),

@@ -5,6 +5,7 @@ use kea_core::{
     documents::{self, DeploymentDocument, ModelDocument, PodSettings},
     management::DeployRequest,
     port::DeployError,
+    service::{Autoscaling, Canary},
 };
 
 use crate::{
@@ -23,6 +24,33 @@ pub(crate) struct Wish {
     pub(crate) request: DeployRequest,
     pub(crate) pod: PodSettings,
     pub(crate) paused: bool,
+    pub(crate) canary: Option<CanaryWish>,
+    pub(crate) autoscaling: Option<Autoscaling>,
+}
+
+/// The version that is to take a share of the requests.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct CanaryWish {
+    pub(crate) version: VersionId,
+    pub(crate) model: ModelRecord,
+    /// Its share in percent.
+    pub(crate) weight: u8,
+}
+
+impl Wish {
+    /// What is asked for of the canary: the same but for its version, with replicas for its share.
+    pub(crate) fn of_canary(&self) -> Option<Self> {
+        let CanaryWish { version, model, weight } = self.canary.clone()?;
+        let share = (self.replicas * u32::from(weight)).div_ceil(100);
+        let replicas = share.max(1).min(self.replicas);
+        Some(Self { version, model, replicas, canary: None, ..self.clone() })
+    }
+
+    /// What the gateway is told of the canary.
+    pub(crate) fn canary(&self) -> Option<Canary> {
+        let CanaryWish { version, weight, .. } = self.canary.as_ref()?;
+        Some(Canary { version: version.clone(), weight: *weight })
+    }
 }
 
 /// Why what is asked for cannot be.
@@ -77,7 +105,7 @@ pub(crate) fn wish(
         ),
     })?;
     let of_model = model.document().map_err(|why| Refusal::invalid(format!("MLModel `{model_object}`: {why}")))?;
-    let DeploymentDocument { pod, paused, .. } = spec.clone();
+    let DeploymentDocument { pod, paused, canary, autoscaling, .. } = spec.clone();
     let ModelDocument { port, version: model_version, .. } = of_model.clone();
     let pinned = spec.version.clone();
     let request = documents::request(&model_object, of_model, deployment.name(), spec)
@@ -91,19 +119,49 @@ pub(crate) fn wish(
         port,
     };
     check(&record)?;
-    let (version, model) = version(&model_object, record, pinned, model_version, records)?;
+    change::canary(canary.as_ref()).map_err(refused)?;
+    let asked = Asked { object: &model_object, model: record, pinned, of_model: model_version };
+    let (version, model, canary) = match canary {
+        None => version(asked, records).map(|(version, model)| (version, model, None))?,
+        Some(canary) => with_canary(asked, canary, deployment.live(records), records)?,
+    };
     let mut settings = Settings::default();
     change::settings(&mut settings, &request).map_err(refused)?;
     Ok(Wish {
         model_name: request.model_name.clone(),
         version,
         model,
-        replicas: change::replicas(request.replicas, 1).map_err(refused)?,
+        replicas: replicas(request.replicas, autoscaling.as_ref(), &request)?,
         settings,
         request,
         pod: pod.unwrap_or_default(),
         paused: paused.unwrap_or_default(),
+        canary,
+        autoscaling,
     })
+}
+
+/// How many replicas are to be: what is asked for, within the bounds between which an autoscaler may ask.
+fn replicas(asked: Option<u32>, scaling: Option<&Autoscaling>, request: &DeployRequest) -> Result<u32, Refusal> {
+    let Some(Autoscaling { min_replicas, max_replicas, target_cpu_utilization }) = scaling else {
+        return change::replicas(asked, 1).map_err(refused);
+    };
+    let (fewest, most) = (min_replicas.unwrap_or(1), *max_replicas);
+    change::replicas(Some(most), 1).map_err(refused)?;
+    if fewest == 0 || fewest > most || *target_cpu_utilization == Some(0) {
+        return Err(Refusal::invalid(format!(
+            "`spec.autoscaling` asks for {fewest} to {most} replicas: `minReplicas` is at least 1 and at most \
+             `maxReplicas`, and `targetCpuUtilization` at least 1"
+        )));
+    }
+    let requests = request.resources.as_ref().and_then(|resources| resources.requests.cpu);
+    if requests.is_none() {
+        return Err(Refusal::invalid(
+            "`spec.autoscaling` compares the CPU time used with the one requested: give `resources.requests.cpu`",
+        ));
+    }
+    // Without replicas nothing can be measured: that is how Kubernetes turns an autoscaler off.
+    Ok(asked.map_or(fewest, |asked| if asked == 0 { 0 } else { asked.clamp(fewest, most) }))
 }
 
 fn refused(error: DeployError) -> Refusal {
@@ -134,14 +192,76 @@ fn check(model: &ModelRecord) -> Result<(), Refusal> {
     })
 }
 
-/// The version that is asked for, and its model.
-fn version(
-    object: &str,
+/// What the documents say of the version.
+struct Asked<'a> {
+    /// Name of the MLModel.
+    object: &'a str,
+    /// The model in it.
     model: ModelRecord,
+    /// The version that the MLDeployment names.
     pinned: Option<VersionId>,
+    /// The version that the MLModel names.
     of_model: Option<VersionId>,
+}
+
+/// The version that is to be live and the canary beside it. A canary that is the MLModel's own version leaves the one
+/// that is live in its place.
+fn with_canary(
+    asked: Asked<'_>,
+    canary: Canary,
+    live: Option<VersionId>,
     records: &[VersionRecord],
-) -> Result<(VersionId, ModelRecord), Refusal> {
+) -> Result<(VersionId, ModelRecord, Option<CanaryWish>), Refusal> {
+    let Asked { object, model, pinned, of_model } = asked;
+    let Canary { version: name, weight } = canary;
+    if pinned.as_ref() == Some(&name) {
+        return Err(Refusal::invalid(format!(
+            "`spec.version` and `spec.canary.version` are both `{name}`: the canary is another version beside the one \
+             that answers; keep one of the two"
+        )));
+    }
+    // A changed MLModel without a version of its own is the canary, by the name that the canary has.
+    let is_new = records.iter().all(|record| record.model != model);
+    let of_model = of_model.or_else(|| is_new.then(|| name.clone()));
+    let candidate = version(Asked { object, model, pinned: None, of_model: of_model.clone() }, records)?;
+    let known = |version: &VersionId| records.iter().find(|record| record.version == *version);
+    let of_canary = match known(&name) {
+        _ if candidate.0 == name => candidate.1.clone(),
+        Some(record) => record.model.clone(),
+        None => {
+            return Err(Refusal {
+                reason: "NoVersion",
+                message: format!(
+                    "`spec.canary` asks for version `{name}`, but MLModel `{object}` is version `{}`, and no version \
+                     `{name}` has run: change one of the two",
+                    candidate.0
+                ),
+            });
+        }
+    };
+    let stable = match pinned {
+        Some(pinned) => {
+            version(Asked { object, model: candidate.1, pinned: Some(pinned), of_model: Some(candidate.0) }, records)?
+        }
+        None if candidate.0 != name => candidate,
+        None => {
+            let live = live.filter(|live| *live != name).and_then(|live| known(&live));
+            let record = live.ok_or_else(|| Refusal {
+                reason: "NoVersion",
+                message: format!(
+                    "`spec.canary` gives version `{name}` a share of the requests beside the version that is live, and \
+                     there is no other that is: remove `canary`, and set it again with the next version"
+                ),
+            })?;
+            (record.version.clone(), record.model.clone())
+        }
+    };
+    Ok((stable.0, stable.1, Some(CanaryWish { version: name, model: of_canary, weight })))
+}
+
+/// The version that is asked for, and its model.
+fn version(asked: Asked<'_>, records: &[VersionRecord]) -> Result<(VersionId, ModelRecord), Refusal> {
+    let Asked { object, model, pinned, of_model } = asked;
     let known = |version: &VersionId| records.iter().find(|record| record.version == *version);
     let conflict = |version: &VersionId| Refusal {
         reason: "VersionConflict",
@@ -245,10 +365,96 @@ mod tests {
         let refused = |deployment, model| version_of(deployment, model, &[]).unwrap_err();
         assert!(refused(json!({}), json!({})).contains("neither a `source` nor an `image`"));
         assert!(refused(json!({}), json!({"source": "./iris.joblib"})).contains("a path, which a cluster cannot read"));
-        assert!(refused(json!({"canary": {}}), json!({"image": "x"})).contains("`canary` is not supported yet"));
+        assert!(refused(json!({"canary": {}}), json!({"image": "x"})).contains("missing field `version`"));
         assert!(refused(json!({"timeout": "0s"}), json!({"image": "x"})).contains("`spec.timeout`"));
         assert!(refused(json!({"relicas": 2}), json!({"image": "x"})).contains("unknown field `relicas`"));
         let no_model = wish(&deployment(json!({"modelName": "other"})), None, &[]).unwrap_err();
         assert!(no_model.message.contains("no MLModel `other`"));
+    }
+
+    fn live(version: &str, spec: Value) -> MlDeployment {
+        let mut deployment = deployment(spec);
+        deployment.status =
+            serde_json::from_value(json!({"state": "deployed", "version": version, "liveVersion": version})).unwrap();
+        deployment
+    }
+
+    /// The version that is to be live, and the canary and its source, while version 1 is live.
+    fn canary_of(
+        spec: Value,
+        model_spec: Value,
+        records: &[VersionRecord],
+    ) -> Result<(String, String, String), String> {
+        let wished = wish(&live("1", spec), Some(&model(model_spec)), records);
+        let wished = wished.map_err(|refusal| format!("{}: {}", refusal.reason, refusal.message))?;
+        let canary = wished.canary.unwrap();
+        Ok((wished.version.to_string(), canary.version.to_string(), canary.model.source.unwrap()))
+    }
+
+    #[test]
+    fn a_canary_leaves_the_live_version_in_its_place() {
+        let records = [record("1", "s3://models/1.onnx", 9)];
+        let (two, ten) = ("s3://models/2.onnx", json!({"canary": {"version": "2", "weight": 10}}));
+        let expected = ("1".to_string(), "2".to_string(), two.to_string());
+        for model_spec in [json!({"source": two, "version": "2"}), json!({"source": two})] {
+            assert_eq!(canary_of(ten.clone(), model_spec.clone(), &records).unwrap(), expected);
+            let pinned = json!({"version": "1", "canary": {"version": "2", "weight": 10}});
+            assert_eq!(canary_of(pinned, model_spec, &records).unwrap(), expected);
+        }
+        // An earlier version can have a share, too.
+        let both = [record("2", two, 9), record("1", "s3://models/1.onnx", 1)];
+        assert_eq!(canary_of(ten, json!({"source": "s3://models/1.onnx"}), &both).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_canary_that_cannot_be_is_refused() {
+        let one = [record("1", "s3://models/1.onnx", 9)];
+        let of = |version: &str, weight: u32| json!({"canary": {"version": version, "weight": weight}});
+        let refused = |spec, model_spec| canary_of(spec, model_spec, &one).unwrap_err();
+        let (model_1, model_2) =
+            (json!({"source": "s3://models/1.onnx"}), json!({"source": "s3://models/2.onnx", "version": "2"}));
+        assert!(refused(of("1", 10), model_1.clone()).starts_with("NoVersion: `spec.canary` gives version `1`"));
+        assert!(refused(of("3", 10), model_2).contains("no version `3` has run"));
+        assert!(refused(of("2", 101), model_1.clone()).contains("`spec.canary.weight`"));
+        let both = json!({"version": "1", "canary": {"version": "1", "weight": 10}});
+        assert!(refused(both, model_1).contains("are both `1`"));
+        // Another model under the name of a version that has run.
+        let changed = json!({"source": "s3://models/other.onnx", "version": "1"});
+        assert!(refused(of("1", 10), changed).starts_with("VersionConflict"));
+        let first = wish(&deployment(of("2", 10)), Some(&model(json!({"source": "s3://models/2.onnx"}))), &[]);
+        assert_eq!(first.unwrap_err().reason, "NoVersion");
+    }
+
+    #[test]
+    fn a_canary_has_replicas_for_its_share() {
+        let replicas = |replicas: u32, weight: u32| {
+            let spec = json!({"replicas": replicas, "canary": {"version": "2", "weight": weight}});
+            let wished =
+                wish(&live("1", spec), Some(&model(json!({"source": "s3://m/2"}))), &[record("1", "s3://m/1", 9)]);
+            wished.unwrap().of_canary().unwrap().replicas
+        };
+        assert_eq!(
+            [replicas(10, 10), replicas(10, 11), replicas(3, 0), replicas(2, 100), replicas(0, 50)],
+            [1, 2, 1, 2, 0]
+        );
+    }
+
+    #[test]
+    fn an_autoscaler_has_bounds_and_a_measure() {
+        let asked = |replicas: Option<u32>, scaling: Value, requests: Value| {
+            let mut spec = json!({"autoscaling": scaling, "resources": {"requests": requests}});
+            if let Some(replicas) = replicas {
+                spec["replicas"] = replicas.into();
+            }
+            let wished = wish(&deployment(spec), Some(&model(json!({"image": "x"}))), &[]);
+            wished.map(|wish| wish.replicas).map_err(|refusal| refusal.message)
+        };
+        let two_to_five = || json!({"minReplicas": 2, "maxReplicas": 5});
+        let cpu = || json!({"cpu": "100m"});
+        let replicas = [None, Some(0), Some(1), Some(3), Some(9)].map(|n| asked(n, two_to_five(), cpu()).unwrap());
+        assert_eq!(replicas, [2, 0, 2, 3, 5]);
+        assert!(asked(None, two_to_five(), json!({})).unwrap_err().contains("`resources.requests.cpu`"));
+        assert!(asked(None, json!({"minReplicas": 3, "maxReplicas": 2}), cpu()).unwrap_err().contains("3 to 2"));
+        assert!(asked(None, json!({"minReplicas": 2}), cpu()).unwrap_err().contains("missing field `maxReplicas`"));
     }
 }

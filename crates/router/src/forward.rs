@@ -56,7 +56,7 @@ pub(crate) async fn send(call: &mut ValidCall) -> Result<Response, RouterError> 
             });
         };
         if !tried.is_empty() {
-            call.admitted.service.metrics.retried();
+            call.admitted.version().metrics.retried();
         }
         let once = matches!(call.body, CallBody::Stream(_));
         last = match attempt(&endpoint, call, limit).await {

@@ -73,8 +73,8 @@ fn version(service: &ServiceEntry, request: &Request, of_path: Option<&str>) -> 
         request.uri().query().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("version=")));
     let of_header = request.headers().get(VERSION).and_then(|value| value.to_str().ok());
     let wanted = of_path.or(of_query).or(of_header);
-    let found =
-        service.version(wanted).and_then(|found| service.versions.iter().position(|v| v.version == found.version));
+    let found = if wanted.is_some() { service.version(wanted) } else { service.next_version() };
+    let found = found.and_then(|found| service.versions.iter().position(|v| v.version == found.version));
     found.ok_or_else(|| match wanted {
         Some(version) if service.route.live.is_some() => RouterError::NoVersion {
             service: service.route.id.to_string(),

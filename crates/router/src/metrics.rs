@@ -1,4 +1,4 @@
-//! Counters of a service, in the text format that Prometheus reads.
+//! Counters of a version of a service, in the text format that Prometheus reads.
 
 use std::{
     fmt::Write,
@@ -7,16 +7,16 @@ use std::{
 
 use http::StatusCode;
 
-/// Counters of one service; kept for as long as the service is known.
+/// Counters of one version; kept for as long as it has replicas.
 #[derive(Debug, Default)]
-pub(crate) struct ServiceMetrics {
+pub(crate) struct VersionMetrics {
     /// Answers by the first digit of their status.
     answers: [AtomicU64; 6],
     cache_hits: AtomicU64,
     retries: AtomicU64,
 }
 
-impl ServiceMetrics {
+impl VersionMetrics {
     pub(crate) fn answered(&self, status: StatusCode) {
         self.answers[usize::from(status.as_u16() / 100).min(5)].fetch_add(1, Ordering::Relaxed);
     }
@@ -29,23 +29,25 @@ impl ServiceMetrics {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Appends the counters of `service`.
-    pub(crate) fn write(&self, service: &str, out: &mut String) {
+    /// Appends the counters of a version of `service`, which has `active` replicas.
+    pub(crate) fn write(&self, service: &str, version: &str, active: usize, out: &mut String) {
+        let labels = format!("service=\"{service}\",version=\"{version}\"");
         // Writing to a String cannot fail.
         for (class, count) in self.answers.iter().enumerate().skip(2) {
             let count = count.load(Ordering::Relaxed);
-            let _ = writeln!(out, "kea_requests_total{{service=\"{service}\",status=\"{class}xx\"}} {count}");
+            let _ = writeln!(out, "kea_requests_total{{{labels},status=\"{class}xx\"}} {count}");
         }
         let hits = self.cache_hits.load(Ordering::Relaxed);
-        let _ = writeln!(out, "kea_cache_hits_total{{service=\"{service}\"}} {hits}");
+        let _ = writeln!(out, "kea_cache_hits_total{{{labels}}} {hits}");
         let retries = self.retries.load(Ordering::Relaxed);
-        let _ = writeln!(out, "kea_retries_total{{service=\"{service}\"}} {retries}");
+        let _ = writeln!(out, "kea_retries_total{{{labels}}} {retries}");
+        let _ = writeln!(out, "kea_active_replicas{{{labels}}} {active}");
     }
 }
 
 /// What the counters mean, once at the head of the page.
 pub(crate) const HELP: &str = "\
-# HELP kea_requests_total Requests of a service by the class of their status.
+# HELP kea_requests_total Requests of a version by the class of their status.
 # TYPE kea_requests_total counter
 # HELP kea_cache_hits_total Requests answered from the response cache.
 # TYPE kea_cache_hits_total counter

@@ -62,7 +62,7 @@ impl Router {
     async fn route(&self, request: Request) -> Result<Response, RouterError> {
         let table = self.table.load_full(); // one immutable snapshot a request
         let admitted = identify::admit(&table, &self.auth, request)?; // 401, 404, 405, 503
-        let metrics = admitted.service.metrics.clone();
+        let metrics = admitted.version().metrics.clone();
         let routed = async {
             let mut call = validate::call(admitted, self.body_limit).await?; // 400, 413, 415
             let Some(plan) = cache::plan(&call) else {
@@ -70,7 +70,7 @@ impl Router {
                 return Ok(marked(response, &call, "bypass", None));
             };
             if let Some(hit) = self.cache.get(&plan.key).await {
-                call.admitted.service.metrics.cache_hit();
+                call.admitted.version().metrics.cache_hit();
                 return Ok(marked(from_cache(hit), &call, "hit", Some(&plan.key)));
             }
             let response = forward::send(&mut call).await?;
@@ -134,9 +134,9 @@ impl Router {
     pub fn metrics(&self) -> String {
         let mut out = String::from(metrics::HELP);
         for (name, entry) in &self.table.load().services {
-            entry.metrics.write(name, &mut out);
-            let active = entry.version(None).map_or(0, |version| version.endpoints.len());
-            out.push_str(&format!("kea_active_replicas{{service=\"{name}\"}} {active}\n"));
+            for version in &entry.versions {
+                version.metrics.write(name, version.version.as_str(), version.endpoints.len(), &mut out);
+            }
         }
         out
     }

@@ -1,17 +1,23 @@
 //! The router's own view of a snapshot: with compiled validators, connections and balancers, which are carried over from
 //! the view before wherever they still hold.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use http::HeaderValue;
 use kea_core::{
     VersionId,
     routing::{RoutingSnapshot, ServiceRoute, VersionRoute},
-    service::Engine,
+    service::{Canary, Engine},
 };
 use kea_openapi::validate::Validator;
 
-use crate::{balance::Balancer, endpoint::Endpoint, metrics::ServiceMetrics};
+use crate::{balance::Balancer, endpoint::Endpoint, metrics::VersionMetrics};
 
 /// All services.
 #[derive(Default)]
@@ -25,7 +31,8 @@ pub(crate) struct ServiceEntry {
     /// The id, as answers name it.
     pub(crate) id_header: HeaderValue,
     pub(crate) versions: Vec<VersionEntry>,
-    pub(crate) metrics: Arc<ServiceMetrics>,
+    /// Counts the requests that name no version, of which the canary gets its share.
+    turn: Arc<AtomicU32>,
 }
 
 /// One version of a service.
@@ -39,6 +46,7 @@ pub(crate) struct VersionEntry {
     pub(crate) validator: Option<Arc<Validator>>,
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
     pub(crate) balancer: Arc<Balancer>,
+    pub(crate) metrics: Arc<VersionMetrics>,
 }
 
 impl Table {
@@ -61,7 +69,7 @@ impl ServiceEntry {
         };
         Self {
             versions: route.versions.iter().map(version).collect(),
-            metrics: before.map_or_else(Arc::default, |entry| entry.metrics.clone()),
+            turn: before.map_or_else(Arc::default, |entry| entry.turn.clone()),
             id_header: header(route.id.as_str()),
             route: route.clone(),
         }
@@ -71,6 +79,17 @@ impl ServiceEntry {
     pub(crate) fn version(&self, name: Option<&str>) -> Option<&VersionEntry> {
         let wanted = name.or_else(|| self.route.live.as_ref().map(VersionId::as_str))?;
         self.versions.iter().find(|entry| entry.version.as_str() == wanted)
+    }
+
+    /// The version for one more request that names none: the live one, or the canary, which gets exactly its share of
+    /// each hundred, spread over it. A canary without replicas gets none.
+    pub(crate) fn next_version(&self) -> Option<&VersionEntry> {
+        let live = self.version(None)?;
+        let Some(Canary { version, weight }) = &self.route.canary else { return Some(live) };
+        let canary = self.version(Some(version.as_str())).filter(|canary| !canary.endpoints.is_empty());
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % 100;
+        let weight = u32::from(*weight);
+        Some(canary.filter(|_| turn * weight % 100 < weight).unwrap_or(live))
     }
 }
 
@@ -95,6 +114,7 @@ impl VersionEntry {
             validator: validator(route, before),
             endpoints: used.map(endpoint).collect(),
             balancer: before.map_or_else(Arc::default, |entry| entry.balancer.clone()),
+            metrics: before.map_or_else(Arc::default, |entry| entry.metrics.clone()),
         }
     }
 }
@@ -116,5 +136,82 @@ fn validator(route: &VersionRoute, before: Option<&VersionEntry>) -> Option<Arc<
             tracing::error!(version = %route.version, %error, "a contract cannot be compiled; its requests are refused");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use kea_core::service::ReplicaAddress;
+
+    use super::*;
+
+    fn version(name: &str, replicas: usize) -> VersionRoute {
+        let replica =
+            |n| ReplicaAddress { name: format!("{name}-{n}").into(), address: SocketAddr::from(([127, 0, 0, 1], 1)) };
+        VersionRoute {
+            version: name.parse().unwrap(),
+            made_at: 0,
+            engine: Engine::Onnx,
+            contract: None,
+            replicas: (0..replicas).map(replica).collect(),
+        }
+    }
+
+    fn entry(weight: u8, canary_replicas: usize) -> ServiceEntry {
+        let route = ServiceRoute {
+            id: "iris".parse().unwrap(),
+            live: Some("1".parse().unwrap()),
+            versions: vec![version("1", 2), version("2", canary_replicas)],
+            canary: Some(Canary { version: "2".parse().unwrap(), weight }),
+            reason: None,
+            settings: Arc::default(),
+        };
+        ServiceEntry::new(&Arc::new(route), None)
+    }
+
+    /// Which of the next requests the canary gets.
+    fn turns(entry: &ServiceEntry, requests: usize) -> Vec<bool> {
+        (0..requests).map(|_| entry.next_version().unwrap().version.as_str() == "2").collect()
+    }
+
+    #[test]
+    fn a_canary_gets_exactly_its_share_of_each_hundred() {
+        for weight in 0..=100 {
+            let entry = entry(weight, 1);
+            for _ in 0..3 {
+                let got = turns(&entry, 100).into_iter().filter(|canary| *canary).count();
+                assert_eq!(got, usize::from(weight));
+            }
+        }
+    }
+
+    #[test]
+    fn the_share_of_a_canary_is_spread_evenly() {
+        for weight in 1..=50_u8 {
+            let got = turns(&entry(weight, 1), 100);
+            let longest = 100_usize.div_ceil(usize::from(weight));
+            let waits = got.split(|canary| *canary).map(<[bool]>::len).max().unwrap();
+            assert!(waits < longest, "{weight} %: {waits} others in a row");
+        }
+    }
+
+    #[test]
+    fn a_canary_without_replicas_gets_nothing() {
+        assert!(!turns(&entry(100, 0), 10).contains(&true));
+    }
+
+    #[test]
+    fn the_count_goes_on_when_the_weight_changes() {
+        let before = entry(10, 1);
+        turns(&before, 50);
+        let route = ServiceRoute {
+            canary: Some(Canary { version: "2".parse().unwrap(), weight: 20 }),
+            ..(*before.route).clone()
+        };
+        let after = ServiceEntry::new(&Arc::new(route), Some(&before));
+        assert_eq!(after.turn.load(Ordering::Relaxed), 50);
+        assert_eq!(turns(&after, 100).into_iter().filter(|canary| *canary).count(), 20);
     }
 }

@@ -92,6 +92,7 @@ fn request(model_name: String, changes: UpdateRequest) -> DeployRequest {
         access,
         load_balancer,
         server,
+        canary,
     } = changes;
     DeployRequest {
         model_name,
@@ -110,6 +111,7 @@ fn request(model_name: String, changes: UpdateRequest) -> DeployRequest {
         access,
         load_balancer,
         server,
+        canary,
     }
 }
 

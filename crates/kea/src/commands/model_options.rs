@@ -93,6 +93,7 @@ impl ModelOptions {
             access: self.public.map(|public| Access { public }),
             load_balancer: None,
             server: given(server_settings),
+            canary: None,
         })
     }
 }

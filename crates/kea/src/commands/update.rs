@@ -4,6 +4,8 @@ use clap::Args;
 use kea_core::{
     ServiceId,
     management::{UpdateRequest, UpdateResponse},
+    name::NameError,
+    service::Canary,
 };
 
 use super::{Session, deploy::wait_for_change, model_options::ModelOptions};
@@ -19,6 +21,10 @@ pub(crate) struct UpdateArgs {
     name: ServiceId,
     #[command(flatten)]
     options: ModelOptions,
+    /// Give that version a share of the requests beside the live one, in percent; needs Kubernetes. `--version` without
+    /// it ends that
+    #[arg(long, value_name = "VERSION=PERCENT", value_parser = canary)]
+    canary: Option<Canary>,
     /// Return at once, while it is changed
     #[arg(long)]
     no_wait: bool,
@@ -48,12 +54,19 @@ pub(crate) struct RollbackArgs {
 
 /// Changes what is named, and waits until that answers.
 pub(crate) async fn update(session: &Session, args: UpdateArgs) -> Result<(), Failure> {
-    let changes = args.options.changes(session.client.server())?;
+    let changes = UpdateRequest { canary: args.canary, ..args.options.changes(session.client.server())? };
     if changes == UpdateRequest::default() {
         let hint = "there is nothing to change: name it, for example with --source or --replicas";
         return Err(Failure::Usage(hint.into()));
     }
     put(session, &args.name, &changes, args.no_wait).await
+}
+
+fn canary(text: &str) -> Result<Canary, String> {
+    let expected = || format!("`{text}` is not a version and its share, as `2=10` for 10 percent");
+    let (version, weight) = text.split_once('=').ok_or_else(expected)?;
+    let weight = weight.trim_end_matches('%').parse().ok().filter(|weight| *weight <= 100).ok_or_else(expected)?;
+    Ok(Canary { version: version.parse().map_err(|error: NameError| error.to_string())?, weight })
 }
 
 /// Changes the number of replicas, and waits until they answer.
