@@ -29,6 +29,7 @@ PLACES = {
     "configmaps": "/api/v1",
     "deployments": "/apis/apps/v1",
     "endpoints": "/api/v1",
+    "horizontalpodautoscalers": "/apis/autoscaling/v1",
     "jobs": "/apis/batch/v1",
     "leases": "/apis/coordination.k8s.io/v1",
     "mldeployments": f"/apis/{API_VERSION}",
@@ -248,6 +249,7 @@ class Space:
         """Waits until nothing is left of a service."""
         kinds = [
             "deployments",
+            "horizontalpodautoscalers",
             "networkpolicies",
             "poddisruptionbudgets",
             "pods",

@@ -98,10 +98,10 @@ def test_a_model_with_an_unknown_field_is_refused_by_kubectl(space: Space) -> No
 
 
 def test_what_gets_past_kubectl_is_told_by_the_status(space: Space) -> None:
-    document = json.dumps(deployment("past", canary={"version": "2"}))
+    document = json.dumps(deployment("past", validation={"responses": "log"}))
     space.apply(model("past", image=space.images["iris"]))
     space.kubectl("apply", "--validate=false", "-f", "-", stdin=document)
-    status = space.failed("past", "`canary` is not supported yet")
+    status = space.failed("past", "`validation` is not supported yet")
     assert {one["type"]: one["status"] for one in status["conditions"]}["Ready"] == "False"
 
 
@@ -118,6 +118,7 @@ RIGHTS = {
             ["patch", "services", *ANY],
             ["create", "serviceaccounts", *ANY],
             ["create", "networkpolicies.networking.k8s.io", *ANY],
+            ["patch", "horizontalpodautoscalers.autoscaling", *ANY],
             ["create", "poddisruptionbudgets.policy", *ANY],
             ["watch", "pods", "-A"],
             ["get", "secrets", *ANY],

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 pub(crate) use build_job::{build_job, model_text};
 pub(crate) use deployment::deployment;
-pub(crate) use service::{disruption_budget, network_policy, service, service_account};
+pub(crate) use service::{autoscaler, disruption_budget, network_policy, service, service_account};
 
 use crate::{
     names,

@@ -8,7 +8,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::{
+    autoscaling::v1::HorizontalPodAutoscaler,
+    core::v1::{Pod, Service},
+};
 use kea_core::{
     VersionId,
     replica::{REPORT_PATH, ReplicaReport},
@@ -38,7 +41,7 @@ use crate::{
     settings::ClusterSettings,
     status::{self, Seen, VersionWish},
     version::{ReplicaRecord, VersionRecord},
-    watch::Caches,
+    watch::{Caches, is_owned},
     wish::{self, Refusal, Wish},
 };
 
@@ -323,6 +326,22 @@ async fn of_service(context: &Context, applier: &Applier<'_>, wish: &Wish) -> Re
     let policy = made.policies.get(&of(owner, owner.name()));
     let written = applier.apply(policy.as_ref(), &objects::network_policy(owner)).await?;
     context.metrics.applied(written);
+    let autoscaler = made.autoscalers.get(&of(owner, owner.name()));
+    match &wish.autoscaling {
+        Some(asked) => {
+            let written = applier.apply(autoscaler.as_ref(), &objects::autoscaler(owner, asked)).await?;
+            context.metrics.applied(written);
+        }
+        None => {
+            let ours = autoscaler.filter(|autoscaler| is_owned(&**autoscaler, owner.metadata.uid.as_deref()));
+            if ours.is_some() {
+                let api: Api<HorizontalPodAutoscaler> = Api::namespaced(context.client.clone(), owner.namespace());
+                let deleted = api.delete(owner.name(), &kube::api::DeleteParams::background()).await;
+                there(deleted.map(drop)).map_err(Error::kube("delete the HorizontalPodAutoscaler"))?;
+                context.metrics.applied(true);
+            }
+        }
+    }
     // A single replica could never be moved if it had to stay.
     if wish.replicas > 1 {
         let budget = objects::disruption_budget(owner, &context.budgets.api_version);

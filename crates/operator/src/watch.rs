@@ -7,6 +7,7 @@ use std::{fmt::Debug, hash::Hash, sync::Arc};
 use futures_util::StreamExt;
 use k8s_openapi::api::{
     apps::v1::Deployment,
+    autoscaling::v1::HorizontalPodAutoscaler,
     batch::v1::Job,
     core::v1::{Pod, Service, ServiceAccount},
     networking::v1::NetworkPolicy,
@@ -62,6 +63,7 @@ pub(crate) struct Made {
     pub(crate) jobs: Store<Job>,
     pub(crate) accounts: Store<ServiceAccount>,
     pub(crate) policies: Store<NetworkPolicy>,
+    pub(crate) autoscalers: Store<HorizontalPodAutoscaler>,
 }
 
 impl Caches {
@@ -86,6 +88,7 @@ impl Caches {
                 jobs: watching.follow(managed.clone(), by_label::<Job>),
                 accounts: watching.follow(managed.clone(), by_label::<ServiceAccount>),
                 policies: watching.follow(managed.clone(), by_label::<NetworkPolicy>),
+                autoscalers: watching.follow(managed.clone(), by_label::<HorizontalPodAutoscaler>),
             }),
         };
         caches.complete().await;
@@ -103,6 +106,7 @@ impl Caches {
             let _ = made.jobs.wait_until_ready().await;
             let _ = made.accounts.wait_until_ready().await;
             let _ = made.policies.wait_until_ready().await;
+            let _ = made.autoscalers.wait_until_ready().await;
         }
     }
 

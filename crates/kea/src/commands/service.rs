@@ -49,10 +49,11 @@ fn describe(details: &ServiceDetails, session: &Session) -> String {
 
 /// One sentence: whether a service answers, and if not, why.
 pub(super) fn sentence(details: &ServiceDetails) -> String {
-    let ServiceDetails { service_id, version, ready_replicas, replicas, status, .. } = details;
+    let ServiceDetails { service_id, ready_replicas, replicas, status, .. } = details;
     let because = details.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     match status {
         Status::Deployed => {
+            let version = version(details);
             format!("{service_id} is deployed: version {version}, {ready_replicas} of {replicas} replicas ready")
         }
         Status::Deploying => format!("{service_id} is not ready yet{because}"),
@@ -74,10 +75,14 @@ pub(super) fn absolute(url: &str, session: &Session) -> String {
 }
 
 fn version(details: &ServiceDetails) -> String {
-    match &details.live_version {
+    let version = match &details.live_version {
         Some(live) if *live == details.version => live.to_string(),
         Some(live) => format!("{live}, to be replaced by {}", details.version),
         None => details.version.to_string(),
+    };
+    match &details.canary {
+        Some(canary) => format!("{version}, with canary {} for {} % of the requests", canary.version, canary.weight),
+        None => version,
     }
 }
 

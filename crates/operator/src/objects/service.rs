@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::{
+        autoscaling::v1::{CrossVersionObjectReference, HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec},
         core::v1::{Service, ServiceAccount, ServicePort, ServiceSpec},
         networking::v1::{
             NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
@@ -11,10 +12,15 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
+use kea_core::service::Autoscaling;
+use kube::Resource;
 use serde_json::{Value, json};
 
 use super::{PORT_NAME, metadata};
 use crate::{names, resources::MlDeployment};
+
+/// Share of the requested CPU time, in percent, that an autoscaler aims at where nothing is said.
+const TARGET_CPU: u32 = 80;
 
 /// The Service: one address for all replicas, for whoever does not come through the gateway.
 pub(crate) fn service(owner: &MlDeployment) -> Service {
@@ -74,6 +80,25 @@ pub(crate) fn network_policy(owner: &MlDeployment) -> NetworkPolicy {
 fn labels(pairs: &[(&str, &str)]) -> LabelSelector {
     let pairs = pairs.iter().map(|(key, value)| ((*key).to_string(), (*value).to_string()));
     LabelSelector { match_labels: Some(pairs.collect::<BTreeMap<_, _>>()), ..LabelSelector::default() }
+}
+
+/// Sets the replicas of the MLDeployment by the CPU time that they use.
+pub(crate) fn autoscaler(owner: &MlDeployment, asked: &Autoscaling) -> HorizontalPodAutoscaler {
+    let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    HorizontalPodAutoscaler {
+        metadata: metadata(owner, owner.name()),
+        spec: Some(HorizontalPodAutoscalerSpec {
+            min_replicas: Some(number(asked.min_replicas.unwrap_or(1))),
+            max_replicas: number(asked.max_replicas),
+            scale_target_ref: CrossVersionObjectReference {
+                api_version: Some(MlDeployment::api_version(&()).into()),
+                kind: MlDeployment::kind(&()).into(),
+                name: owner.name().into(),
+            },
+            target_cpu_utilization_percentage: Some(number(asked.target_cpu_utilization.unwrap_or(TARGET_CPU))),
+        }),
+        status: None,
+    }
 }
 
 /// Lets nodes be emptied one replica at a time. Its API is another one before Kubernetes 1.21, with the same fields.

@@ -84,10 +84,12 @@ fn a_part_that_kubernetes_does_not_know_is_refused_by_its_name() {
 #[test]
 fn what_a_service_has_once() {
     let owner = owner(json!({}));
+    let scaling = serde_json::from_value(json!({"maxReplicas": 5})).unwrap();
     insta::assert_yaml_snapshot!(json!([
         service(&owner),
         service_account(&owner),
         network_policy(&owner),
+        autoscaler(&owner, &scaling),
         disruption_budget(&owner, "policy/v1"),
     ]));
 }
