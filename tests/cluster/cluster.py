@@ -11,8 +11,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -333,35 +332,39 @@ class Files:
         self.server.server_close()
 
 
-@contextmanager
-def registry_on(address: str, folder: Path, storage: Path) -> Iterator[str]:
+class Registry:
     """The cluster's registry on another address, over the same storage: pods do not reach their node's loopback."""
-    port = 5000
-    config = {
-        "version": "0.1",
-        "storage": {"filesystem": {"rootdirectory": str(storage)}, "delete": {"enabled": True}},
-        "http": {"addr": f"{address}:{port}"},
-    }
-    file = folder / "registry.yml"
-    file.write_text(json.dumps(config))
-    with (folder / "registry.log").open("wb") as log:
-        env = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
-        process = subprocess.Popen(["docker-registry", "serve", file], stdout=log, stderr=log, env=env)
-    try:
-        url = f"http://{address}:{port}"
 
-        def is_there() -> bool:
-            assert process.poll() is None, (folder / "registry.log").read_text()
-            try:
-                return requests.get(f"{url}/v2/", timeout=2).status_code == 200
-            except requests.ConnectionError:
-                return False
+    PORT = 5000
 
-        wait_for(is_there, "the registry", 20)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
+    def __init__(self, address: str, folder: Path, storage: Path) -> None:
+        self.folder = folder
+        self.url = f"http://{address}:{self.PORT}"
+        config = {
+            "version": "0.1",
+            "storage": {"filesystem": {"rootdirectory": str(storage)}, "delete": {"enabled": True}},
+            "http": {"addr": f"{address}:{self.PORT}"},
+        }
+        (folder / "registry.yml").write_text(json.dumps(config))
+        self.start()
+
+    def start(self) -> None:
+        with (self.folder / "registry.log").open("ab") as log:
+            env = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
+            command = ["docker-registry", "serve", self.folder / "registry.yml"]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
+        wait_for(self._is_there, "the registry", 20)
+
+    def _is_there(self) -> bool:
+        assert self.process.poll() is None, (self.folder / "registry.log").read_text()
+        try:
+            return requests.get(f"{self.url}/v2/", timeout=2).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
 
 
 def squeezed(text: str) -> str:

@@ -21,7 +21,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
-from cluster import NAMESPACE, Cluster, Files, Gateway, Space, registry_on, wait_for  # noqa: E402
+from cluster import NAMESPACE, Cluster, Files, Gateway, Registry, Space, wait_for  # noqa: E402
 
 
 @dataclass
@@ -53,15 +53,23 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def endpoint(cluster: Cluster, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where pods reach the registry that images are named by."""
-    given = os.environ.get("KEA_TEST_REGISTRY_ENDPOINT")
-    if given or not prepared.registry.startswith("127."):
-        yield given or prepared.registry
+def registry(
+    cluster: Cluster, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Registry | None]:
+    """The registry as pods reach it; `None` where they reach it by its name."""
+    if "KEA_TEST_REGISTRY_ENDPOINT" in os.environ or not prepared.registry.startswith("127."):
+        yield None
         return
     storage = Path(os.environ["KEA_CLUSTER_DIR"]) / "run" / "registry"
-    with registry_on(cluster.node_address(), tmp_path_factory.mktemp("registry"), storage) as url:
-        yield url
+    registry = Registry(cluster.node_address(), tmp_path_factory.mktemp("registry"), storage)
+    yield registry
+    registry.stop()
+
+
+@pytest.fixture(scope="session")
+def endpoint(registry: Registry | None, prepared: Prepared) -> str:
+    """Where pods reach the registry that images are named by."""
+    return registry.url if registry else os.environ.get("KEA_TEST_REGISTRY_ENDPOINT", prepared.registry)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,18 +83,21 @@ def test_without_the_canary_its_version_takes_over(canary: str, kea: Gateway, sp
     wait_for(lambda: not space.pods(canary, "1"), "the replicas of version 1 to end")
 
 
-def test_the_api_sets_a_canary_and_ends_it(space: Space, kea: Gateway) -> None:
+def test_the_commands_set_a_canary_and_end_it(space: Space, kea: Gateway, password: str, tmp_path: Path) -> None:
+    home = {"XDG_CONFIG_HOME": str(tmp_path)}
+    kea.cli("login", kea.url, "--username", "admin", env={**home, "KEA_PASSWORD": password})
     name = "canary-api"
     space.run(name, "iris", version="1")
     space.deployed(name)
     kea.answers(name)
-    changes = {"containerImage": space.images["iris-2"], "version": "2", "canary": {"version": "2", "weight": 30}}
+    changes = {"containerImage": space.images["iris-2"], "version": "2", "canary": {"version": "2", "weight": 10}}
     answer = kea.request("PUT", f"/services/{name}", json=changes)
     assert answer.status_code == 200, answer.text
+    kea.cli("update", name, "--canary", "2=30", env=home)
     wait_for(lambda: has_canary(space, name), lambda: f"the canary; {space.told(name)}", 90)
-    told = kea.cli("status", name).stdout
+    told = kea.cli("status", name, env=home).stdout
     assert "canary 2" in told and "30 %" in told, told
-    kea.cli("rollback", name)
+    kea.cli("rollback", name, env=home)
     status = space.deployed(name, "1")
     assert "canary" not in status
     wait_for(lambda: not space.pods(name, "2"), "the canary to end")

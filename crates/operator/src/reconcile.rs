@@ -111,15 +111,17 @@ pub(crate) async fn reconcile(owner: Arc<MlDeployment>, context: Arc<Context>) -
 
 #[tracing::instrument(skip_all, fields(namespace = owner.namespace(), service = owner.name()))]
 async fn reconciled(owner: &MlDeployment, context: &Context) -> Result<Action, Error> {
-    // Kubernetes removes what belongs to it.
-    if owner.is_leaving() {
-        return Ok(Action::await_change());
-    }
     // Read.
     let caches = &context.caches;
     let mut records = caches.records(owner);
     let pods = caches.pods_of(owner);
     let live = owner.live(&records);
+    // Kubernetes removes what belongs to it, once nobody's finalizer holds it.
+    if owner.is_leaving() {
+        let refusal = held_by_finalizers(owner);
+        tell(context, &Seen::before(owner, Err(&refusal), &records, &pods, live.as_ref(), context)).await?;
+        return Ok(Action::await_change());
+    }
     // Check.
     let wish = match held_elsewhere(owner, caches) {
         Some(refusal) => Err(refusal),
@@ -173,6 +175,17 @@ async fn reconciled(owner: &MlDeployment, context: &Context) -> Result<Action, E
         (_, Some(_), _) | (true, None, Some(_)) => Action::requeue(LOOK_AGAIN),
         (true, None, None) => Action::requeue(RESYNC),
     })
+}
+
+fn held_by_finalizers(owner: &MlDeployment) -> Refusal {
+    let finalizers = owner.metadata.finalizers.as_deref().unwrap_or_default().join(", ");
+    Refusal {
+        reason: "Terminating",
+        message: format!(
+            "it is being deleted, and waits for whoever set its finalizers to take them away ({finalizers}); what runs \
+             goes on until then"
+        ),
+    }
 }
 
 async fn image(
