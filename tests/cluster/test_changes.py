@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from cluster import GROUP, Gateway, Space, wait_for
+import requests
+from cluster import GROUP, NAMESPACE, Cluster, Gateway, Space, wait_for
 from load import Load
 
 # The first species: version 1 calls it 0, version 2 counts the other way round.
@@ -109,19 +111,33 @@ def test_a_tag_that_moved_is_no_change_of_a_version(space: Space, kea: Gateway) 
     assert by_digest == image and "@sha256:" in image
 
 
-def test_nothing_is_changed_while_it_is_paused(space: Space, kea: Gateway) -> None:
-    name = started(space, kea, "paused")
+def test_nothing_is_changed_while_it_is_paused(
+    cluster: Cluster, space: Space, kea: Gateway, routers: Callable[[], list[Gateway]]
+) -> None:
+    name = started(space, kea, "paused", access={"public": True})
     before = (space.find("deployments", f"{name}-1") or {})["metadata"]["generation"]
     space.patch("mld", name, {"paused": True, "replicas": 3})
     wait_for(lambda: space.condition(name, "Progressing").get("reason") == "Paused", "it to be paused")
-    space.patch("mld", name, {"env": {"A": "b"}})
+    space.patch("mld", name, {"env": {"A": "b"}, "access": {"public": False}})
     generation = (space.find("mldeployments", name) or {})["metadata"]["generation"]
     wait_for(lambda: space.status(name)["observedGeneration"] == generation, "the operator to have seen it")
     found = space.find("deployments", f"{name}-1")
     assert found and found["spec"]["replicas"] == 1 and found["metadata"]["generation"] == before
     assert label(kea, name) == 0
+    # A router that begins now has not seen what it was before.
+    victim = cluster.of_kea("router")[0]["metadata"]["name"]
+    cluster.kubectl("-n", NAMESPACE, "delete", "pod", victim, "--wait=false")
+    cluster.wait_ready("router")
+    assert [unauthenticated(router, name) for router in routers()] == [200, 200]
     space.patch("mld", name, {"paused": False})
     assert space.deployed(name)["ready"] == "3/3"
+    for router in routers():
+        wait_for(lambda router=router: unauthenticated(router, name) == 401, "the changed access", 15)
+
+
+def unauthenticated(router: Gateway, name: str) -> int:
+    url = f"{router.url}/api/v1/k8c/services/{name}/predict"
+    return requests.post(url, json={"inputs": SETOSA}, timeout=10).status_code
 
 
 def test_another_model_under_the_same_version_stops_before_a_pod_starts(space: Space, kea: Gateway) -> None:

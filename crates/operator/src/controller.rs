@@ -162,6 +162,10 @@ async fn act(context: &Arc<Context>, changed: &Pending) {
     let (queue, queued) = mpsc::unbounded_channel::<ObjectRef<MlDeployment>>();
     let put = |change: &Change| {
         for (namespace, name) in context.caches.affected(change) {
+            if context.caches.deployment(&namespace, &name).is_none() {
+                context.forget(&namespace, &name);
+                continue;
+            }
             context.metrics.queued(1);
             let _ = queue.send(ObjectRef::new(&name).within(&namespace));
         }

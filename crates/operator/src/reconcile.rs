@@ -85,6 +85,13 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// A service is gone.
+    pub(crate) fn forget(&self, namespace: &str, name: &str) {
+        self.failures.forget(namespace, name);
+        let mut switched = self.switched.lock().unwrap_or_else(PoisonError::into_inner);
+        switched.remove(&(namespace.to_string(), name.to_string()));
+    }
+
     /// Whether the routers have had the time to follow the live version of a service.
     fn is_settled(&self, owner: &MlDeployment, live: Option<&VersionId>) -> bool {
         let Some(live) = live else { return true };

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kea_core::{
-    Engine, Framework, VersionId,
+    Engine, Framework, Settings, VersionId,
     documents::{DeploymentDocument, ModelDocument},
     management::Status,
 };
@@ -95,6 +95,9 @@ pub struct DeploymentStatus {
     /// The version that takes a share of the requests, where one is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanaryStatus>,
+    /// What the gateway was told of it when that could last be read and was not paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Settings>,
     /// The image of the wanted version, by digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -119,6 +122,8 @@ pub struct DeploymentStatus {
 pub struct CanaryStatus {
     /// Its version.
     pub version: VersionId,
+    /// Its share of the requests in percent.
+    pub weight: u8,
     /// Replicas that it is to have for its share.
     pub replicas: u32,
     /// Those of its replicas that answer.

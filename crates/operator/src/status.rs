@@ -5,6 +5,7 @@ use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kea_core::{
     Engine, VersionId,
     management::{BASE_PATH, Status},
+    service::Canary,
 };
 
 use crate::{
@@ -44,6 +45,11 @@ pub(crate) struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
+    /// What is asked for, where that is being done.
+    fn acting(&self) -> Option<&'a Wish> {
+        self.wish.ok().filter(|wish| !wish.paused)
+    }
+
     /// What is seen of a service before anything is done for it.
     pub(crate) fn before(
         owner: &'a MlDeployment,
@@ -79,6 +85,7 @@ pub(crate) fn status(seen: &Seen<'_>, now: Timestamp) -> DeploymentStatus {
     let owner = seen.owner;
     let before = owner.status.as_ref();
     let wish = seen.wish.ok();
+    let acting = seen.acting();
     let version = wish.map(|wish| wish.version.clone()).or_else(|| before?.version.clone());
     let wanted = wish.map_or_else(|| owner.replicas(), |wish| wish.replicas);
     let of_wanted = version.as_ref().map_or(0, |version| ready(seen.pods, version));
@@ -113,7 +120,8 @@ pub(crate) fn status(seen: &Seen<'_>, now: Timestamp) -> DeploymentStatus {
         }),
         image: image.map(|image| image.reference),
         reason: why.as_ref().map(|why| why.message.clone()),
-        canary: seen.canary.map(|canary| canary_status(seen, canary)),
+        canary: canary(seen),
+        settings: acting.map(|wish| wish.settings.clone()).or_else(|| before?.settings.clone()),
         conditions: Vec::new(),
         version,
     };
@@ -121,12 +129,16 @@ pub(crate) fn status(seen: &Seen<'_>, now: Timestamp) -> DeploymentStatus {
     status
 }
 
-fn canary_status(seen: &Seen<'_>, VersionWish { wish, .. }: VersionWish<'_>) -> CanaryStatus {
-    CanaryStatus {
-        version: wish.version.clone(),
-        replicas: wish.replicas,
-        ready_replicas: ready(seen.pods, &wish.version),
-    }
+/// The canary that is asked for; that of before while nothing is changed.
+fn canary(seen: &Seen<'_>) -> Option<CanaryStatus> {
+    let ready_replicas = |version: &VersionId| ready(seen.pods, version);
+    let Some(wish) = seen.acting() else {
+        let before = seen.owner.status.as_ref()?.canary.clone()?;
+        return Some(CanaryStatus { ready_replicas: ready_replicas(&before.version), ..before });
+    };
+    let Canary { version, weight } = wish.canary()?;
+    let replicas = wish.of_canary()?.replicas;
+    Some(CanaryStatus { ready_replicas: ready_replicas(&version), version, weight, replicas })
 }
 
 /// Whether a version is as it was asked for.

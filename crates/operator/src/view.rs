@@ -132,7 +132,8 @@ fn servable(
     }
 }
 
-/// The settings and the canary; those of before while what is asked for cannot be read.
+/// The settings and the canary. While what is asked for cannot be read, or is paused, they are those of before: as this
+/// router has them, else as the operator has noted them.
 fn settings(
     caches: &Caches,
     deployment: &MlDeployment,
@@ -140,12 +141,18 @@ fn settings(
     before: Option<&ServiceRoute>,
 ) -> (Arc<Settings>, Option<Canary>) {
     let wish = wish::wish(deployment, caches.model_of(deployment).as_deref(), records);
-    match (wish, before) {
-        (Ok(wish), Some(before)) if *before.settings == wish.settings => (before.settings.clone(), wish.canary()),
-        (Ok(wish), _) => (Arc::new(wish.settings.clone()), wish.canary()),
-        (Err(_), Some(before)) => (before.settings.clone(), before.canary.clone()),
-        (Err(_), None) => Default::default(),
-    }
+    let (settings, canary) = match (wish, before) {
+        (Ok(wish), _) if !wish.paused => (wish.settings.clone(), wish.canary()),
+        (_, Some(before)) => return (before.settings.clone(), before.canary.clone()),
+        (_, None) => {
+            let noted = deployment.status.as_ref();
+            let canary = noted.and_then(|status| status.canary.as_ref());
+            let canary = canary.map(|noted| Canary { version: noted.version.clone(), weight: noted.weight });
+            (noted.and_then(|status| status.settings.clone()).unwrap_or_default(), canary)
+        }
+    };
+    let same = before.map(|before| &before.settings).filter(|before| ***before == settings);
+    (same.cloned().unwrap_or_else(|| Arc::new(settings)), canary)
 }
 
 fn version_route(record: &VersionRecord, pods: &[Arc<Pod>], before: Option<&ServiceRoute>) -> VersionRoute {
