@@ -291,6 +291,8 @@ fn conditions(
         (Some(Image::Known(image)), _) => ("True", "ImageKnown", image.reference.clone()),
         (Some(Image::Building(message)), _) => ("False", "Building", message.clone()),
         (Some(Image::Failed(refusal)), _) => ("False", refusal.reason, refusal.message.clone()),
+        // Nothing is done now: what was done before is there.
+        (None, Some(VersionRecord { image: Some(image), .. })) => ("True", "ImageKnown", image.reference.clone()),
         (None, _) => ("Unknown", "NotAsked", "what is asked for is not known".to_string()),
     };
     let documented = match record.and_then(|record| record.replica.as_ref()) {
