@@ -130,6 +130,8 @@ def test_what_a_cluster_cannot_have_is_refused_with_what_to_do(kea: Gateway) -> 
         ({"modelName": "path", "sourceCode": "./iris.joblib"}, "/sourceCode", "is a path, which a cluster cannot read"),
         ({"modelName": "nothing"}, "/sourceCode", "give one of them"),
         ({"modelName": "both", "sourceCode": "s3://m/x", "containerImage": "x"}, "/containerImage", "keep one"),
+        ({"modelName": "9iris", "containerImage": "x"}, "/modelName", "begins with a letter"),
+        ({"modelName": "version", "containerImage": "x", "version": "2."}, "/version", "for example `2`"),
         ({"modelName": "env", "containerImage": "x", "env": {"a b": "c"}}, "/env", "`a b`"),
     ]
     for request, pointer, words in refused:

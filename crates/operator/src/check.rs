@@ -3,7 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use kea_core::{change, port::DeployError, service::ModelSpec};
+use kea_core::{
+    VersionId, change,
+    port::DeployError,
+    service::{Canary, ModelSpec},
+};
 
 use crate::version::ModelRecord;
 
@@ -38,6 +42,38 @@ impl From<Fault> for DeployError {
     fn from(Fault { pointer, detail }: Fault) -> Self {
         change::invalid(&pointer, detail)
     }
+}
+
+/// A Service's name is a label of RFC 1035, which begins with a letter; other objects have it with something behind it.
+pub(crate) fn service_name(field: &str, name: &str) -> Result<(), Fault> {
+    if name.starts_with(|first: char| first.is_ascii_lowercase()) {
+        return Ok(());
+    }
+    let detail = format!(
+        "the service would be called `{name}`, but in a cluster its name begins with a letter, as that of a Service of \
+         Kubernetes: give another name, for example `model-{name}`"
+    );
+    Err(Fault::of(field, detail))
+}
+
+/// Objects and pods have their version as a label, whose value ends with a letter or digit.
+pub(crate) fn version(field: &str, version: &VersionId) -> Result<(), Fault> {
+    let text = version.as_str();
+    if text.ends_with(|last: char| last.is_ascii_alphanumeric()) {
+        return Ok(());
+    }
+    let plain = text.trim_end_matches(['.', '_', '-']);
+    let detail = format!(
+        "version `{text}` cannot be a label of Kubernetes, which ends with a letter or digit: name it for example \
+         `{plain}`"
+    );
+    Err(Fault::of(field, detail))
+}
+
+/// All versions that are named.
+pub(crate) fn versions(named: Option<&VersionId>, canary: Option<&Canary>) -> Result<(), Fault> {
+    named.map_or(Ok(()), |named| version("version", named))?;
+    canary.map_or(Ok(()), |canary| version("canary/version", &canary.version))
 }
 
 /// Variables have the names that Kubernetes takes since long ago: it took `=` alone for wrong only later.
@@ -128,6 +164,26 @@ mod tests {
             assert!(told.starts_with("/sourceCode: ") && told.contains("is a path, which a cluster"), "{told}");
         }
         assert!(source("ftp://host/iris.onnx").contains("`ftp:` sources are not known"));
+    }
+
+    #[test]
+    fn services_begin_with_a_letter() {
+        assert_eq!(told(service_name("serviceId", "iris-2")), "taken");
+        let refused = told(service_name("modelName", "9iris"));
+        assert!(refused.starts_with("/modelName: ") && refused.contains("`model-9iris`"), "{refused}");
+    }
+
+    #[test]
+    fn versions_end_with_a_letter_or_digit() {
+        for good in ["1", "2.1.0", "v2_a-b"] {
+            assert_eq!(told(version("version", &good.parse().unwrap())), "taken");
+        }
+        for bad in ["1.", "2_", "3-", "4.-"] {
+            let canary = Canary { version: bad.parse().unwrap(), weight: 1 };
+            let refused = told(versions(None, Some(&canary)));
+            let plain = &bad[..1];
+            assert!(refused.starts_with("/canary/version: ") && refused.ends_with(&format!("`{plain}`")), "{refused}");
+        }
     }
 
     #[test]

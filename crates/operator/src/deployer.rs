@@ -228,6 +228,7 @@ fn check_settings(request: &UpdateRequest) -> Result<(), DeployError> {
     change::replicas(request.replicas, 1)?;
     change::canary(request.canary.as_ref())?;
     check::env(request.env.as_ref())?;
+    check::versions(request.version.as_ref(), request.canary.as_ref())?;
     change::changed_settings(&mut kea_core::Settings::default(), request)
 }
 
@@ -283,6 +284,8 @@ fn next_version(
 impl Deployer for ClusterDeployer {
     async fn deploy(&self, request: DeployRequest) -> Result<ServiceDetails, DeployError> {
         let id = change::service_id(&request)?;
+        let name_field = if request.service_id.is_some() { "serviceId" } else { "modelName" };
+        check::service_name(name_field, id.as_str())?;
         let caches = self.caches()?;
         let holder = caches.holders(id.as_str()).into_iter().next();
         let namespace = holder.as_ref().map_or(&*self.view.settings.namespace, |holder| holder.namespace()).to_string();

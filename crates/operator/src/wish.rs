@@ -115,6 +115,9 @@ pub(crate) fn wish(
     let of_object = |fault: Fault| Refusal::invalid(format!("MLModel `{model_object}`: {}", fault.detail));
     check::model(&record, &check::DOCUMENT).map_err(of_object)?;
     check::env(request.env.as_ref()).map_err(|fault| refused(fault.into()))?;
+    check::service_name("metadata/name", deployment.name()).map_err(|fault| Refusal::invalid(fault.detail))?;
+    check::versions(pinned.as_ref(), canary.as_ref()).map_err(|fault| refused(fault.into()))?;
+    check::versions(model_version.as_ref(), None).map_err(of_object)?;
     change::canary(canary.as_ref()).map_err(refused)?;
     let asked = Asked { object: &model_object, model: record, pinned, of_model: model_version };
     let (version, model, canary) = match canary {
@@ -345,8 +348,19 @@ mod tests {
         assert!(refused(json!({"canary": {}}), json!({"image": "x"})).contains("missing field `version`"));
         assert!(refused(json!({"timeout": "0s"}), json!({"image": "x"})).contains("`spec.timeout`"));
         assert!(refused(json!({"relicas": 2}), json!({"image": "x"})).contains("unknown field `relicas`"));
+        assert!(
+            refused(json!({}), json!({"image": "x", "version": "2."}))
+                .contains("Invalid: MLModel `iris`: version `2.`")
+        );
+        assert!(refused(json!({"version": "2_"}), json!({"image": "x"})).contains("`spec.version`: version `2_`"));
         let no_model = wish(&deployment(json!({"modelName": "other"})), None, &[]).unwrap_err();
         assert!(no_model.message.contains("no MLModel `other`"));
+        for name in ["9iris".to_string(), "a".repeat(64), "iris.eu".to_string()] {
+            let mut named = deployment(json!({}));
+            named.metadata.name = Some(name.clone());
+            let refusal = wish(&named, Some(&model(json!({"image": "x"}))), &[]).unwrap_err();
+            assert!(refusal.reason == "Invalid" && refusal.message.contains(&format!("`{name}`")), "{refusal:?}");
+        }
     }
 
     fn live(version: &str, spec: Value) -> MlDeployment {
