@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use kea_core::{
     VersionId, change,
     port::DeployError,
-    service::{Canary, ModelSpec},
+    service::{Canary, ModelSpec, Resources},
 };
 
-use crate::version::ModelRecord;
+use crate::{objects::BUILD_SETTINGS, version::ModelRecord};
 
 /// How a model's fields are called where it is asked for.
 pub(crate) struct Words {
@@ -76,14 +76,9 @@ pub(crate) fn versions(named: Option<&VersionId>, canary: Option<&Canary>) -> Re
     canary.map_or(Ok(()), |canary| version("canary/version", &canary.version))
 }
 
-/// Variables have the names that Kubernetes takes since long ago: it took `=` alone for wrong only later.
+/// Variables have the names that every Kubernetes takes; newer ones take more.
 pub(crate) fn env(env: Option<&BTreeMap<String, String>>) -> Result<(), Fault> {
-    let fits = |name: &str| {
-        let inner = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-        let is_word = name.bytes().all(inner) && !name.starts_with(|first: char| first.is_ascii_digit());
-        is_word && !name.is_empty() && name != "." && !name.starts_with("..")
-    };
-    let wrong = env.into_iter().flatten().map(|(name, _)| name).find(|name| !fits(name));
+    let wrong = env.into_iter().flatten().map(|(name, _)| name).find(|name| !is_env_name(name));
     wrong.map_or(Ok(()), |name| {
         let detail = format!(
             "`{name}` is no name of a variable that Kubernetes takes: use letters, digits, `_`, `-` and `.`, and begin \
@@ -93,24 +88,43 @@ pub(crate) fn env(env: Option<&BTreeMap<String, String>>) -> Result<(), Fault> {
     })
 }
 
-/// A cluster reads URLs and images, never a path of somebody's machine.
+fn is_env_name(name: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    let is_word = name.bytes().all(inner) && !name.starts_with(|first: char| first.is_ascii_digit());
+    is_word && !name.is_empty() && name != "." && !name.starts_with("..")
+}
+
+/// A cluster runs an image that is given, or builds one from a URL.
 pub(crate) fn model(model: &ModelRecord, words: &Words) -> Result<(), Fault> {
     let Words { source: source_field, image: image_field } = words;
-    let source = match (&model.source, &model.image) {
+    match (&model.source, &model.image) {
+        (Some(source), None) => to_build(source, model, words),
+        (None, Some(_)) => Ok(()),
+        (Some(_), Some(_)) => {
+            let detail = format!("`{source_field}` and `{image_field}` exclude each other: keep one");
+            Err(Fault::of(image_field, detail))
+        }
         (None, None) => {
             let detail = format!(
                 "neither `{source_field}`, the URL of a model, nor `{image_field}`, an image that serves it, is given: \
                  give one of them"
             );
-            return Err(Fault::of(source_field, detail));
+            Err(Fault::of(source_field, detail))
         }
-        (Some(_), Some(_)) => {
-            let detail = format!("`{source_field}` and `{image_field}` exclude each other: keep one");
-            return Err(Fault::of(image_field, detail));
-        }
-        (None, Some(_)) => return Ok(()),
-        (Some(source), None) => source,
-    };
+    }
+}
+
+/// What a build can read: a URL without secrets in it, never a path of somebody's machine.
+fn to_build(source: &str, model: &ModelRecord, words: &Words) -> Result<(), Fault> {
+    let Words { source: source_field, image: image_field } = words;
+    if [source].into_iter().chain(model.requirements.iter().map(String::as_str)).any(has_login) {
+        let detail = format!(
+            "`{source_field}` or `requirements` hold a login, which all who may read the cluster's objects would see: \
+             keep it as a key of the Secret `{BUILD_SETTINGS}` in the service's namespace, and write the key in its \
+             place, as in `git+https://$(GIT_TOKEN)@host/repository`"
+        );
+        return Err(Fault::of(source_field, detail));
+    }
     if is_path(source) {
         let detail = format!(
             "`{source_field}: {source}` is a path, which a cluster cannot read: give a URL (`s3://…`, `https://…`, \
@@ -119,12 +133,12 @@ pub(crate) fn model(model: &ModelRecord, words: &Words) -> Result<(), Fault> {
         return Err(Fault::of(source_field, detail));
     }
     let spec = ModelSpec {
-        source: Some(source.clone()),
+        source: Some(source.into()),
         framework: model.framework,
         requirements: model.requirements.clone(),
         command: model.command.clone(),
         env: BTreeMap::new(),
-        resources: Default::default(),
+        resources: Resources::default(),
     };
     kea_containerizer::check(&spec).map_err(|error| Fault::of(source_field, error.to_string()))
 }
@@ -132,6 +146,29 @@ pub(crate) fn model(model: &ModelRecord, words: &Words) -> Result<(), Fault> {
 fn is_path(source: &str) -> bool {
     let scheme = source.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     scheme.is_none_or(|scheme| scheme == "file" || scheme == "git+file")
+}
+
+/// Whether a text has a URL with a login in it that is none of a build's variables. The user's name alone is a login,
+/// too, since hosts take a token in its place; ssh has a key besides.
+fn has_login(text: &str) -> bool {
+    let ends = |c: char| c.is_whitespace() || "/?#'\"<>`".contains(c);
+    let mut urls = text.split("://");
+    let mut before = urls.next().unwrap_or_default();
+    urls.any(|after| {
+        let is_ssh = std::mem::replace(&mut before, after).ends_with("ssh");
+        let authority = after.split(ends).next().unwrap_or_default();
+        let Some((login, _host)) = authority.rsplit_once('@') else { return false };
+        match login.split_once(':') {
+            Some((_user, password)) => !is_variable(password),
+            None => !is_ssh && !is_variable(login),
+        }
+    })
+}
+
+/// Whether a text is `$(NAME)`, in whose place Kubernetes puts the variable.
+fn is_variable(text: &str) -> bool {
+    let name = text.strip_prefix("$(").and_then(|text| text.strip_suffix(')'));
+    name.is_some_and(is_env_name)
 }
 
 #[cfg(test)]
@@ -164,6 +201,38 @@ mod tests {
             assert!(told.starts_with("/sourceCode: ") && told.contains("is a path, which a cluster"), "{told}");
         }
         assert!(source("ftp://host/iris.onnx").contains("`ftp:` sources are not known"));
+    }
+
+    #[test]
+    fn a_login_stands_in_a_secret_and_never_in_a_document() {
+        for plain in [
+            "https://me:secret@host/m.onnx",
+            "git+https://secret@host/m.git@main",
+            "https://secret:@host/m.onnx",
+            "https://$(USER):secret@host/m.onnx",
+            "https://$(USER)secret@host/m.onnx",
+            "git+ssh://git:secret@host/m.git",
+        ] {
+            let told = source(plain);
+            assert!(told.contains("hold a login") && told.contains("Secret `kea-build`"), "{plain}: {told}");
+            assert!(!told.contains("secret@"), "{told}");
+        }
+        for good in [
+            "git+https://$(GIT_TOKEN)@host/m.git@main#folder",
+            "https://me:$(TOKEN)@host/m.onnx",
+            "git+ssh://git@host/m.git@main",
+            "hf://organisation/name@revision",
+            "https://host/m@2.onnx",
+        ] {
+            assert_eq!(source(good), "taken", "{good}");
+        }
+        let packages = |line: &str| ModelRecord {
+            source: Some("s3://m/x".into()),
+            requirements: vec!["numpy".into(), line.into()],
+            ..ModelRecord::default()
+        };
+        assert!(told(model(&packages("x @ git+https://secret@host/x.git"), &API)).contains("hold a login"));
+        assert_eq!(told(model(&packages("x @ git+https://$(GIT_TOKEN)@host/x.git"), &API)), "taken");
     }
 
     #[test]

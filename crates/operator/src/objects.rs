@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::Resource;
 use serde_json::Value;
 
-pub(crate) use build_job::{build_job, model_text};
+pub(crate) use build_job::{BUILD_SETTINGS, build_job, model_text};
 pub(crate) use deployment::deployment;
 pub(crate) use service::{disruption_budget, network_policy, service, service_account};
 

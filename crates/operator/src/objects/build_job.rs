@@ -18,7 +18,7 @@ use crate::{names, resources::MlDeployment, settings::ClusterSettings, version::
 
 /// ConfigMap and Secret of a service's namespace whose keys are variables of its builds: indexes, mirrors, credentials
 /// of sources and registries. Both may be missing.
-const BUILD_SETTINGS: &str = "kea-build";
+pub(crate) const BUILD_SETTINGS: &str = "kea-build";
 
 /// User that builds run as.
 const USER: i64 = 65532;
@@ -137,13 +137,15 @@ fn builder(wish: &Wish, image: &str, settings: &ClusterSettings, logins: Option<
     }
 }
 
+/// The command. Kubernetes puts variables in the place of `$(NAME)`, as which logins stand in sources and packages; a
+/// command of a web service is for another environment, and stays as it is.
 fn arguments(model: &ModelRecord, image: &str) -> Vec<String> {
     let mut line = vec!["/kea/kea".to_string(), "build".into()];
     line.extend(["--image".into(), image.into(), "--push".into()]);
     line.extend(model.framework.into_iter().flat_map(|framework| ["--framework".into(), framework.to_string()]));
     line.extend(model.requirements.iter().flat_map(|package| ["--requirement".into(), package.clone()]));
     if !model.command.is_empty() {
-        line.extend(["--command".into(), shell_line(&model.command)]);
+        line.extend(["--command".into(), shell_line(&model.command).replace('$', "$$")]);
     }
     line.push("--".into());
     line.extend(model.source.clone());

@@ -101,13 +101,25 @@ fn a_build() {
     insta::assert_yaml_snapshot!(build_job(&owner, &wish, "registry.example/models/team-iris:1-ab", &settings()));
 }
 
+fn build_line(model: Value) -> Vec<String> {
+    let owner = owner(json!({}));
+    let job = build_job(&owner, &wished(&owner, model), "r/x:1", &settings());
+    job.spec.unwrap().template.spec.unwrap().containers.remove(0).command.unwrap()
+}
+
 #[test]
 fn commands_keep_their_words() {
-    let owner = owner(json!({}));
-    let wish =
-        wished(&owner, json!({"source": "https://x/app.zip", "command": ["sh", "-c", "exec app --port $PORT 'a b'"]}));
-    let job = serde_json::to_value(build_job(&owner, &wish, "r/x:1", &settings())).unwrap();
-    let line = job.pointer("/spec/template/spec/containers/0/command").unwrap().as_array().unwrap();
+    let command = ["sh", "-c", "exec app --port $PORT --at $(date) 'a b'"];
+    let line = build_line(json!({"source": "https://x/app.zip", "command": command}));
     let at = line.iter().position(|word| word == "--command").unwrap();
-    assert_eq!(line[at + 1], r"sh -c 'exec app --port $PORT '\''a b'\'''");
+    // Kubernetes makes one `$` of two, and no variable of what follows.
+    assert_eq!(line[at + 1], r"sh -c 'exec app --port $$PORT --at $$(date) '\''a b'\'''");
+}
+
+#[test]
+fn logins_of_sources_come_from_the_variables_of_builds() {
+    let source = "git+https://$(GIT_TOKEN)@host/models.git@main";
+    let line = build_line(json!({"source": source, "requirements": ["x @ git+https://$(GIT_TOKEN)@host/x.git"]}));
+    assert_eq!(line.last().unwrap(), source);
+    assert!(line.contains(&"x @ git+https://$(GIT_TOKEN)@host/x.git".to_string()), "{line:?}");
 }
