@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{
     deployment::{restricted, variable},
-    metadata,
+    metadata, needs,
 };
 use crate::{names, resources::MlDeployment, settings::ClusterSettings, version::ModelRecord, wish::Wish};
 
@@ -84,6 +84,8 @@ fn pod(wish: &Wish, image: &str, settings: &ClusterSettings) -> PodSpec {
             command: Some(["cp", "/usr/local/bin/kea", CERTIFICATES, "/kea/"].map(String::from).to_vec()),
             volume_mounts: Some(vec![mount(PROGRAM, "/kea", false)]),
             security_context: Some(confined()),
+            // It copies KEA's program.
+            resources: Some(needs(["10m", "16Mi"], ["500m", "128Mi"])),
             ..Container::default()
         }]),
         containers: vec![builder(wish, image, settings, logins)],
@@ -132,6 +134,8 @@ fn builder(wish: &Wish, image: &str, settings: &ClusterSettings, logins: Option<
         ]),
         volume_mounts: Some(vec![mount(PROGRAM, "/kea", true), mount(WORK, "/build", false)]),
         security_context: Some(confined()),
+        // Most of the time it waits for downloads; the largest packages need the memory while they are unpacked.
+        resources: Some(needs(["250m", "512Mi"], ["2", "4Gi"])),
         termination_message_policy: Some("FallbackToLogsOnError".into()),
         ..Container::default()
     }
