@@ -103,16 +103,76 @@ fn mark(wanted: &mut Value) {
     annotations[names::APPLIED] = digest.into();
 }
 
+/// Fields whose values, or whose values' values, are quantities: Kubernetes gives them back in another form, as `500M` for
+/// `500000000`.
+const QUANTITIES: [&str; 4] = ["divisor", "limits", "requests", "sizeLimit"];
+
 /// Whether all that is in `wanted` is in `seen`, too. What `seen` has beyond it is somebody else's, or a default.
-fn is_part(wanted: &Value, seen: &Value) -> bool {
+pub(crate) fn is_part(wanted: &Value, seen: &Value) -> bool {
+    is_part_by(wanted, seen, |wanted, seen| wanted == seen)
+}
+
+fn is_part_by(wanted: &Value, seen: &Value, same: fn(&Value, &Value) -> bool) -> bool {
     match (wanted, seen) {
-        (Value::Object(wanted), Value::Object(seen)) => {
-            wanted.iter().all(|(key, value)| seen.get(key).is_some_and(|seen| is_part(value, seen)))
-        }
+        (Value::Object(wanted), Value::Object(seen)) => wanted.iter().all(|(key, value)| match seen.get(key) {
+            None => is_left_out(key, value),
+            Some(seen) if QUANTITIES.contains(&key.as_str()) => is_part_by(value, seen, same_quantity),
+            Some(seen) => is_part_by(value, seen, same),
+        }),
         (Value::Array(wanted), Value::Array(seen)) => {
-            wanted.len() == seen.len() && wanted.iter().zip(seen).all(|(wanted, seen)| is_part(wanted, seen))
+            wanted.len() == seen.len() && wanted.iter().zip(seen).all(|(wanted, seen)| is_part_by(wanted, seen, same))
         }
-        (wanted, seen) => wanted == seen,
+        (wanted, seen) => same(wanted, seen),
+    }
+}
+
+/// Whether Kubernetes keeps no trace of a field. Others that are `false` or 0 it keeps, since there that is no default.
+fn is_left_out(key: &str, value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Bool(set) => key == "readOnly" && !set,
+        Value::Number(_) | Value::Object(_) => false,
+    }
+}
+
+fn same_quantity(wanted: &Value, seen: &Value) -> bool {
+    match (quantity(wanted), quantity(seen)) {
+        // Fractions are rounded on their way to a number.
+        (Some(wanted), Some(seen)) => (wanted - seen).abs() <= wanted.abs() * 1e-12,
+        _ => wanted == seen,
+    }
+}
+
+/// A quantity of Kubernetes as a number: `1.5Gi`, `500m`, `1e3`, `2`.
+fn quantity(value: &Value) -> Option<f64> {
+    let text = match value {
+        Value::String(text) => text.as_str(),
+        other => return other.as_f64(),
+    };
+    let end = text.find(|c: char| !(c.is_ascii_digit() || "+-.".contains(c))).unwrap_or(text.len());
+    let (number, suffix) = text.split_at(end);
+    let number: f64 = number.parse().ok()?;
+    let binary = |power| Some(number * 1024_f64.powi(power));
+    match suffix {
+        "n" => Some(number / 1e9),
+        "u" => Some(number / 1e6),
+        "m" => Some(number / 1e3),
+        "" => Some(number),
+        "k" => Some(number * 1e3),
+        "M" => Some(number * 1e6),
+        "G" => Some(number * 1e9),
+        "T" => Some(number * 1e12),
+        "P" => Some(number * 1e15),
+        "E" => Some(number * 1e18),
+        "Ki" => binary(1),
+        "Mi" => binary(2),
+        "Gi" => binary(3),
+        "Ti" => binary(4),
+        "Pi" => binary(5),
+        "Ei" => binary(6),
+        _exponent => text.parse().ok(),
     }
 }
 
@@ -132,5 +192,37 @@ mod tests {
         assert!(!is_part(&wanted, &drifted));
         let another = json!({"spec": {"ports": [{"port": 80}, {"port": 81}], "selector": {"a": "b"}}});
         assert!(!is_part(&wanted, &another));
+    }
+
+    #[test]
+    fn a_quantity_in_another_form_is_no_difference() {
+        let memory = |text: &str| json!({"limits": {"memory": text}});
+        for (wanted, seen) in [
+            ("1024Mi", "1Gi"),
+            ("500000000", "500M"),
+            ("0.5", "500m"),
+            ("0.7", "700m"),
+            ("1000", "1k"),
+            ("1e3", "1k"),
+            ("1.5Gi", "1536Mi"),
+            ("0", "0"),
+        ] {
+            assert!(is_part(&memory(wanted), &memory(seen)), "{wanted} {seen}");
+        }
+        for (wanted, seen) in [("500M", "501M"), ("1Gi", "1G"), ("1", "1m"), ("1", "much")] {
+            assert!(!is_part(&memory(wanted), &memory(seen)), "{wanted} {seen}");
+        }
+        // Elsewhere another text is another one.
+        assert!(!is_part(&json!({"value": "1000m"}), &json!({"value": "1"})));
+    }
+
+    #[test]
+    fn what_is_empty_may_be_left_out() {
+        assert!(is_part(&json!({"name": "LOG", "value": ""}), &json!({"name": "LOG"})));
+        assert!(is_part(&json!({"name": "data", "readOnly": false}), &json!({"name": "data"})));
+        assert!(!is_part(&json!({"value": ""}), &json!({"value": "x"})));
+        assert!(!is_part(&json!({"automountServiceAccountToken": false}), &json!({})));
+        assert!(!is_part(&json!({"name": "tmp", "emptyDir": {}}), &json!({"name": "tmp"})));
+        assert!(!is_part(&json!({"replicas": 0}), &json!({})));
     }
 }

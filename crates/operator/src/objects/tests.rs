@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{resources::MlModel, wish};
+use crate::{apply::is_part, resources::MlModel, wish};
 
 fn owner(spec: Value) -> MlDeployment {
     let metadata = json!({"name": "iris", "namespace": "team", "uid": "0f"});
@@ -122,4 +122,41 @@ fn logins_of_sources_come_from_the_variables_of_builds() {
     let line = build_line(json!({"source": source, "requirements": ["x @ git+https://$(GIT_TOKEN)@host/x.git"]}));
     assert_eq!(line.last().unwrap(), source);
     assert!(line.contains(&"x @ git+https://$(GIT_TOKEN)@host/x.git".to_string()), "{line:?}");
+}
+
+#[test]
+fn what_kubernetes_gives_back_is_not_written_again() {
+    let owner = owner(json!({
+        "env": {"EMPTY": ""},
+        "resources": {"requests": {"cpu": "1000m", "memory": "1024Mi"}, "limits": {"cpu": 1.5, "memory": "500M"}},
+        "pod": {
+            "extendedResources": {"example.com/part": 1000},
+            "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": "1024Mi"}}],
+            "volumeMounts": [{"name": "scratch", "mountPath": "/scratch", "readOnly": false}],
+            "tolerations": [{"key": "gpu", "operator": "Exists", "value": ""}],
+        },
+    }));
+    let wish = wished(&owner, json!({"image": "registry.example/iris:1"}));
+    let wanted = deployed(&owner, &wish, None).unwrap();
+    // As Kubernetes has it: quantities in their canonical form, nothing that is empty, and defaults.
+    let mut seen = wanted.clone();
+    let pod = "/spec/template/spec";
+    let container = seen.pointer_mut(&format!("{pod}/containers/0")).unwrap();
+    container["resources"] = json!({
+        "requests": {"cpu": "1", "memory": "1Gi", "example.com/part": "1k"},
+        "limits": {"cpu": "1500m", "memory": "500M", "example.com/part": "1k"},
+    });
+    container["imagePullPolicy"] = "IfNotPresent".into();
+    let env = container["env"].as_array_mut().unwrap();
+    let empty = env.iter_mut().find(|variable| variable["name"] == "EMPTY").unwrap();
+    empty.as_object_mut().unwrap().remove("value").unwrap();
+    container["volumeMounts"][0].as_object_mut().unwrap().remove("readOnly").unwrap();
+    let spec = seen.pointer_mut(pod).unwrap();
+    spec["volumes"][0]["emptyDir"]["sizeLimit"] = "1Gi".into();
+    spec["tolerations"][0].as_object_mut().unwrap().remove("value").unwrap();
+    spec["dnsPolicy"] = "ClusterFirst".into();
+    assert_ne!(wanted, seen);
+    assert!(is_part(&wanted, &seen));
+    seen.pointer_mut(&format!("{pod}/containers/0")).unwrap()["resources"]["limits"]["memory"] = "501M".into();
+    assert!(!is_part(&wanted, &seen));
 }
