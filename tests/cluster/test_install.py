@@ -119,6 +119,8 @@ RIGHTS = {
             ["create", "serviceaccounts", *ANY],
             ["create", "networkpolicies.networking.k8s.io", *ANY],
             ["create", "poddisruptionbudgets.policy", *ANY],
+            ["delete", "poddisruptionbudgets.policy", *ANY],
+            ["watch", "poddisruptionbudgets.policy", "-A"],
             ["watch", "pods", "-A"],
             ["get", "secrets", *ANY],
             ["update", "leases.coordination.k8s.io", *OWN],

@@ -4,7 +4,7 @@ use std::{fmt::Debug, sync::Arc};
 
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DynamicObject, Patch, PatchParams},
+    api::{DeleteParams, DynamicObject, Patch, PatchParams},
     core::{ApiResource, NamespaceResourceScope},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -53,22 +53,46 @@ impl Applier<'_> {
     }
 
     /// The same for an object whose type this program does not have.
-    pub(crate) async fn apply_dynamic(&self, resource: &ApiResource, mut wanted: Value) -> Result<bool, Error> {
+    pub(crate) async fn apply_dynamic(
+        &self,
+        resource: &ApiResource,
+        seen: Option<&Arc<DynamicObject>>,
+        mut wanted: Value,
+    ) -> Result<bool, Error> {
         mark(&mut wanted);
-        let wanted = &wanted;
         let name = wanted["metadata"]["name"].as_str().unwrap_or_default();
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), self.owner.namespace(), resource);
         let what = format!("apply {} `{name}`", resource.kind);
-        let there = api.get_opt(name).await.map_err(Error::kube(what.clone()))?;
-        if let Some(there) = &there
-            && is_part(wanted, &serde_json::to_value(there).expect("objects of Kubernetes have a JSON text"))
-        {
+        let there = match seen {
+            Some(seen) => Some(seen.clone()),
+            None => api.get_opt(name).await.map_err(Error::kube(what.clone()))?.map(Arc::new),
+        };
+        self.may_take(there.as_deref(), &resource.kind)?;
+        if there.is_some_and(|there| is_applied(&wanted, &there)) {
             return Ok(false);
         }
-        self.may_take(there.as_ref(), &resource.kind)?;
         let params = PatchParams::apply(names::FIELD_MANAGER).force();
-        api.patch(name, &params, &Patch::Apply(wanted)).await.map_err(Error::kube(what))?;
+        api.patch(name, &params, &Patch::Apply(&wanted)).await.map_err(Error::kube(what))?;
         Ok(true)
+    }
+
+    /// Removes an object of such a type that is wanted no more; somebody else's is left alone. Returns whether there was
+    /// one.
+    pub(crate) async fn remove_dynamic(
+        &self,
+        resource: &ApiResource,
+        seen: Option<&Arc<DynamicObject>>,
+    ) -> Result<bool, Error> {
+        let Some(seen) = seen.filter(|seen| is_owned(&***seen, self.owner.metadata.uid.as_deref())) else {
+            return Ok(false);
+        };
+        let name = seen.name_any();
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), self.owner.namespace(), resource);
+        match api.delete(&name, &DeleteParams::background()).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+            Err(error) => Err(Error::kube(format!("delete {} `{name}`", resource.kind))(error)),
+        }
     }
 
     /// What somebody else made is left alone, unless they hand it over.
@@ -101,6 +125,15 @@ fn mark(wanted: &mut Value) {
         *annotations = Value::Object(serde_json::Map::new());
     }
     annotations[names::APPLIED] = digest.into();
+}
+
+fn is_applied(wanted: &Value, seen: &DynamicObject) -> bool {
+    let mut seen = serde_json::to_value(seen).expect("objects of Kubernetes have a JSON text");
+    // Items of lists do not say what they are.
+    for field in ["apiVersion", "kind"] {
+        seen[field] = wanted[field].clone();
+    }
+    is_part(wanted, &seen)
 }
 
 /// Fields whose values, or whose values' values, are quantities: Kubernetes gives them back in another form, as `500M` for
@@ -224,5 +257,15 @@ mod tests {
         assert!(!is_part(&json!({"automountServiceAccountToken": false}), &json!({})));
         assert!(!is_part(&json!({"name": "tmp", "emptyDir": {}}), &json!({"name": "tmp"})));
         assert!(!is_part(&json!({"replicas": 0}), &json!({})));
+    }
+
+    #[test]
+    fn an_item_of_a_list_is_what_was_applied() {
+        let wanted = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+                            "metadata": {"name": "iris"}, "spec": {"maxUnavailable": 1}});
+        let item =
+            |most: u32| serde_json::from_value(json!({"metadata": {"name": "iris"}, "spec": {"maxUnavailable": most}}));
+        assert!(is_applied(&wanted, &item(1).unwrap()));
+        assert!(!is_applied(&wanted, &item(2).unwrap()));
     }
 }

@@ -105,7 +105,7 @@ fn operator_rules() -> Vec<Value> {
         // Logins of registries, by the names in `imagePullSecrets` alone.
         rule("", &["secrets"], &["get"]),
         rule("networking.k8s.io", &["networkpolicies"], &made),
-        rule("policy", &["poddisruptionbudgets"], &["get", "create", "patch"]),
+        rule("policy", &["poddisruptionbudgets"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
     ]
 }

@@ -323,13 +323,23 @@ async fn of_service(context: &Context, applier: &Applier<'_>, wish: &Wish) -> Re
     let policy = made.policies.get(&of(owner, owner.name()));
     let written = applier.apply(policy.as_ref(), &objects::network_policy(owner)).await?;
     context.metrics.applied(written);
-    // A single replica could never be moved if it had to stay.
-    if wish.replicas > 1 {
-        let budget = objects::disruption_budget(owner, &context.budgets.api_version);
-        let written = applier.apply_dynamic(&context.budgets, budget).await?;
-        context.metrics.applied(written);
-    }
+    let written = disruption_budget(context, applier, wish.replicas).await?;
+    context.metrics.applied(written);
     Ok(())
+}
+
+/// Whether anything was written is the answer. A single replica has no budget: an unready one, as one that crashes again
+/// and again, would keep its node from being emptied.
+async fn disruption_budget(context: &Context, applier: &Applier<'_>, replicas: u32) -> Result<bool, Error> {
+    let owner = applier.owner;
+    let made = context.caches.made.as_ref().expect("the operator watches what it makes");
+    let name = ObjectRef::new_with(owner.name(), context.budgets.clone()).within(owner.namespace());
+    let seen = made.budgets.get(&name);
+    if replicas <= 1 {
+        return applier.remove_dynamic(&context.budgets, seen.as_ref()).await;
+    }
+    let wanted = objects::disruption_budget(owner, &context.budgets.api_version);
+    applier.apply_dynamic(&context.budgets, seen.as_ref(), wanted).await
 }
 
 /// A selector is a whole: a label of somebody else's in it, as in a Service that was handed over, selects nothing.
