@@ -143,6 +143,7 @@ RIGHTS = {
             ["delete", "services", *ANY],
             ["update", "leases.coordination.k8s.io", *ANY],
             ["get", "nodes"],
+            ["list", "namespaces"],
             ["delete", "namespaces"],
             ["create", "clusterrolebindings.rbac.authorization.k8s.io"],
             ["create", "rolebindings.rbac.authorization.k8s.io", *OWN],

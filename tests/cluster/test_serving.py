@@ -139,7 +139,9 @@ def test_a_service_has_its_objects_which_belong_to_it(shared: Space, iris: str) 
     assert account and account["automountServiceAccountToken"] is False
     policy = shared.find("networkpolicies", iris)
     assert policy and policy["spec"]["policyTypes"] == ["Ingress"]
-    selectors = [peer["podSelector"]["matchLabels"] for peer in policy["spec"]["ingress"][0]["from"]]
+    peers = policy["spec"]["ingress"][0]["from"]
+    assert all(peer["namespaceSelector"]["matchLabels"] for peer in peers), "KEA's own namespace alone"
+    selectors = [peer["podSelector"]["matchLabels"] for peer in peers]
     assert [one["app.kubernetes.io/component"] for one in selectors] == ["operator", "router"]
     budget = shared.find("poddisruptionbudgets", iris)
     assert budget and budget["spec"]["maxUnavailable"] == 1

@@ -77,6 +77,7 @@ impl Operator {
                 .build()
                 .expect("a client without special wishes can be made"),
             budgets,
+            home: routers::home(&self.client, &self.settings).await,
             failures: crate::backoff::Failures::default(),
             switched: Mutex::default(),
             client: self.client.clone(),

@@ -35,6 +35,7 @@ use crate::{
     pods,
     resources::{DeploymentStatus, MlDeployment},
     rollout::{self, Plan, Strength},
+    routers::Home,
     settings::ClusterSettings,
     status::{self, Seen, VersionWish},
     version::{ReplicaRecord, VersionRecord},
@@ -75,6 +76,8 @@ pub(crate) struct Context {
     pub(crate) http: reqwest::Client,
     /// The API of PodDisruptionBudgets that this cluster has.
     pub(crate) budgets: ApiResource,
+    /// Where routers call replicas from.
+    pub(crate) home: Home,
     /// Failures in a row of each object.
     pub(crate) failures: crate::backoff::Failures,
     /// Since when each service's live version has been seen in its status. A new operator begins anew, and waits once more.
@@ -321,7 +324,7 @@ async fn of_service(context: &Context, applier: &Applier<'_>, wish: &Wish) -> Re
         drop_strays(context, &service, &wanted).await?;
     }
     let policy = made.policies.get(&of(owner, owner.name()));
-    let written = applier.apply(policy.as_ref(), &objects::network_policy(owner)).await?;
+    let written = applier.apply(policy.as_ref(), &objects::network_policy(owner, &context.home)).await?;
     context.metrics.applied(written);
     let written = disruption_budget(context, applier, wish.replicas).await?;
     context.metrics.applied(written);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{apply::is_part, resources::MlModel, wish};
+use crate::{apply::is_part, resources::MlModel, routers::Home, wish};
 
 fn owner(spec: Value) -> MlDeployment {
     let metadata = json!({"name": "iris", "namespace": "team", "uid": "0f"});
@@ -87,7 +87,7 @@ fn what_a_service_has_once() {
     insta::assert_yaml_snapshot!(json!([
         service(&owner),
         service_account(&owner),
-        network_policy(&owner),
+        network_policy(&owner, &Home::Labelled("kubernetes.io/metadata.name", "kea".into())),
         disruption_budget(&owner, "policy/v1"),
     ]));
 }
@@ -159,4 +159,14 @@ fn what_kubernetes_gives_back_is_not_written_again() {
     assert!(is_part(&wanted, &seen));
     seen.pointer_mut(&format!("{pod}/containers/0")).unwrap()["resources"]["limits"]["memory"] = "501M".into();
     assert!(!is_part(&wanted, &seen));
+}
+
+#[test]
+fn routers_of_the_same_namespace_are_selected_without_its_name() {
+    let selector = |home: &Home| {
+        let policy = serde_json::to_value(network_policy(&owner(json!({})), home)).unwrap();
+        policy.pointer("/spec/ingress/0/from/0").unwrap().get("namespaceSelector").cloned()
+    };
+    assert_eq!(selector(&Home::Same), None);
+    assert_eq!(selector(&Home::Anywhere), Some(json!({})));
 }
