@@ -125,17 +125,21 @@ def test_what_the_api_changes_is_in_the_documents(
     assert cluster.find("mlmodels", NAMESPACE, "by-api") is None
 
 
-def test_what_a_cluster_cannot_have_is_refused_with_what_to_do(kea: Gateway, remover: list[str]) -> None:
-    remover.append("path")
-    answer = kea.request("POST", "/services", json={"modelName": "path", "sourceCode": "./iris.joblib"})
-    if answer.status_code == 201:
-        told = wait_for(lambda: kea.details("path")["reason"], "a reason")
-        wait_for(lambda: kea.details("path")["status"] == "failed", "it to fail", 15)
-        told = kea.details("path")["reason"]
-    else:
-        assert answer.status_code == 400
-        told = answer.json()["detail"]
-    assert "is a path, which a cluster cannot read" in told
+def test_what_a_cluster_cannot_have_is_refused_with_what_to_do(kea: Gateway) -> None:
+    refused: list[tuple[dict[str, Any], str, str]] = [
+        ({"modelName": "path", "sourceCode": "./iris.joblib"}, "/sourceCode", "is a path, which a cluster cannot read"),
+        ({"modelName": "nothing"}, "/sourceCode", "give one of them"),
+        ({"modelName": "both", "sourceCode": "s3://m/x", "containerImage": "x"}, "/containerImage", "keep one"),
+        ({"modelName": "9iris", "containerImage": "x"}, "/modelName", "begins with a letter"),
+        ({"modelName": "version", "containerImage": "x", "version": "2."}, "/version", "for example `2`"),
+        ({"modelName": "env", "containerImage": "x", "env": {"a b": "c"}}, "/env", "`a b`"),
+    ]
+    for request, pointer, words in refused:
+        answer = kea.request("POST", "/services", json=request)
+        assert answer.status_code == 400, answer.text
+        (error,) = answer.json()["errors"]
+        assert error["pointer"] == pointer and words in error["detail"], answer.text
+        assert kea.request("GET", f"/services/{request['modelName']}").status_code == 404
 
 
 def test_the_commands_do_in_a_cluster_what_they_do_on_one_machine(

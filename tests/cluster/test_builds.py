@@ -36,6 +36,8 @@ def building(shared: Space, prepared: Any, files: Files, endpoint: str) -> Space
         deployment("built-class"),
         model("built-not", source=f"{files.url}/nowhere.onnx"),
         deployment("built-not"),
+        model("built-git", source=f"git+{files.url}/iris.git"),
+        deployment("built-git"),
     )
     return shared
 
@@ -60,6 +62,10 @@ def test_a_failed_build_says_which_step_failed_and_why(building: Space, kea: Gat
     shown = kea.cli("status", name, check=False, env={"KEA_TOKEN": kea.token})
     assert squeezed("the build failed") in squeezed(shown.stdout + shown.stderr)
     assert building.pods(name) == []
+
+
+def test_a_build_that_lacks_git_says_which_image_has_it(building: Space) -> None:
+    building.failed("built-git", "git sources need `git`", "--builder-image", seconds=200)
 
 
 def test_an_onnx_model_is_built(building: Space, kea: Gateway, prepared: Any) -> None:

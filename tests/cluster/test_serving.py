@@ -139,10 +139,30 @@ def test_a_service_has_its_objects_which_belong_to_it(shared: Space, iris: str) 
     assert account and account["automountServiceAccountToken"] is False
     policy = shared.find("networkpolicies", iris)
     assert policy and policy["spec"]["policyTypes"] == ["Ingress"]
-    selectors = [peer["podSelector"]["matchLabels"] for peer in policy["spec"]["ingress"][0]["from"]]
+    peers = policy["spec"]["ingress"][0]["from"]
+    assert all(peer["namespaceSelector"]["matchLabels"] for peer in peers), "KEA's own namespace alone"
+    selectors = [peer["podSelector"]["matchLabels"] for peer in peers]
     assert [one["app.kubernetes.io/component"] for one in selectors] == ["operator", "router"]
     budget = shared.find("poddisruptionbudgets", iris)
     assert budget and budget["spec"]["maxUnavailable"] == 1
+
+
+def test_a_single_replica_has_no_budget_which_could_hold_it_on_its_node(shared: Space, kea: Gateway) -> None:
+    name = "shrinking"
+    shared.run(name, "iris", replicas=2)
+    shared.deployed(name)
+    assert shared.find("poddisruptionbudgets", name)
+    shared.patch("mld", name, {"replicas": 1})
+    wait_for(lambda: shared.find("poddisruptionbudgets", name) is None, "the budget to be gone", 30)
+    shared.patch("mld", name, {"replicas": 2})
+    before = wait_for(lambda: shared.find("poddisruptionbudgets", name), "the budget to be back", 30)
+    shared.kubectl("delete", "poddisruptionbudgets", name)
+
+    def is_another() -> bool:
+        found = shared.find("poddisruptionbudgets", name)
+        return bool(found) and found["metadata"]["uid"] != before["metadata"]["uid"]
+
+    wait_for(is_another, "the budget to be made again", 30)
 
 
 def test_the_service_of_kubernetes_leads_to_the_replicas(shared: Space, prepared: Any, iris: str) -> None:

@@ -110,9 +110,12 @@ pub enum FetchError {
     #[error("the settings for `{what}` cannot be used: {why}; {hint}")]
     StoreSettings { what: String, why: String, hint: &'static str },
     #[error(
-        "`{program}` is not on the PATH of `kea serve`, and git sources need it: install it, or give another source"
+        "git sources need `git`, which is not on the PATH: install it; where a cluster builds, name an image that has it \
+         by `kea manifests --builder-image`, as `python:3.11` (`python:3.11-slim` has none)"
     )]
-    NoProgram { program: &'static str },
+    NoGit,
+    #[error("git sources need `python3`, which is not on the PATH: install it")]
+    NoPython,
     #[error("`git {step}` failed for {url}: {why}")]
     Git { url: String, step: String, why: String },
     #[error("`git {step}` does not reach {url}: {why}")]

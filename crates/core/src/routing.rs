@@ -54,4 +54,88 @@ impl ServiceRoute {
         let wanted = name.or_else(|| self.live.as_ref().map(VersionId::as_str))?;
         self.versions.iter().find(|route| route.version.as_str() == wanted)
     }
+
+    /// Whether a router that follows `self` need not be told of `other`. Settings and contracts are compared by their
+    /// `Arc`, by which the router tells them apart, too.
+    pub fn is_same(&self, other: &Self) -> bool {
+        // Whole, so that no field is forgotten.
+        let Self { id, live, versions, canary, reason, settings } = self;
+        *id == other.id
+            && *live == other.live
+            && *canary == other.canary
+            && *reason == other.reason
+            && Arc::ptr_eq(settings, &other.settings)
+            && versions.len() == other.versions.len()
+            && versions.iter().zip(&other.versions).all(|(a, b)| a.is_same(b))
+    }
+}
+
+impl VersionRoute {
+    fn is_same(&self, other: &Self) -> bool {
+        let Self { version, made_at, engine, contract, replicas } = self;
+        let same_contract = match (contract, &other.contract) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        *version == other.version
+            && *made_at == other.made_at
+            && *engine == other.engine
+            && *replicas == other.replicas
+            && same_contract
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route() -> ServiceRoute {
+        let version = VersionRoute {
+            version: VersionId::first(),
+            made_at: 7,
+            engine: Engine::Onnx,
+            contract: Some(Arc::default()),
+            replicas: vec![ReplicaAddress { name: "iris-1-x".into(), address: "10.0.0.7:8080".parse().unwrap() }],
+        };
+        ServiceRoute {
+            id: "iris".parse().unwrap(),
+            live: Some(VersionId::first()),
+            versions: vec![version],
+            canary: None,
+            reason: None,
+            settings: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn a_route_is_the_same_as_its_clone() {
+        let before = route();
+        assert!(before.is_same(&before.clone()));
+    }
+
+    #[test]
+    fn each_change_makes_another_route() {
+        let changes: [fn(&mut ServiceRoute); 13] = [
+            |route| route.id = "other".parse().unwrap(),
+            |route| route.live = None,
+            |route| route.versions.clear(),
+            |route| route.versions.push(route.versions[0].clone()),
+            |route| route.canary = Some(Canary { version: VersionId::first(), weight: 1 }),
+            |route| route.reason = Some("it waits".into()),
+            |route| route.settings = Arc::default(),
+            |route| route.versions[0].version = "2".parse().unwrap(),
+            |route| route.versions[0].made_at += 1,
+            |route| route.versions[0].engine = Engine::Python,
+            |route| route.versions[0].contract = None,
+            |route| route.versions[0].contract = Some(Arc::default()),
+            |route| route.versions[0].replicas.clear(),
+        ];
+        let before = route();
+        for (at, change) in changes.into_iter().enumerate() {
+            let mut after = before.clone();
+            change(&mut after);
+            assert!(!before.is_same(&after), "change {at}");
+        }
+    }
 }

@@ -58,7 +58,7 @@ pub(crate) fn route(state: &mut ServiceState) -> Arc<ServiceRoute> {
         settings: same_settings(state),
     };
     match &state.route {
-        Some(before) if same_route(before, &route) => before.clone(),
+        Some(before) if before.is_same(&route) => before.clone(),
         _ => {
             let route = Arc::new(route);
             state.route = Some(route.clone());
@@ -174,20 +174,4 @@ fn same_settings(state: &ServiceState) -> Arc<kea_core::Settings> {
         Some(before) if *before.settings == state.service.settings => before.settings.clone(),
         _ => Arc::new(state.service.settings.clone()),
     }
-}
-
-fn same_route(a: &ServiceRoute, b: &ServiceRoute) -> bool {
-    let same_contract = |a: &VersionRoute, b: &VersionRoute| match (&a.contract, &b.contract) {
-        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-        (None, None) => true,
-        (Some(_), None) | (None, Some(_)) => false,
-    };
-    let same_version = |(a, b): (&VersionRoute, &VersionRoute)| {
-        a.version == b.version && a.engine == b.engine && a.replicas == b.replicas && same_contract(a, b)
-    };
-    a.live == b.live
-        && a.reason == b.reason
-        && Arc::ptr_eq(&a.settings, &b.settings)
-        && a.versions.len() == b.versions.len()
-        && a.versions.iter().zip(&b.versions).all(same_version)
 }

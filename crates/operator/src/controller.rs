@@ -65,7 +65,8 @@ impl Operator {
         let pending = Arc::new(Pending::default());
         let noted = pending.clone();
         let listener: Listener = Arc::new(move |change| noted.put(change));
-        let caches = Caches::start(&self.client, &self.settings, true, &listener, stop).await;
+        let budgets = disruption_budgets(&self.client).await?;
+        let caches = Caches::start(&self.client, &self.settings, Some(&budgets), &listener, stop).await;
         let context = Arc::new(Context {
             images: Images::new(self.client.clone(), self.registries.clone()),
             events: Recorder::new(self.client.clone(), Reporter { controller: "kea-operator".into(), instance: None }),
@@ -75,7 +76,8 @@ impl Operator {
                 .redirect(reqwest::redirect::Policy::none())
                 .build()
                 .expect("a client without special wishes can be made"),
-            budgets: disruption_budgets(&self.client).await?,
+            budgets,
+            home: routers::home(&self.client, &self.settings).await,
             failures: crate::backoff::Failures::default(),
             switched: Mutex::default(),
             client: self.client.clone(),

@@ -19,9 +19,9 @@ use kube::{
 use tokio::time::timeout;
 
 use crate::{
-    names,
+    check, names,
     resources::{MlDeployment, MlModel},
-    version::VersionRecord,
+    version::{ModelRecord, VersionRecord},
     view::{self, ClusterView},
     watch::{self, Caches},
 };
@@ -224,9 +224,11 @@ fn known_version(id: &ServiceId, version: &VersionId, records: &[VersionRecord])
 }
 
 /// What is asked for is checked by the rules of every change before anything is written.
-fn check(request: &UpdateRequest) -> Result<(), DeployError> {
+fn check_settings(request: &UpdateRequest) -> Result<(), DeployError> {
     change::replicas(request.replicas, 1)?;
     change::canary(request.canary.as_ref())?;
+    check::env(request.env.as_ref())?;
+    check::versions(request.version.as_ref(), request.canary.as_ref())?;
     change::changed_settings(&mut kea_core::Settings::default(), request)
 }
 
@@ -259,26 +261,31 @@ fn next_version(
     before: &ModelDocument,
     records: &[VersionRecord],
 ) -> Result<VersionId, DeployError> {
-    let same = ModelDocument { version: None, ..model.clone() } == ModelDocument { version: None, ..before.clone() };
-    if same && let Some(version) = asked.or(before.version.as_ref()) {
-        return Ok(version.clone());
+    let (model, of_before) = (ModelRecord::of(model), ModelRecord::of(before));
+    // What has run comes first: the document of before may contradict it.
+    let versions = records.iter().map(|record| (&record.version, &record.model));
+    let taken: Vec<_> = versions.chain(before.version.as_ref().map(|version| (version, &of_before))).collect();
+    match (asked, &before.version) {
+        (Some(asked), _) => match taken.iter().find(|(version, _)| *version == asked) {
+            Some((_, other)) if **other != model => Err(DeployError::Conflict(format!(
+                "version `{asked}` of `{id}` exists with another model: leave `version` out to get the next one"
+            ))),
+            _ => Ok(asked.clone()),
+        },
+        (None, Some(version)) if of_before == model => Ok(version.clone()),
+        (None, _) => {
+            let names: Vec<VersionId> = taken.iter().map(|(version, _)| (*version).clone()).collect();
+            Ok(change::new_version(None, names.last(), &names))
+        }
     }
-    let taken: Vec<VersionId> =
-        records.iter().map(|record| record.version.clone()).chain(before.version.clone()).collect();
-    if let Some(asked) = asked
-        && taken.contains(asked)
-    {
-        return Err(DeployError::Conflict(format!(
-            "version `{asked}` of `{id}` exists with another model: leave `version` out to get the next one"
-        )));
-    }
-    Ok(change::new_version(asked, taken.last(), &taken))
 }
 
 #[async_trait]
 impl Deployer for ClusterDeployer {
     async fn deploy(&self, request: DeployRequest) -> Result<ServiceDetails, DeployError> {
         let id = change::service_id(&request)?;
+        let name_field = if request.service_id.is_some() { "serviceId" } else { "modelName" };
+        check::service_name(name_field, id.as_str())?;
         let caches = self.caches()?;
         let holder = caches.holders(id.as_str()).into_iter().next();
         let namespace = holder.as_ref().map_or(&*self.view.settings.namespace, |holder| holder.namespace()).to_string();
@@ -296,7 +303,7 @@ impl Deployer for ClusterDeployer {
             version: request.version.clone(),
             ..UpdateRequest::default()
         };
-        check(&asked)?;
+        check_settings(&asked)?;
         self.change(&namespace, id.as_str(), |current| {
             let before = current.as_ref().map(|current| current.model_spec.clone()).unwrap_or_default();
             let mut model = ModelDocument {
@@ -310,6 +317,7 @@ impl Deployer for ClusterDeployer {
                 version: None,
                 ..ModelDocument::default()
             };
+            check::model(&ModelRecord::of(&model), &check::API)?;
             model.version = Some(next_version(&id, request.version.as_ref(), &model, &before, &records)?);
             let mut deployment = current.as_ref().map(|current| current.spec.clone()).unwrap_or_default();
             deployment.version = None;
@@ -321,7 +329,7 @@ impl Deployer for ClusterDeployer {
     }
 
     async fn update(&self, id: &ServiceId, asked: UpdateRequest) -> Result<ServiceDetails, DeployError> {
-        check(&asked)?;
+        check_settings(&asked)?;
         let found = self.found(id)?;
         let records = self.caches()?.records(&found);
         self.change(found.namespace(), id.as_str(), |current| {
@@ -341,6 +349,7 @@ impl Deployer for ClusterDeployer {
             changed_deployment(&mut deployment, &asked);
             match (names_a_model, &asked.version) {
                 (true, version) => {
+                    check::model(&ModelRecord::of(&model), &check::API)?;
                     model.version = Some(next_version(id, version.as_ref(), &model, &current.model_spec, &records)?);
                     deployment.version = None;
                 }
@@ -465,5 +474,63 @@ impl Deployer for ClusterDeployer {
         }
         let contract = record.and_then(|record| record.replica.as_ref()).map(|replica| replica.contract.clone());
         Ok((wanted, contract))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::apps::v1::Deployment;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const ONE: &str = "s3://models/1.onnx";
+    const TWO: &str = "s3://models/2.onnx";
+
+    fn model(source: &str, version: Value) -> ModelDocument {
+        serde_json::from_value(json!({"source": source, "version": version})).unwrap()
+    }
+
+    fn record(version: &str, source: &str) -> VersionRecord {
+        VersionRecord {
+            version: version.parse().unwrap(),
+            model: ModelRecord::of(&model(source, Value::Null)),
+            image: None,
+            replica: None,
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            replicas: 0,
+            deployment: Arc::new(Deployment::default()),
+        }
+    }
+
+    /// The version of a request with `source`, where `before` is the document and versions 1 and 2 have run.
+    fn version(asked: Option<&str>, source: &str, before: &ModelDocument) -> Result<String, DeployError> {
+        let asked = asked.map(|asked| asked.parse().unwrap());
+        let records = [record("1", ONE), record("2", TWO)];
+        let next =
+            next_version(&"iris".parse().unwrap(), asked.as_ref(), &model(source, Value::Null), before, &records);
+        next.map(|version| version.to_string())
+    }
+
+    #[test]
+    fn a_version_of_the_same_model_is_taken_again_and_one_of_another_is_a_conflict() {
+        let two = model(TWO, json!("2"));
+        assert_eq!(version(Some("2"), TWO, &two).unwrap(), "2");
+        assert_eq!(version(Some("1"), ONE, &two).unwrap(), "1");
+        for (asked, source) in [("1", TWO), ("2", ONE), ("2", "s3://models/3.onnx")] {
+            assert!(matches!(version(Some(asked), source, &two), Err(DeployError::Conflict(_))), "{asked} {source}");
+        }
+        // The document's own version need not have run.
+        let three = model("s3://models/3.onnx", json!("3"));
+        assert_eq!(version(Some("3"), "s3://models/3.onnx", &three).unwrap(), "3");
+        assert!(matches!(version(Some("3"), ONE, &three), Err(DeployError::Conflict(_))));
+    }
+
+    #[test]
+    fn a_new_model_is_the_next_version() {
+        let two = model(TWO, json!("2"));
+        assert_eq!(version(None, TWO, &two).unwrap(), "2");
+        assert_eq!(version(None, "s3://models/3.onnx", &two).unwrap(), "3");
+        assert_eq!(version(Some("beta"), "s3://models/3.onnx", &two).unwrap(), "beta");
     }
 }

@@ -30,7 +30,7 @@ impl ClusterGateway {
     pub async fn start(&self, stop: &CancellationToken) {
         let view = self.view.clone();
         let listener: Listener = Arc::new(move |change| view.note(&change));
-        let caches = Caches::start(&self.client, &self.view.settings, false, &listener, stop).await;
+        let caches = Caches::start(&self.client, &self.view.settings, None, &listener, stop).await;
         self.view.complete(caches);
     }
 

@@ -310,8 +310,32 @@ fn said(pod: &Pod) -> impl Iterator<Item = &str> {
 fn last_words(caches: &Caches, job: &Job) -> Option<String> {
     let pods = pods_of_job(caches, job);
     let words = pods.iter().rev().flat_map(|pod| said(pod)).map(str::trim).find(|words| !words.is_empty())?;
-    // Its own error is the last line that is one.
+    Some(error_of(words))
+}
+
+/// The error in what a build said: the last line that is one, else all of it.
+fn error_of(words: &str) -> String {
     let error = words.lines().rev().find_map(|line| line.trim().strip_prefix("error: "));
     let words = error.unwrap_or(words).split_whitespace().collect::<Vec<_>>().join(" ");
-    Some(words.chars().take(1000).collect())
+    words.chars().take(1000).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use kea_containerizer::FetchError;
+
+    use super::*;
+
+    #[test]
+    fn a_build_without_git_tells_which_image_has_it() {
+        let said = format!("1/4 fetch the model\nerror: fetch the model: {}\n", FetchError::NoGit);
+        let told = error_of(&said);
+        assert!(told.starts_with("fetch the model: git sources need `git`"), "{told}");
+        assert!(told.contains("--builder-image`, as `python:3.11`"), "{told}");
+    }
+
+    #[test]
+    fn what_is_no_error_is_told_as_a_whole() {
+        assert_eq!(error_of("Killed\n  by somebody"), "Killed by somebody");
+    }
 }

@@ -8,6 +8,7 @@
 mod admin;
 mod apply;
 mod backoff;
+mod check;
 mod controller;
 mod crd;
 mod deployer;

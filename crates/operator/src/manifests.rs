@@ -54,7 +54,7 @@ pub fn manifests(options: &InstallOptions) -> Vec<Value> {
     for component in ["operator", "router"] {
         all.push(named(options, component, "v1", "ServiceAccount", json!({})));
     }
-    all.extend(rights(options, "operator", &operator_rules(), &operator_own_rules()));
+    all.extend(rights(options, "operator", &operator_rules(), &operator_own_rules(options)));
     all.extend(rights(options, "router", &router_rules(), &router_own_rules()));
     all.push(operator(options));
     all.push(router(options));
@@ -106,19 +106,24 @@ fn operator_rules() -> Vec<Value> {
         rule("", &["secrets"], &["get"]),
         rule("networking.k8s.io", &["networkpolicies"], &made),
         rule("autoscaling", &["horizontalpodautoscalers"], &["get", "list", "watch", "create", "patch", "delete"]),
-        rule("policy", &["poddisruptionbudgets"], &["get", "create", "patch"]),
+        rule("policy", &["poddisruptionbudgets"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
     ]
 }
 
 /// What the operator may do in KEA's own namespace.
-fn operator_own_rules() -> Vec<Value> {
-    vec![
+fn operator_own_rules(options: &InstallOptions) -> Vec<Value> {
+    let mut rules = vec![
         rule("coordination.k8s.io", &["leases"], &["get", "create", "update"]),
         rule("", &["secrets"], &["create"]),
         json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": [ADMIN_SECRET], "verbs": ["get", "patch"]}),
         json!({"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["kea-router"], "verbs": ["get"]}),
-    ]
+    ];
+    if !options.single_namespace {
+        // Its labels tell NetworkPolicies of other namespaces where routers are. In a Role that is this Namespace alone.
+        rules.push(rule("", &["namespaces"], &["get"]));
+    }
+    rules
 }
 
 /// What routers and their API may do where services are.

@@ -94,11 +94,12 @@ pub(crate) fn of_version(service: &str, version: &VersionId) -> String {
     format!("{service}-{}", short_digest(text))
 }
 
-/// Name of the Job that builds a version: at most 63 letters, since Kubernetes makes it a label.
+/// Name of the Job that builds a version: at most 63 letters, since Kubernetes makes it a label. A service whose name is
+/// cut is in the digest, so that names of two services cannot meet.
 pub(crate) fn of_build(service: &str, version: &VersionId, model: &str) -> String {
-    let digest = short_digest(&format!("{version}\0{model}"));
-    let service = &service[..service.len().min(45)];
-    format!("{}-build-{digest}", service.trim_end_matches('-'))
+    let (kept, cut) = service.split_at(service.len().min(45));
+    let what = if cut.is_empty() { format!("{version}\0{model}") } else { format!("{version}\0{model}\0{service}") };
+    format!("{}-build-{}", kept.trim_end_matches('-'), short_digest(&what))
 }
 
 /// Ten hexadecimal digits that stand for `text`.
@@ -121,8 +122,20 @@ mod tests {
     }
 
     #[test]
-    fn names_of_builds_fit_a_label() {
-        let service = "a".repeat(63);
-        assert!(of_build(&service, &"1".parse().unwrap(), "{}").len() <= 63);
+    fn names_of_builds_fit_a_label_and_never_meet() {
+        let name = |service: &str| of_build(service, &VersionId::first(), "{}");
+        let longest = "a".repeat(63);
+        assert!(name(&longest).len() <= 63);
+        assert_ne!(name(&longest), name(&longest[..62]));
+        assert_ne!(name(&longest), name(&longest[..45]));
+    }
+
+    #[test]
+    fn names_of_versions_leave_room_for_what_kubernetes_puts_behind_them() {
+        let longest = of_version(&"a".repeat(63), &"1".repeat(63).parse().unwrap());
+        // A ReplicaSet has a hash of ten letters behind the Deployment's name, and is in a DNS name of 253.
+        assert!(longest.len() + 11 <= 253, "{longest}");
+        let readable = of_version(&"a".repeat(63), &"1".repeat(40).parse().unwrap());
+        assert!(readable.len() + 11 <= 253, "{readable}");
     }
 }

@@ -6,11 +6,17 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::{
+    api::core::v1::ResourceRequirements,
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{ObjectMeta, OwnerReference},
+    },
+};
 use kube::Resource;
 use serde_json::Value;
 
-pub(crate) use build_job::{build_job, model_text};
+pub(crate) use build_job::{BUILD_SETTINGS, build_job, model_text};
 pub(crate) use deployment::deployment;
 pub(crate) use service::{autoscaler, disruption_budget, network_policy, service, service_account};
 
@@ -60,6 +66,15 @@ fn metadata(owner: &MlDeployment, name: impl Into<String>) -> ObjectMeta {
         owner_references: Some(vec![owner_reference(owner)]),
         ..ObjectMeta::default()
     }
+}
+
+/// What a container of KEA's own asks for and may use at most, each as CPU and memory. All four are given, since a quota
+/// of a namespace may count each of them.
+fn needs(requests: [&str; 2], limits: [&str; 2]) -> ResourceRequirements {
+    let amounts = |[cpu, memory]: [&str; 2]| {
+        Some([("cpu", cpu), ("memory", memory)].map(|(name, amount)| (name.into(), Quantity(amount.into()))).into())
+    };
+    ResourceRequirements { requests: amounts(requests), limits: amounts(limits), claims: None }
 }
 
 fn owner_reference(owner: &MlDeployment) -> OwnerReference {

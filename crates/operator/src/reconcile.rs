@@ -38,6 +38,7 @@ use crate::{
     pods,
     resources::{DeploymentStatus, MlDeployment},
     rollout::{self, Plan, Strength},
+    routers::Home,
     settings::ClusterSettings,
     status::{self, Seen, VersionWish},
     version::{ReplicaRecord, VersionRecord},
@@ -78,6 +79,8 @@ pub(crate) struct Context {
     pub(crate) http: reqwest::Client,
     /// The API of PodDisruptionBudgets that this cluster has.
     pub(crate) budgets: ApiResource,
+    /// Where routers call replicas from.
+    pub(crate) home: Home,
     /// Failures in a row of each object.
     pub(crate) failures: crate::backoff::Failures,
     /// Since when each service's live version has been seen in its status. A new operator begins anew, and waits once more.
@@ -344,7 +347,9 @@ async fn of_service(context: &Context, applier: &Applier<'_>, wish: &Wish) -> Re
         drop_strays(context, &service, &wanted).await?;
     }
     let policy = made.policies.get(&of(owner, owner.name()));
-    let written = applier.apply(policy.as_ref(), &objects::network_policy(owner)).await?;
+    let written = applier.apply(policy.as_ref(), &objects::network_policy(owner, &context.home)).await?;
+    context.metrics.applied(written);
+    let written = disruption_budget(context, applier, wish.replicas).await?;
     context.metrics.applied(written);
     let autoscaler = made.autoscalers.get(&of(owner, owner.name()));
     match &wish.autoscaling {
@@ -362,13 +367,21 @@ async fn of_service(context: &Context, applier: &Applier<'_>, wish: &Wish) -> Re
             }
         }
     }
-    // A single replica could never be moved if it had to stay.
-    if wish.replicas > 1 {
-        let budget = objects::disruption_budget(owner, &context.budgets.api_version);
-        let written = applier.apply_dynamic(&context.budgets, budget).await?;
-        context.metrics.applied(written);
-    }
     Ok(())
+}
+
+/// Whether anything was written is the answer. A single replica has no budget: an unready one, as one that crashes again
+/// and again, would keep its node from being emptied.
+async fn disruption_budget(context: &Context, applier: &Applier<'_>, replicas: u32) -> Result<bool, Error> {
+    let owner = applier.owner;
+    let made = context.caches.made.as_ref().expect("the operator watches what it makes");
+    let name = ObjectRef::new_with(owner.name(), context.budgets.clone()).within(owner.namespace());
+    let seen = made.budgets.get(&name);
+    if replicas <= 1 {
+        return applier.remove_dynamic(&context.budgets, seen.as_ref()).await;
+    }
+    let wanted = objects::disruption_budget(owner, &context.budgets.api_version);
+    applier.apply_dynamic(&context.budgets, seen.as_ref(), wanted).await
 }
 
 /// A selector is a whole: a label of somebody else's in it, as in a Service that was handed over, selects nothing.

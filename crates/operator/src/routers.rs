@@ -1,6 +1,8 @@
 //! What the operator does for the routers.
 
-use k8s_openapi::api::apps::v1::Deployment;
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace};
 use kube::{
     Api, Client, ResourceExt,
     api::{DynamicObject, Patch, PatchParams},
@@ -8,7 +10,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::names;
+use crate::{error::said, names, settings::ClusterSettings};
 
 /// The routers' Deployment.
 const ROUTERS: &str = "kea-router";
@@ -36,4 +38,74 @@ pub(crate) async fn keep_most(client: &Client, namespace: &str, budgets: &ApiRes
     });
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, budgets);
     api.patch(ROUTERS, &PatchParams::apply(names::FIELD_MANAGER).force(), &Patch::Apply(&budget)).await.map(drop)
+}
+
+/// Labels by which a NetworkPolicy knows KEA's own namespace, the best first. Kubernetes sets the first one itself, since
+/// 1.21; the second one is on a Namespace that the manifests made.
+const NAMESPACE_LABELS: [&str; 2] = ["kubernetes.io/metadata.name", "app.kubernetes.io/name"];
+
+/// Where routers and operators are, as a NetworkPolicy can say it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// In the namespace of the services.
+    Same,
+    /// In namespaces with this label: its name and value.
+    Labelled(&'static str, String),
+    /// In any namespace: nothing tells KEA's own from others.
+    Anywhere,
+}
+
+/// Looks at KEA's own namespace. Where its labels cannot be seen, models stay reachable from pods of all namespaces that
+/// have the routers' labels, since routers that are cut off would be worse.
+pub(crate) async fn home(client: &Client, settings: &ClusterSettings) -> Home {
+    if !settings.all_namespaces {
+        return Home::Same;
+    }
+    let namespace = &settings.namespace;
+    let found = match Api::<Namespace>::all(client.clone()).get(namespace).await {
+        Ok(found) => home_by(namespace, found.labels()),
+        Err(error) => {
+            tracing::warn!(namespace, "the labels of KEA's namespace cannot be read: {}", said(&error));
+            Home::Anywhere
+        }
+    };
+    if found == Home::Anywhere {
+        tracing::warn!(
+            namespace,
+            "NetworkPolicies admit pods of all namespaces that have the routers' labels: apply the manifests of this KEA, \
+             `kubectl label namespace {namespace} app.kubernetes.io/name=kea`, and start the operators again"
+        );
+    }
+    found
+}
+
+fn home_by(namespace: &str, labels: &BTreeMap<String, String>) -> Home {
+    let expected = [namespace, "kea"];
+    let labelled = NAMESPACE_LABELS.into_iter().zip(expected);
+    let mut found = labelled.filter(|(label, value)| labels.get(*label).is_some_and(|found| found == value));
+    found.next().map_or(Home::Anywhere, |(label, value)| Home::Labelled(label, value.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(labels: &[(&str, &str)]) -> Home {
+        let labels = labels.iter().map(|(label, value)| ((*label).to_string(), (*value).to_string())).collect();
+        home_by("models", &labels)
+    }
+
+    #[test]
+    fn the_namespace_is_known_by_kubernetes_own_label_or_by_that_of_the_manifests() {
+        let own = ("kubernetes.io/metadata.name", "models");
+        let of_manifests = ("app.kubernetes.io/name", "kea");
+        assert_eq!(of(&[own, of_manifests]), Home::Labelled(own.0, "models".into()));
+        assert_eq!(of(&[of_manifests]), Home::Labelled(of_manifests.0, "kea".into()));
+    }
+
+    #[test]
+    fn a_namespace_without_such_labels_cuts_no_router_off() {
+        assert_eq!(of(&[]), Home::Anywhere);
+        assert_eq!(of(&[("app.kubernetes.io/name", "other"), ("kubernetes.io/metadata.name", "")]), Home::Anywhere);
+    }
 }

@@ -208,7 +208,15 @@ fn replica_failure(deployment: &Deployment) -> Option<Refusal> {
     let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
     let failure = conditions.iter().find(|c| c.type_ == "ReplicaFailure" && c.status == "True")?;
     let message = failure.message.clone().unwrap_or_else(|| "no reason was given".into());
-    Some(Refusal::of_kubernetes("ReplicaFailure", format!("its pods cannot be made: {message}")))
+    let hint = if wants_resources(&message) { QUOTA_HINT } else { "" };
+    Some(Refusal::of_kubernetes("ReplicaFailure", format!("its pods cannot be made: {message}{hint}")))
+}
+
+const QUOTA_HINT: &str = ": give `resources` with `requests` and `limits` of `cpu` and `memory` in the MLDeployment";
+
+/// Whether a quota refuses a pod because it counts what the pod's containers do not say.
+fn wants_resources(message: &str) -> bool {
+    message.contains("failed quota") && message.contains("must specify")
 }
 
 /// Whether all pods of a version are as its Deployment asks now: after a change of it, old ones answer for a while.
@@ -346,4 +354,33 @@ fn conditions(
 /// Kubernetes writes times to the second.
 fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn failure(message: &str) -> String {
+        let condition =
+            json!({"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message});
+        let deployment = json!({"metadata": {}, "status": {"conditions": [condition]}});
+        replica_failure(&serde_json::from_value(deployment).unwrap()).unwrap().message
+    }
+
+    #[test]
+    fn a_quota_that_wants_resources_says_where_to_give_them() {
+        let told = failure("pods \"iris-1-\" is forbidden: failed quota: team: must specify limits.cpu for: model");
+        assert!(
+            told.ends_with(
+                "for: model: give `resources` with `requests` and `limits` of `cpu` and `memory` in the MLDeployment"
+            ),
+            "{told}"
+        );
+        let told = failure(
+            "pods \"iris-1-\" is forbidden: exceeded quota: team, requested: pods=1, used: pods=1, limited: pods=1",
+        );
+        assert!(told.ends_with("limited: pods=1"), "{told}");
+    }
 }

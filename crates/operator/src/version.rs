@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
-use kea_core::{Contract, Engine, Framework, VersionId};
+use kea_core::{Contract, Engine, Framework, VersionId, documents::ModelDocument};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::names;
@@ -31,6 +31,20 @@ pub(crate) struct ModelRecord {
     /// Port of the web service in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) port: Option<u16>,
+}
+
+impl ModelRecord {
+    /// The model that a document describes.
+    pub(crate) fn of(document: &ModelDocument) -> Self {
+        Self {
+            source: document.source.clone().or_else(|| document.s3_path.clone()),
+            framework: document.model_framework,
+            requirements: document.requirements.clone().unwrap_or_default(),
+            command: document.command.clone().unwrap_or_default(),
+            image: document.image.clone(),
+            port: document.port,
+        }
+    }
 }
 
 /// What is known of a version's image.

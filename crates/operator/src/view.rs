@@ -91,7 +91,7 @@ fn route_of(caches: &Caches, name: &str, routes: &mut HashMap<ServiceId, Arc<Ser
     let Some(deployment) = caches.holders(name).into_iter().next() else { return routes.remove(&id).is_some() };
     let before = routes.get(&id).cloned();
     let route = route(caches, &deployment, id.clone(), before.as_deref());
-    if before.is_some_and(|before| is_same(&before, &route)) {
+    if before.is_some_and(|before| before.is_same(&route)) {
         return false;
     }
     routes.insert(id, Arc::new(route));
@@ -179,27 +179,6 @@ fn kept_contract(
 ) -> Arc<Contract> {
     let before = before.and_then(|before| before.version(Some(version.as_str()))?.contract.as_ref());
     before.filter(|before| before == &contract).unwrap_or(contract).clone()
-}
-
-fn is_same(a: &ServiceRoute, b: &ServiceRoute) -> bool {
-    let same_contract = |a: &VersionRoute, b: &VersionRoute| match (&a.contract, &b.contract) {
-        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-        (None, None) => true,
-        (Some(_), None) | (None, Some(_)) => false,
-    };
-    let same_version = |(a, b): (&VersionRoute, &VersionRoute)| {
-        a.version == b.version
-            && a.made_at == b.made_at
-            && a.engine == b.engine
-            && a.replicas == b.replicas
-            && same_contract(a, b)
-    };
-    a.live == b.live
-        && a.canary == b.canary
-        && a.reason == b.reason
-        && Arc::ptr_eq(&a.settings, &b.settings)
-        && a.versions.len() == b.versions.len()
-        && a.versions.iter().zip(&b.versions).all(same_version)
 }
 
 /// All that the API shows of a service.

@@ -14,10 +14,11 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    core::NamespaceResourceScope,
+    api::DynamicObject,
+    core::{ApiResource, NamespaceResourceScope},
     runtime::{
         WatchStreamExt,
-        reflector::{ObjectRef, Store, store},
+        reflector::{ObjectRef, Store, store::Writer},
         watcher,
     },
 };
@@ -64,14 +65,17 @@ pub(crate) struct Made {
     pub(crate) accounts: Store<ServiceAccount>,
     pub(crate) policies: Store<NetworkPolicy>,
     pub(crate) autoscalers: Store<HorizontalPodAutoscaler>,
+    /// PodDisruptionBudgets, whose API differs by cluster.
+    pub(crate) budgets: Store<DynamicObject>,
 }
 
 impl Caches {
-    /// Begins to watch; returns once everything has been seen once. `all` watches what the operator makes, too.
+    /// Begins to watch; returns once everything has been seen once. With the cluster's API of PodDisruptionBudgets it
+    /// watches what the operator makes, too.
     pub(crate) async fn start(
         client: &Client,
         settings: &ClusterSettings,
-        all: bool,
+        budgets: Option<&ApiResource>,
         listener: &Listener,
         stop: &CancellationToken,
     ) -> Self {
@@ -84,11 +88,12 @@ impl Caches {
             versions: watching.follow(managed.clone(), by_label::<Deployment>),
             pods: watching.follow(managed.clone(), by_label::<Pod>),
             services: watching.follow(managed.clone(), by_label::<Service>),
-            made: all.then(|| Made {
+            made: budgets.map(|budgets| Made {
                 jobs: watching.follow(managed.clone(), by_label::<Job>),
                 accounts: watching.follow(managed.clone(), by_label::<ServiceAccount>),
                 policies: watching.follow(managed.clone(), by_label::<NetworkPolicy>),
                 autoscalers: watching.follow(managed.clone(), by_label::<HorizontalPodAutoscaler>),
+                budgets: watching.follow_dynamic(budgets, managed.clone(), by_label::<DynamicObject>),
             }),
         };
         caches.complete().await;
@@ -107,6 +112,7 @@ impl Caches {
             let _ = made.accounts.wait_until_ready().await;
             let _ = made.policies.wait_until_ready().await;
             let _ = made.autoscalers.wait_until_ready().await;
+            let _ = made.budgets.wait_until_ready().await;
         }
     }
 
@@ -216,7 +222,37 @@ impl Watching<'_> {
             true => Api::all(self.client.clone()),
             false => Api::namespaced(self.client.clone(), &self.settings.namespace),
         };
-        let (reader, writer) = store();
+        self.keep(api, (), config, change)
+    }
+
+    /// Follows all objects of a kind whose type this program does not have.
+    fn follow_dynamic(
+        &self,
+        resource: &ApiResource,
+        config: watcher::Config,
+        change: impl Fn(&DynamicObject) -> Option<Change> + Send + 'static,
+    ) -> Store<DynamicObject> {
+        let api = match self.settings.all_namespaces {
+            true => Api::all_with(self.client.clone(), resource),
+            false => Api::namespaced_with(self.client.clone(), &self.settings.namespace, resource),
+        };
+        self.keep(api, resource.clone(), config, change)
+    }
+
+    /// Keeps a store as `api` has it.
+    fn keep<K>(
+        &self,
+        api: Api<K>,
+        kind: K::DynamicType,
+        config: watcher::Config,
+        change: impl Fn(&K) -> Option<Change> + Send + 'static,
+    ) -> Store<K>
+    where
+        K: Resource<DynamicType: Eq + Hash + Clone + Send + Sync + Unpin>,
+        K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let writer = Writer::new(kind.clone());
+        let reader = writer.as_reader();
         let events = watcher(api, config)
             .default_backoff()
             // Who owns which field is nothing that anybody here asks, and half of an object.
@@ -233,7 +269,9 @@ impl Watching<'_> {
                     // What went while nobody watched is told by no event.
                     Ok(watcher::Event::InitDone) => listener(Change::All),
                     Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
-                    Err(error) => tracing::warn!(kind = %K::kind(&()), "the watch broke off and begins anew: {error}"),
+                    Err(error) => {
+                        tracing::warn!(kind = %K::kind(&kind), "the watch broke off and begins anew: {error}")
+                    }
                 }
             }
         });

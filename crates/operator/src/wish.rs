@@ -9,6 +9,7 @@ use kea_core::{
 };
 
 use crate::{
+    check::{self, Fault},
     resources::{MlDeployment, MlModel},
     version::{ModelRecord, VersionRecord},
 };
@@ -106,19 +107,17 @@ pub(crate) fn wish(
     })?;
     let of_model = model.document().map_err(|why| Refusal::invalid(format!("MLModel `{model_object}`: {why}")))?;
     let DeploymentDocument { pod, paused, canary, autoscaling, .. } = spec.clone();
-    let ModelDocument { port, version: model_version, .. } = of_model.clone();
+    let ModelDocument { version: model_version, .. } = of_model.clone();
+    let record = ModelRecord::of(&of_model);
     let pinned = spec.version.clone();
     let request = documents::request(&model_object, of_model, deployment.name(), spec)
         .map_err(|error| Refusal::invalid(error.to_string()))?;
-    let record = ModelRecord {
-        source: request.source_code.clone(),
-        framework: request.framework,
-        requirements: request.requirements.clone().unwrap_or_default(),
-        command: request.command.clone().unwrap_or_default(),
-        image: request.container_image.clone(),
-        port,
-    };
-    check(&record)?;
+    let of_object = |fault: Fault| Refusal::invalid(format!("MLModel `{model_object}`: {}", fault.detail));
+    check::model(&record, &check::DOCUMENT).map_err(of_object)?;
+    check::env(request.env.as_ref()).map_err(|fault| refused(fault.into()))?;
+    check::service_name("metadata/name", deployment.name()).map_err(|fault| Refusal::invalid(fault.detail))?;
+    check::versions(pinned.as_ref(), canary.as_ref()).map_err(|fault| refused(fault.into()))?;
+    check::versions(model_version.as_ref(), None).map_err(of_object)?;
     change::canary(canary.as_ref()).map_err(refused)?;
     let asked = Asked { object: &model_object, model: record, pinned, of_model: model_version };
     let (version, model, canary) = match canary {
@@ -171,25 +170,6 @@ fn refused(error: DeployError) -> Refusal {
         }
         other => Refusal::invalid(other.to_string()),
     }
-}
-
-/// A cluster reads URLs and images, never a path of somebody's machine.
-fn check(model: &ModelRecord) -> Result<(), Refusal> {
-    if model.source.is_none() && model.image.is_none() {
-        return Err(Refusal::invalid("its MLModel names neither a `source` nor an `image`: give one of them"));
-    }
-    if model.source.is_some() && model.image.is_some() {
-        return Err(Refusal::invalid(
-            "its MLModel names a `source` and an `image`, which exclude each other: keep one",
-        ));
-    }
-    let path = model.source.as_deref().filter(|source| !source.contains("://") && !source.starts_with("git+"));
-    path.map_or(Ok(()), |path| {
-        Err(Refusal::invalid(format!(
-            "`source: {path}` is a path, which a cluster cannot read: give a URL (`s3://…`, `https://…`, `git+https://…`, \
-             `oci://…`), or build the image with `kea build` and name it as `image`"
-        )))
-    })
 }
 
 /// What the documents say of the version.
@@ -363,13 +343,24 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_with_what_to_do() {
         let refused = |deployment, model| version_of(deployment, model, &[]).unwrap_err();
-        assert!(refused(json!({}), json!({})).contains("neither a `source` nor an `image`"));
+        assert!(refused(json!({}), json!({})).contains("MLModel `iris`: neither `source`"));
         assert!(refused(json!({}), json!({"source": "./iris.joblib"})).contains("a path, which a cluster cannot read"));
         assert!(refused(json!({"canary": {}}), json!({"image": "x"})).contains("missing field `version`"));
         assert!(refused(json!({"timeout": "0s"}), json!({"image": "x"})).contains("`spec.timeout`"));
         assert!(refused(json!({"relicas": 2}), json!({"image": "x"})).contains("unknown field `relicas`"));
+        assert!(
+            refused(json!({}), json!({"image": "x", "version": "2."}))
+                .contains("Invalid: MLModel `iris`: version `2.`")
+        );
+        assert!(refused(json!({"version": "2_"}), json!({"image": "x"})).contains("`spec.version`: version `2_`"));
         let no_model = wish(&deployment(json!({"modelName": "other"})), None, &[]).unwrap_err();
         assert!(no_model.message.contains("no MLModel `other`"));
+        for name in ["9iris".to_string(), "a".repeat(64), "iris.eu".to_string()] {
+            let mut named = deployment(json!({}));
+            named.metadata.name = Some(name.clone());
+            let refusal = wish(&named, Some(&model(json!({"image": "x"}))), &[]).unwrap_err();
+            assert!(refusal.reason == "Invalid" && refusal.message.contains(&format!("`{name}`")), "{refusal:?}");
+        }
     }
 
     fn live(version: &str, spec: Value) -> MlDeployment {

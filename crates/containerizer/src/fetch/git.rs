@@ -167,9 +167,9 @@ struct Git<'a> {
 
 impl<'a> Git<'a> {
     fn new(repository: &'a Repository, job: &'a Job<'a>) -> Result<Self, FetchError> {
-        let program = python::on_path("git").ok_or(FetchError::NoProgram { program: "git" })?;
+        let program = python::on_path("git").ok_or(FetchError::NoGit)?;
         let python = job.python.map(Path::to_owned).or_else(|| python::on_path("python3"));
-        let python = python.ok_or(FetchError::NoProgram { program: "python3" })?;
+        let python = python.ok_or(FetchError::NoPython)?;
         let folder = job.staging.path().join(MODEL);
         fs::create_dir_all(&folder).map_err(FetchError::storing(&folder))?;
         let input = tempfile::tempfile_in(job.staging.path()).map_err(FetchError::storing(&folder))?;

@@ -12,13 +12,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{
     deployment::{restricted, variable},
-    metadata,
+    metadata, needs,
 };
 use crate::{names, resources::MlDeployment, settings::ClusterSettings, version::ModelRecord, wish::Wish};
 
 /// ConfigMap and Secret of a service's namespace whose keys are variables of its builds: indexes, mirrors, credentials
 /// of sources and registries. Both may be missing.
-const BUILD_SETTINGS: &str = "kea-build";
+pub(crate) const BUILD_SETTINGS: &str = "kea-build";
 
 /// User that builds run as.
 const USER: i64 = 65532;
@@ -84,6 +84,8 @@ fn pod(wish: &Wish, image: &str, settings: &ClusterSettings) -> PodSpec {
             command: Some(["cp", "/usr/local/bin/kea", CERTIFICATES, "/kea/"].map(String::from).to_vec()),
             volume_mounts: Some(vec![mount(PROGRAM, "/kea", false)]),
             security_context: Some(confined()),
+            // It copies KEA's program.
+            resources: Some(needs(["10m", "16Mi"], ["500m", "128Mi"])),
             ..Container::default()
         }]),
         containers: vec![builder(wish, image, settings, logins)],
@@ -132,18 +134,22 @@ fn builder(wish: &Wish, image: &str, settings: &ClusterSettings, logins: Option<
         ]),
         volume_mounts: Some(vec![mount(PROGRAM, "/kea", true), mount(WORK, "/build", false)]),
         security_context: Some(confined()),
+        // Most of the time it waits for downloads; the largest packages need the memory while they are unpacked.
+        resources: Some(needs(["250m", "512Mi"], ["2", "4Gi"])),
         termination_message_policy: Some("FallbackToLogsOnError".into()),
         ..Container::default()
     }
 }
 
+/// The command. Kubernetes puts variables in the place of `$(NAME)`, as which logins stand in sources and packages; a
+/// command of a web service is for another environment, and stays as it is.
 fn arguments(model: &ModelRecord, image: &str) -> Vec<String> {
     let mut line = vec!["/kea/kea".to_string(), "build".into()];
     line.extend(["--image".into(), image.into(), "--push".into()]);
     line.extend(model.framework.into_iter().flat_map(|framework| ["--framework".into(), framework.to_string()]));
     line.extend(model.requirements.iter().flat_map(|package| ["--requirement".into(), package.clone()]));
     if !model.command.is_empty() {
-        line.extend(["--command".into(), shell_line(&model.command)]);
+        line.extend(["--command".into(), shell_line(&model.command).replace('$', "$$")]);
     }
     line.push("--".into());
     line.extend(model.source.clone());

@@ -23,7 +23,7 @@ use kea_core::{
     service::{Amounts, Resources, ServerSettings},
 };
 
-use super::{PORT_NAME, PodError, VersionParts, metadata, read_list};
+use super::{PORT_NAME, PodError, VersionParts, metadata, needs, read_list};
 use crate::names;
 
 /// User of images that KEA writes.
@@ -192,6 +192,8 @@ fn sidecar(parts: &VersionParts<'_>, web_service: u16) -> Container {
             run_as_user: Some(USER),
             ..restricted()
         }),
+        // It passes bodies on part by part, and holds none.
+        resources: Some(needs(["10m", "32Mi"], ["1", "256Mi"])),
         termination_message_policy: Some("FallbackToLogsOnError".into()),
         ..Container::default()
     }

@@ -17,7 +17,7 @@ use kube::Resource;
 use serde_json::{Value, json};
 
 use super::{PORT_NAME, metadata};
-use crate::{names, resources::MlDeployment};
+use crate::{names, resources::MlDeployment, routers::Home};
 
 /// Share of the requested CPU time, in percent, that an autoscaler aims at where nothing is said.
 const TARGET_CPU: u32 = 80;
@@ -50,14 +50,19 @@ pub(crate) fn service_account(owner: &MlDeployment) -> ServiceAccount {
     }
 }
 
-/// Lets routers and the operator alone reach the replicas.
-pub(crate) fn network_policy(owner: &MlDeployment) -> NetworkPolicy {
+/// Lets routers and operators alone reach the replicas, those of their own namespace where that can be told.
+pub(crate) fn network_policy(owner: &MlDeployment, home: &Home) -> NetworkPolicy {
+    let namespace_selector = match home {
+        Home::Same => None,
+        Home::Labelled(label, value) => Some(labels(&[(label, value)])),
+        Home::Anywhere => Some(LabelSelector::default()),
+    };
     let part = |component: &str| NetworkPolicyPeer {
-        namespace_selector: Some(LabelSelector::default()),
+        namespace_selector: namespace_selector.clone(),
         pod_selector: Some(labels(&[("app.kubernetes.io/name", "kea"), (names::COMPONENT, component)])),
         ..NetworkPolicyPeer::default()
     };
-    let ports = ["operator", "router"].map(part).to_vec();
+    let peers = ["operator", "router"].map(part).to_vec();
     let selector = LabelSelector { match_labels: Some(names::pod_selector(owner)), ..LabelSelector::default() };
     NetworkPolicy {
         metadata: metadata(owner, owner.name()),
@@ -65,7 +70,7 @@ pub(crate) fn network_policy(owner: &MlDeployment) -> NetworkPolicy {
             pod_selector: Some(selector),
             policy_types: Some(vec!["Ingress".into()]),
             ingress: Some(vec![NetworkPolicyIngressRule {
-                from: Some(ports),
+                from: Some(peers),
                 ports: Some(vec![NetworkPolicyPort {
                     port: Some(IntOrString::String(PORT_NAME.into())),
                     protocol: Some("TCP".into()),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{resources::MlModel, wish};
+use crate::{apply::is_part, resources::MlModel, routers::Home, wish};
 
 fn owner(spec: Value) -> MlDeployment {
     let metadata = json!({"name": "iris", "namespace": "team", "uid": "0f"});
@@ -88,7 +88,7 @@ fn what_a_service_has_once() {
     insta::assert_yaml_snapshot!(json!([
         service(&owner),
         service_account(&owner),
-        network_policy(&owner),
+        network_policy(&owner, &Home::Labelled("kubernetes.io/metadata.name", "kea".into())),
         autoscaler(&owner, &scaling),
         disruption_budget(&owner, "policy/v1"),
     ]));
@@ -103,13 +103,72 @@ fn a_build() {
     insta::assert_yaml_snapshot!(build_job(&owner, &wish, "registry.example/models/team-iris:1-ab", &settings()));
 }
 
+fn build_line(model: Value) -> Vec<String> {
+    let owner = owner(json!({}));
+    let job = build_job(&owner, &wished(&owner, model), "r/x:1", &settings());
+    job.spec.unwrap().template.spec.unwrap().containers.remove(0).command.unwrap()
+}
+
 #[test]
 fn commands_keep_their_words() {
-    let owner = owner(json!({}));
-    let wish =
-        wished(&owner, json!({"source": "https://x/app.zip", "command": ["sh", "-c", "exec app --port $PORT 'a b'"]}));
-    let job = serde_json::to_value(build_job(&owner, &wish, "r/x:1", &settings())).unwrap();
-    let line = job.pointer("/spec/template/spec/containers/0/command").unwrap().as_array().unwrap();
+    let command = ["sh", "-c", "exec app --port $PORT --at $(date) 'a b'"];
+    let line = build_line(json!({"source": "https://x/app.zip", "command": command}));
     let at = line.iter().position(|word| word == "--command").unwrap();
-    assert_eq!(line[at + 1], r"sh -c 'exec app --port $PORT '\''a b'\'''");
+    // Kubernetes makes one `$` of two, and no variable of what follows.
+    assert_eq!(line[at + 1], r"sh -c 'exec app --port $$PORT --at $$(date) '\''a b'\'''");
+}
+
+#[test]
+fn logins_of_sources_come_from_the_variables_of_builds() {
+    let source = "git+https://$(GIT_TOKEN)@host/models.git@main";
+    let line = build_line(json!({"source": source, "requirements": ["x @ git+https://$(GIT_TOKEN)@host/x.git"]}));
+    assert_eq!(line.last().unwrap(), source);
+    assert!(line.contains(&"x @ git+https://$(GIT_TOKEN)@host/x.git".to_string()), "{line:?}");
+}
+
+#[test]
+fn what_kubernetes_gives_back_is_not_written_again() {
+    let owner = owner(json!({
+        "env": {"EMPTY": ""},
+        "resources": {"requests": {"cpu": "1000m", "memory": "1024Mi"}, "limits": {"cpu": 1.5, "memory": "500M"}},
+        "pod": {
+            "extendedResources": {"example.com/part": 1000},
+            "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": "1024Mi"}}],
+            "volumeMounts": [{"name": "scratch", "mountPath": "/scratch", "readOnly": false}],
+            "tolerations": [{"key": "gpu", "operator": "Exists", "value": ""}],
+        },
+    }));
+    let wish = wished(&owner, json!({"image": "registry.example/iris:1"}));
+    let wanted = deployed(&owner, &wish, None).unwrap();
+    // As Kubernetes has it: quantities in their canonical form, nothing that is empty, and defaults.
+    let mut seen = wanted.clone();
+    let pod = "/spec/template/spec";
+    let container = seen.pointer_mut(&format!("{pod}/containers/0")).unwrap();
+    container["resources"] = json!({
+        "requests": {"cpu": "1", "memory": "1Gi", "example.com/part": "1k"},
+        "limits": {"cpu": "1500m", "memory": "500M", "example.com/part": "1k"},
+    });
+    container["imagePullPolicy"] = "IfNotPresent".into();
+    let env = container["env"].as_array_mut().unwrap();
+    let empty = env.iter_mut().find(|variable| variable["name"] == "EMPTY").unwrap();
+    empty.as_object_mut().unwrap().remove("value").unwrap();
+    container["volumeMounts"][0].as_object_mut().unwrap().remove("readOnly").unwrap();
+    let spec = seen.pointer_mut(pod).unwrap();
+    spec["volumes"][0]["emptyDir"]["sizeLimit"] = "1Gi".into();
+    spec["tolerations"][0].as_object_mut().unwrap().remove("value").unwrap();
+    spec["dnsPolicy"] = "ClusterFirst".into();
+    assert_ne!(wanted, seen);
+    assert!(is_part(&wanted, &seen));
+    seen.pointer_mut(&format!("{pod}/containers/0")).unwrap()["resources"]["limits"]["memory"] = "501M".into();
+    assert!(!is_part(&wanted, &seen));
+}
+
+#[test]
+fn routers_of_the_same_namespace_are_selected_without_its_name() {
+    let selector = |home: &Home| {
+        let policy = serde_json::to_value(network_policy(&owner(json!({})), home)).unwrap();
+        policy.pointer("/spec/ingress/0/from/0").unwrap().get("namespaceSelector").cloned()
+    };
+    assert_eq!(selector(&Home::Same), None);
+    assert_eq!(selector(&Home::Anywhere), Some(json!({})));
 }
