@@ -104,7 +104,7 @@ fn mark(wanted: &mut Value) {
 }
 
 /// Whether all that is in `wanted` is in `seen`, too. What `seen` has beyond it is somebody else's, or a default.
-fn is_part(wanted: &Value, seen: &Value) -> bool {
+pub(crate) fn is_part(wanted: &Value, seen: &Value) -> bool {
     match (wanted, seen) {
         (Value::Object(wanted), Value::Object(seen)) => {
             wanted.iter().all(|(key, value)| seen.get(key).is_some_and(|seen| is_part(value, seen)))
