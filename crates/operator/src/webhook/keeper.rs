@@ -41,8 +41,8 @@ const KEY: &str = "certificates.json";
 /// renewed is heard of long before it is to be used.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// The next look after one that failed.
-const RETRY: Duration = Duration::from_secs(5);
+/// The next look after one that failed, or that has not come to its end.
+const SOON: Duration = Duration::from_secs(5);
 
 /// Tries of a change that another operator's overtook.
 const TRIES: usize = 5;
@@ -72,10 +72,10 @@ impl Keeper {
     pub(super) async fn keep(&self, served: &Served, stop: &CancellationToken) {
         loop {
             let pause = match self.look(served, Timestamp::now()).await {
-                Ok(()) => LOOK,
+                Ok(pause) => pause,
                 Err(error) => {
                     tracing::warn!("the webhook's certificate or configuration cannot be kept: {error}");
-                    RETRY
+                    SOON
                 }
             };
             tokio::select! {
@@ -86,19 +86,19 @@ impl Keeper {
     }
 
     /// One look. Trust comes first: a certificate is used, and an authority dropped, only where the look before this one
-    /// has left a configuration that trusts what follows.
-    async fn look(&self, served: &Served, now: Timestamp) -> Result<(), Error> {
+    /// has left a configuration that trusts what follows. Returns the pause until the next look.
+    async fn look(&self, served: &Served, now: Timestamp) -> Result<Duration, Error> {
         let make = || Identity::new(&host(&self.namespace), now);
         let ring = self.shared(|kept| kept.is_over(now).then(|| kept.renewed(now, make))).await?;
         if !served.has_certificate() {
             serve(served, ring.oldest(now))?;
         }
         if self.trust(&ring).await? {
-            return Ok(());
+            return Ok(SOON);
         }
         serve(served, ring.used(now))?;
         self.shared(|kept| (*kept == ring).then(|| kept.renewed(now, make)).filter(|renewed| renewed != kept)).await?;
-        Ok(())
+        Ok(LOOK)
     }
 
     /// The certificates of all operators; `renew` may ask for others. Of two operators that renew, the second takes what
@@ -110,7 +110,7 @@ impl Keeper {
             let Some(renewed) = renew(&kept) else { return Ok(kept) };
             match self.write(secret, &renewed).await {
                 Ok(()) => {
-                    tracing::info!("the webhook has a new certificate, or one that it needs no more is gone");
+                    tracing::info!("the webhook's certificates were renewed");
                     return Ok(renewed);
                 }
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
