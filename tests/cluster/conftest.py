@@ -80,14 +80,24 @@ def files(cluster: Cluster, prepared: Prepared) -> Iterator[Files]:
 
 
 @pytest.fixture(scope="session")
-def manifests(prepared: Prepared, endpoint: str) -> str:
-    """What installs KEA."""
+def print_manifests(prepared: Prepared, endpoint: str) -> Callable[..., str]:
+    """What installs KEA, with further options."""
     command = [prepared.program, "manifests", "--image", prepared.images["kea"]]
     command += ["--registry", f"{prepared.registry}/models", "--builder-image", f"{prepared.registry}/python:3.11-slim"]
     command += ["--env", f"KEA_REGISTRY_ENDPOINTS={prepared.registry}={endpoint}"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+
+    def print_manifests(*options: str) -> str:
+        done = subprocess.run([*command, *options], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return print_manifests
+
+
+@pytest.fixture(scope="session")
+def manifests(print_manifests: Callable[..., str]) -> str:
+    """What installs KEA."""
+    return print_manifests()
 
 
 @pytest.fixture(scope="session")

@@ -127,6 +127,7 @@ RIGHTS = {
             ["update", "leases.coordination.k8s.io", *OWN],
             ["patch", "secrets/kea-admin", *OWN],
             ["create", "events.events.k8s.io", *ANY],
+            ["delete", "validatingwebhookconfigurations.admissionregistration.k8s.io/kea"],
         ],
         [
             ["update", "mldeployments", *ANY],
@@ -151,6 +152,8 @@ RIGHTS = {
             ["escalate", "roles.rbac.authorization.k8s.io", *OWN],
             ["impersonate", "users"],
             ["update", "customresourcedefinitions.apiextensions.k8s.io"],
+            ["create", "validatingwebhookconfigurations.admissionregistration.k8s.io"],
+            ["delete", "validatingwebhookconfigurations.admissionregistration.k8s.io/other"],
         ],
     ),
     "router": (

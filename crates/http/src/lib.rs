@@ -16,4 +16,4 @@ pub use hop_by_hop::drop_hop_by_hop;
 pub use problem::ApiError;
 pub use request_id::{REQUEST_ID, RequestId};
 pub use rim::rim;
-pub use serve::{PeerAddress, serve};
+pub use serve::{PeerAddress, serve, serve_tls};

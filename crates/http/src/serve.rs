@@ -1,17 +1,27 @@
 //! Serving connections until told to stop, then letting those under way finish.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{extract::Request, response::Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 /// Longest time that a caller may take to send a request's head: a slow one must not hold a connection for ever.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Longest time that a caller may take to agree on keys, for the same reason.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Pause after the system refused a connection (too many open files): others are closed meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -27,12 +37,53 @@ where
     H: Fn(Request) -> F + Clone + Send + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
+    let connect = move |stream, peer, watcher| connection(stream, peer, handler.clone(), watcher);
+    accept(listener, connect, stop, drain).await;
+}
+
+/// The same over TLS, as `tls` says.
+pub async fn serve_tls<H, F>(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    handler: H,
+    stop: impl Future<Output = ()>,
+    drain: Duration,
+) where
+    H: Fn(Request) -> F + Clone + Send + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    let acceptor = TlsAcceptor::from(tls);
+    let connect = move |stream, peer, watcher| {
+        let (acceptor, handler) = (acceptor.clone(), handler.clone());
+        async move {
+            match tokio::time::timeout(HANDSHAKE_WITHIN, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => connection(stream, peer, handler, watcher).await,
+                Ok(Err(error)) => tracing::debug!(%error, %peer, "no TLS was agreed upon"),
+                Err(_elapsed) => tracing::debug!(%peer, "no TLS was agreed upon in time"),
+            }
+        }
+    };
+    accept(listener, connect, stop, drain).await;
+}
+
+/// Hands each connection to `connect`, in a task of its own.
+async fn accept<C, F>(listener: TcpListener, connect: C, stop: impl Future<Output = ()>, drain: Duration)
+where
+    C: Fn(TcpStream, SocketAddr, Watcher) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => spawn_connection(stream, peer, handler.clone(), &graceful),
+                Ok((stream, peer)) => {
+                    // Answers are small and whole: waiting to fill a packet only delays them.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "no TCP_NODELAY");
+                    }
+                    tokio::spawn(connect(stream, peer, graceful.watcher()));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -47,15 +98,13 @@ where
     }
 }
 
-fn spawn_connection<H, F>(stream: TcpStream, peer: SocketAddr, handler: H, graceful: &GracefulShutdown)
+/// Answers the requests of one connection.
+async fn connection<S, H, F>(stream: S, peer: SocketAddr, handler: H, watcher: Watcher)
 where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Fn(Request) -> F + Clone + Send + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
-    // Answers are small and whole: waiting to fill a packet only delays them.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "no TCP_NODELAY");
-    }
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(PeerAddress(peer));
@@ -65,12 +114,9 @@ where
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-    let watched = graceful.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = watched.await {
-            tracing::debug!(%error, %peer, "a connection ended early");
-        }
-    });
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, %peer, "a connection ended early");
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use axum::{
     body::Body,
     extract::Request,
@@ -82,6 +82,12 @@ pub(crate) struct OperatorArgs {
     /// Registry, with a folder in it, to which images of models are sent
     #[arg(long, env = "KEA_REGISTRY", value_name = "REGISTRY/FOLDER")]
     registry: Option<String>,
+    /// Refuse MLModels and MLDeployments that cannot be while they are applied, by a validating webhook
+    #[arg(long, env = "KEA_WEBHOOK")]
+    webhook: bool,
+    /// Address and port of the webhook
+    #[arg(long, env = "KEA_WEBHOOK_LISTEN", default_value = "0.0.0.0:8443", value_name = "ADDRESS")]
+    webhook_listen: SocketAddr,
     /// Name of this operator among several [default: the pod's name, else one that is made]
     #[arg(long, env = "KEA_POD", value_name = "NAME")]
     identity: Option<String>,
@@ -145,6 +151,9 @@ pub(crate) struct ManifestsArgs {
     /// Secret with the URL of a database for users in its key `url`; without it users are kept in Secrets
     #[arg(long, value_name = "SECRET")]
     database_secret: Option<String>,
+    /// Refuse MLModels and MLDeployments that cannot be while they are applied, by a validating webhook
+    #[arg(long)]
+    webhook: bool,
     /// A further variable of operator and routers, as NAME=VALUE; can be repeated
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     env: Vec<(String, String)>,
@@ -157,14 +166,27 @@ fn variable(text: &str) -> Result<(String, String), String> {
 
 /// Prints everything that installs KEA, for `kubectl apply -f -`.
 pub(crate) fn print_manifests(args: ManifestsArgs) -> ExitCode {
-    let objects = manifests(&install_options(args));
-    let written = yaml(&objects).and_then(|text| Ok(std::io::stdout().write_all(text.as_bytes())?));
+    let objects = install_options(args).map(|options| manifests(&options));
+    let written =
+        objects.and_then(|objects| yaml(&objects)).and_then(|text| Ok(std::io::stdout().write_all(text.as_bytes())?));
     ended(written)
 }
 
-fn install_options(args: ManifestsArgs) -> InstallOptions {
+/// The webhook is asked about all namespaces or about none: one can be selected by its labels alone, and has its own
+/// name among them since Kubernetes 1.21.
+fn check_webhook(webhook: bool, single_namespace: bool) -> anyhow::Result<()> {
+    ensure!(
+        !(webhook && single_namespace),
+        "`--webhook` and `--single-namespace` exclude each other: Kubernetes before 1.21 cannot ask a webhook about one \
+         namespace alone; leave one of the two out"
+    );
+    Ok(())
+}
+
+fn install_options(args: ManifestsArgs) -> anyhow::Result<InstallOptions> {
+    check_webhook(args.webhook, args.single_namespace)?;
     let ManifestsArgs { namespace, image, operators, routers, single_namespace, registry, builder_image, .. } = args;
-    InstallOptions {
+    Ok(InstallOptions {
         namespace,
         image,
         operators,
@@ -178,7 +200,8 @@ fn install_options(args: ManifestsArgs) -> InstallOptions {
         database_secret: args.database_secret,
         env: args.env,
         service_type: args.service_type,
-    }
+        webhook: args.webhook,
+    })
 }
 
 /// Objects as one text of several documents.
@@ -235,14 +258,23 @@ fn registries() -> anyhow::Result<RegistrySettings> {
     Ok(ImageSettings::new(std::env::temp_dir(), "kea".into()).with_env()?.registries)
 }
 
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
 async fn operator(args: OperatorArgs) -> anyhow::Result<()> {
+    check_webhook(args.webhook, args.cluster.single_namespace)?;
     let settings = ClusterSettings {
         image: args.image,
         builder_image: args.builder_image,
         registry: args.registry,
         ..settings(&args.cluster)
     };
-    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let listener = listen(args.listen).await?;
+    let webhook = match args.webhook {
+        true => Some(listen(args.webhook_listen).await?),
+        false => None,
+    };
     let identity = args.identity.unwrap_or_else(|| {
         let started = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
         format!("kea-{}-{started:x}", std::process::id())
@@ -260,7 +292,7 @@ async fn operator(args: OperatorArgs) -> anyhow::Result<()> {
         std::future::ready(answer)
     };
     let serving = kea_http::serve(listener, health, stop, Duration::from_secs(1));
-    let (ran, ()) = tokio::join!(operator.run(&stopping), serving);
+    let (ran, ()) = tokio::join!(operator.run(webhook, &stopping), serving);
     Ok(ran?)
 }
 
@@ -268,7 +300,10 @@ fn operator_health(operator: &Operator, path: &str) -> Response {
     match path {
         "/healthz" => "ok\n".into_response(),
         "/readyz" if operator.is_ready() => "ready\n".into_response(),
-        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "the cluster has not been seen yet\n").into_response(),
+        "/readyz" => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the cluster has not been seen yet, or the webhook has no certificate\n")
+                .into_response()
+        }
         "/metrics" => Response::new(Body::from(operator.metrics())),
         _ => ApiError::new(StatusCode::NOT_FOUND, "no-path", format!("there is nothing at `{path}`")).into_response(),
     }
@@ -288,7 +323,7 @@ async fn users(database: Option<&str>, client: &Client, namespace: &str) -> anyh
 async fn router(args: RouterArgs) -> anyhow::Result<()> {
     let client = client().await?;
     let settings = settings(&args.cluster);
-    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let listener = listen(args.listen).await?;
     let users = users(args.database.as_deref(), &client, &settings.namespace).await?;
     let auth = Arc::new(Authenticator::new(users, args.token_ttl.0).await?);
     first_admin(&auth).await?;
@@ -330,6 +365,7 @@ mod tests {
     use std::{fs, path::Path};
 
     use clap::Parser;
+    use serde_json::json;
 
     use super::*;
 
@@ -346,10 +382,14 @@ mod tests {
         assert!(committed == fresh, "deploy/crds.yaml is not what the code says: run `make generate`");
     }
 
-    fn installed(line: &str) -> Vec<serde_json::Value> {
+    fn options(line: &str) -> anyhow::Result<InstallOptions> {
         let cli = crate::cli::Cli::try_parse_from(line.split(' ')).unwrap();
         let crate::cli::Command::Manifests(args) = cli.command else { panic!("another command") };
-        manifests(&install_options(*args))
+        install_options(*args)
+    }
+
+    fn installed(line: &str) -> Vec<serde_json::Value> {
+        manifests(&options(line).unwrap())
     }
 
     fn kinds(objects: &[serde_json::Value]) -> Vec<&str> {
@@ -367,6 +407,45 @@ mod tests {
             namespace.is_some_and(|namespace| namespace != "ml")
         });
         assert_eq!(strangers.count(), 0);
+    }
+
+    /// The rules of the operator's ClusterRole that are about this resource: names and verbs.
+    fn rights_on(objects: &[serde_json::Value], resource: &str) -> Vec<(serde_json::Value, serde_json::Value)> {
+        let role = objects.iter().find(|object| {
+            object["kind"] == "ClusterRole"
+                && object["metadata"]["name"].as_str().is_some_and(|name| name.starts_with("kea-operator"))
+        });
+        let rules = role.unwrap()["rules"].as_array().unwrap().iter();
+        let about = rules.filter(|rule| rule["resources"] == json!([resource]));
+        about.map(|rule| (rule["resourceNames"].clone(), rule["verbs"].clone())).collect()
+    }
+
+    #[test]
+    fn a_webhook_has_a_service_and_rights_to_its_own_objects_alone() {
+        let configurations = "validatingwebhookconfigurations";
+        let with = installed("kea manifests --image r/kea:1 --namespace ml --webhook");
+        let found = |name: &str, kind: &str| {
+            with.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name).unwrap()
+        };
+        let port = &found("kea-webhook", "Service")["spec"]["ports"][0];
+        let container = &found("kea-operator", "Deployment")["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!((&port["port"], &port["targetPort"]), (&443.into(), &container["ports"][1]["name"]));
+        assert_eq!(container["ports"][1]["containerPort"], 8443);
+        assert!(container["env"].to_string().contains("KEA_WEBHOOK"));
+        let own = json!(["kea-ml"]);
+        let expected = [(json!(null), json!(["create"])), (own.clone(), json!(["get", "patch"]))];
+        assert_eq!(rights_on(&with, configurations), expected);
+
+        let without = installed("kea manifests --image r/kea:1 --namespace ml");
+        assert_eq!(rights_on(&without, configurations), [(own, json!(["delete"]))]);
+        let text = yaml(&without).unwrap();
+        assert!(!text.contains("KEA_WEBHOOK") && !text.contains("kea-webhook") && !text.contains("8443"));
+    }
+
+    #[test]
+    fn a_webhook_of_a_single_namespace_is_refused() {
+        let refused = options("kea manifests --image r/kea:1 --webhook --single-namespace").unwrap_err().to_string();
+        assert!(refused.contains("exclude each other") && refused.contains("before 1.21"), "{refused}");
     }
 
     #[test]

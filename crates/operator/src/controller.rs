@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use futures_util::{StreamExt, TryStreamExt};
@@ -18,7 +18,10 @@ use kube::{
         reflector::ObjectRef,
     },
 };
-use tokio::sync::{Notify, mpsc};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, mpsc},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -32,6 +35,7 @@ use crate::{
     routers,
     settings::ClusterSettings,
     watch::{Caches, Change, Listener},
+    webhook::{self, Webhook},
 };
 
 /// Reconciliations at the same time: they wait for the API server most of the time.
@@ -43,7 +47,8 @@ pub struct Operator {
     settings: ClusterSettings,
     registries: RegistrySettings,
     identity: String,
-    context: std::sync::OnceLock<Arc<Context>>,
+    context: Arc<OnceLock<Arc<Context>>>,
+    webhook: OnceLock<Webhook>,
 }
 
 /// Why the operator cannot run.
@@ -54,14 +59,27 @@ pub struct ClusterError(#[from] pub(crate) kube::Error);
 impl Operator {
     /// An operator that acts for `identity`, which must be another one for each of several.
     pub fn new(client: Client, settings: ClusterSettings, registries: RegistrySettings, identity: String) -> Self {
-        Self { client, settings, registries, identity, context: std::sync::OnceLock::new() }
+        Self { client, settings, registries, identity, context: Arc::default(), webhook: OnceLock::new() }
     }
 
-    /// Acts whenever it is its turn, until `stop` is cancelled.
+    /// Acts whenever it is its turn, until `stop` is cancelled. Serves the validating webhook on `webhook` meanwhile,
+    /// where that is given.
     ///
     /// # Errors
     /// The cluster cannot be asked what it can do.
-    pub async fn run(&self, stop: &CancellationToken) -> Result<(), ClusterError> {
+    pub async fn run(&self, webhook: Option<TcpListener>, stop: &CancellationToken) -> Result<(), ClusterError> {
+        let Some(listener) = webhook else { return self.operate(stop).await };
+        let webhook = self.webhook.get_or_init(|| Webhook::new(&self.client, &self.settings.namespace));
+        let context = self.context.clone();
+        let caches = move || context.get().map(|context| context.caches.clone());
+        let serving = async {
+            webhook.run(listener, caches, stop).await;
+            Ok(())
+        };
+        tokio::try_join!(self.operate(stop), serving).map(drop)
+    }
+
+    async fn operate(&self, stop: &CancellationToken) -> Result<(), ClusterError> {
         let pending = Arc::new(Pending::default());
         let noted = pending.clone();
         let listener: Listener = Arc::new(move |change| noted.put(change));
@@ -91,9 +109,9 @@ impl Operator {
         Ok(())
     }
 
-    /// Whether everything has been seen once.
+    /// Whether everything has been seen once, and the webhook is served where it is to be.
     pub fn is_ready(&self) -> bool {
-        self.context.get().is_some()
+        self.context.get().is_some() && self.webhook.get().is_none_or(Webhook::is_serving)
     }
 
     /// Metrics in Prometheus' text format.
@@ -108,6 +126,11 @@ impl Operator {
         }
         if let Err(error) = routers::keep_most(&self.client, &self.settings.namespace, &context.budgets).await {
             tracing::warn!("the routers have no PodDisruptionBudget: {error}");
+        }
+        if self.webhook.get().is_none()
+            && let Err(error) = webhook::remove_configuration(&self.client, &self.settings.namespace).await
+        {
+            tracing::warn!("a configuration of the webhook, which is off, cannot be removed: {error}");
         }
     }
 

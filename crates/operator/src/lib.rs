@@ -32,6 +32,7 @@ mod users;
 mod version;
 mod view;
 mod watch;
+mod webhook;
 mod wish;
 
 pub use admin::{ADMIN_SECRET, PASSWORD_KEY};

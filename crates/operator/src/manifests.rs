@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use crate::{
     admin::{ADMIN_SECRET, PASSWORD_KEY},
     crd::custom_resource_definitions,
+    names,
     resources::GROUP,
+    webhook,
 };
 
 /// How KEA is installed.
@@ -37,6 +39,8 @@ pub struct InstallOptions {
     pub env: Vec<(String, String)>,
     /// The type of the routers' Service.
     pub service_type: String,
+    /// Whether what cannot be is refused at once, by a validating webhook. Not with `single_namespace`.
+    pub webhook: bool,
 }
 
 /// Everything that installs KEA, in the order in which it is to be made.
@@ -54,11 +58,17 @@ pub fn manifests(options: &InstallOptions) -> Vec<Value> {
     for component in ["operator", "router"] {
         all.push(named(options, component, "v1", "ServiceAccount", json!({})));
     }
-    all.extend(rights(options, "operator", &operator_rules(), &operator_own_rules(options)));
+    let mut wide = operator_rules();
+    // A right to what belongs to no namespace cannot be given in one.
+    if !options.single_namespace {
+        wide.extend(webhook_rules(options));
+    }
+    all.extend(rights(options, "operator", &wide, &operator_own_rules(options)));
     all.extend(rights(options, "router", &router_rules(), &router_own_rules()));
     all.push(operator(options));
     all.push(router(options));
     all.push(router_service(options));
+    all.extend(options.webhook.then(|| webhook_service(options)));
     all.extend(options.ingress_host.as_ref().map(|host| ingress(options, host)));
     all
 }
@@ -88,6 +98,11 @@ fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
     json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
 }
 
+/// The same for the object of that name alone.
+fn rule_of_one(group: &str, resource: &str, name: &str, verbs: &[&str]) -> Value {
+    json!({"apiGroups": [group], "resources": [resource], "resourceNames": [name], "verbs": verbs})
+}
+
 const READ: [&str; 3] = ["get", "list", "watch"];
 
 /// What the operator may do where services are. Objects that it made are removed by Kubernetes, with their owner.
@@ -111,17 +126,36 @@ fn operator_rules() -> Vec<Value> {
     ]
 }
 
+/// What the operator may do with the webhook's configuration, and with the ClusterRole that this goes with.
+fn webhook_rules(options: &InstallOptions) -> Vec<Value> {
+    let (group, resource) = ("admissionregistration.k8s.io", "validatingwebhookconfigurations");
+    let name = webhook::configuration_name(&options.namespace);
+    if !options.webhook {
+        // One that was left from when it was on.
+        return vec![rule_of_one(group, resource, &name, &["delete"])];
+    }
+    let role = names::of_installation("kea-operator", &options.namespace);
+    vec![
+        rule(group, &[resource], &["create"]),
+        rule_of_one(group, resource, &name, &["get", "patch"]),
+        rule_of_one("rbac.authorization.k8s.io", "clusterroles", &role, &["get"]),
+    ]
+}
+
 /// What the operator may do in KEA's own namespace.
 fn operator_own_rules(options: &InstallOptions) -> Vec<Value> {
     let mut rules = vec![
         rule("coordination.k8s.io", &["leases"], &["get", "create", "update"]),
         rule("", &["secrets"], &["create"]),
-        json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": [ADMIN_SECRET], "verbs": ["get", "patch"]}),
-        json!({"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["kea-router"], "verbs": ["get"]}),
+        rule_of_one("", "secrets", ADMIN_SECRET, &["get", "patch"]),
+        rule_of_one("apps", "deployments", "kea-router", &["get"]),
     ];
     if !options.single_namespace {
         // Its labels tell NetworkPolicies of other namespaces where routers are. In a Role that is this Namespace alone.
         rules.push(rule("", &["namespaces"], &["get"]));
+    }
+    if options.webhook {
+        rules.push(rule_of_one("", "secrets", webhook::SECRET, &["get", "update"]));
     }
     rules
 }
@@ -161,11 +195,7 @@ fn rights(options: &InstallOptions, component: &str, everywhere: &[Value], own: 
         named(options, component, api, "RoleBinding", bound("Role", name.clone())),
     ];
     if !options.single_namespace {
-        // These belong to no namespace; two installations in one cluster have other names.
-        let wide = match options.namespace.as_str() {
-            "kea" => name,
-            other => format!("{name}-{other}"),
-        };
+        let wide = names::of_installation(&name, &options.namespace);
         for (kind, rest) in
             [("ClusterRole", json!({"rules": everywhere})), ("ClusterRoleBinding", bound("ClusterRole", wide.clone()))]
         {
@@ -181,12 +211,17 @@ fn operator(options: &InstallOptions) -> Value {
     let mut env = variables(options);
     env.extend(options.registry.iter().map(|registry| json!({"name": "KEA_REGISTRY", "value": registry})));
     env.extend(options.builder_image.iter().map(|image| json!({"name": "KEA_BUILDER_IMAGE", "value": image})));
+    let mut ports = vec![json!({"name": "http", "containerPort": 8081, "protocol": "TCP"})];
+    if options.webhook {
+        env.push(json!({"name": "KEA_WEBHOOK", "value": "true"}));
+        ports.push(json!({"name": "webhook", "containerPort": 8443, "protocol": "TCP"}));
+    }
     let container = json!({
         "name": "operator",
         "image": options.image,
         "args": ["operator"],
         "env": env,
-        "ports": [{"name": "http", "containerPort": 8081, "protocol": "TCP"}],
+        "ports": ports,
         "livenessProbe": probe("/healthz", 8081, 10),
         "readinessProbe": probe("/readyz", 8081, 2),
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
@@ -298,6 +333,22 @@ fn router_service(options: &InstallOptions) -> Value {
         }}),
     );
     service["metadata"]["name"] = "kea".into();
+    service
+}
+
+/// Where Kubernetes reaches the webhook: any operator that is ready.
+fn webhook_service(options: &InstallOptions) -> Value {
+    let mut service = named(
+        options,
+        "operator",
+        "v1",
+        "Service",
+        json!({"spec": {
+            "selector": labels("operator"),
+            "ports": [{"name": "webhook", "port": 443, "protocol": "TCP", "targetPort": "webhook"}],
+        }}),
+    );
+    service["metadata"]["name"] = webhook::SERVICE.into();
     service
 }
 

@@ -102,6 +102,14 @@ pub(crate) fn of_build(service: &str, version: &VersionId, model: &str) -> Strin
     format!("{}-build-{}", kept.trim_end_matches('-'), short_digest(&what))
 }
 
+/// Name of an object of KEA's own that belongs to no namespace: two installations in one cluster have other names.
+pub(crate) fn of_installation(name: &str, namespace: &str) -> String {
+    match namespace {
+        "kea" => name.into(),
+        other => format!("{name}-{other}"),
+    }
+}
+
 /// Ten hexadecimal digits that stand for `text`.
 pub(crate) fn short_digest(text: &str) -> String {
     Sha256::digest(text).iter().take(5).map(|byte| format!("{byte:02x}")).collect()

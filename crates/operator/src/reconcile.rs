@@ -211,9 +211,9 @@ async fn image(
 }
 
 /// Services of all namespaces share the gateway, and so their names.
-fn held_elsewhere(owner: &MlDeployment, caches: &Caches) -> Option<Refusal> {
+pub(crate) fn held_elsewhere(owner: &MlDeployment, caches: &Caches) -> Option<Refusal> {
     let holder = caches.holders(owner.name()).into_iter().next()?;
-    (holder.metadata.uid != owner.metadata.uid).then(|| Refusal {
+    (holder.namespace() != owner.namespace()).then(|| Refusal {
         reason: "NameTaken",
         message: format!(
             "the name `{}` is that of an older MLDeployment in namespace `{}`, and names are one for the whole gateway: \
