@@ -52,6 +52,7 @@ worker: $(VENV)/made ## Tests of the Python worker, with each framework
 e2e: $(VENV)/made ## Tests of the real binary with real models, clients and a browser
 	scripts/apt-install apache2-utils buildah chromium chromium-driver docker-registry git-lfs openssh-server runc skopeo umoci
 	scripts/azurite .cache/azurite
+	scripts/helm .cache/helm
 	cargo build --locked --bin kea
 	KEA_BIN=$(CURDIR)/target/debug/kea $(PY) -m pytest tests/e2e $(PYTEST_ARGS)
 

@@ -24,7 +24,9 @@ use kea_auth::Authenticator;
 use kea_containerizer::{ImageSettings, RegistrySettings};
 use kea_core::{port::UserStore, quantity::Span};
 use kea_http::ApiError;
-use kea_operator::{Client, ClusterGateway, ClusterSettings, InstallOptions, Operator, SecretUsers, manifests};
+use kea_operator::{
+    Client, ClusterGateway, ClusterSettings, Exposure, GatewayName, InstallOptions, Operator, SecretUsers, manifests,
+};
 use kea_router::{Router, cache::MemoryCache};
 use kea_store::SqlStore;
 use tokio::net::TcpListener;
@@ -145,6 +147,16 @@ pub(crate) struct ManifestsArgs {
     /// Class of that Ingress
     #[arg(long, value_name = "CLASS", requires = "ingress_host")]
     ingress_class: Option<String>,
+    /// Secret with the certificate of that host, of type kubernetes.io/tls; callers then use https
+    #[arg(long, value_name = "SECRET", requires = "ingress_host")]
+    tls_secret: Option<String>,
+    /// Gateway of the Gateway API by which callers reach the routers; an HTTPRoute is made for it
+    #[arg(long, value_name = "[NAMESPACE/]NAME", value_parser = gateway_name)]
+    #[arg(conflicts_with_all = ["ingress_host", "ingress_class", "tls_secret"])]
+    gateway: Option<GatewayName>,
+    /// Host of that route, else all hosts of the Gateway; where the Gateway has TLS, give `--url https://HOST` too
+    #[arg(long, value_name = "HOST", requires = "gateway", conflicts_with = "ingress_host")]
+    gateway_host: Option<String>,
     /// Type of the routers' Service
     #[arg(long, default_value = "ClusterIP", value_parser = ["ClusterIP", "NodePort", "LoadBalancer"])]
     service_type: String,
@@ -162,6 +174,16 @@ pub(crate) struct ManifestsArgs {
 fn variable(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
     pair.map(|(name, value)| (name.into(), value.into())).ok_or_else(|| "write it as NAME=VALUE".into())
+}
+
+fn gateway_name(text: &str) -> Result<GatewayName, String> {
+    match *text.split('/').collect::<Vec<_>>() {
+        [name] if !name.is_empty() => Ok(GatewayName { namespace: None, name: name.into() }),
+        [namespace, name] if !namespace.is_empty() && !name.is_empty() => {
+            Ok(GatewayName { namespace: Some(namespace.into()), name: name.into() })
+        }
+        _ => Err("write it as NAME or NAMESPACE/NAME".into()),
+    }
 }
 
 /// Prints everything that installs KEA, for `kubectl apply -f -`.
@@ -186,6 +208,11 @@ fn check_webhook(webhook: bool, single_namespace: bool) -> anyhow::Result<()> {
 fn install_options(args: ManifestsArgs) -> anyhow::Result<InstallOptions> {
     check_webhook(args.webhook, args.single_namespace)?;
     let ManifestsArgs { namespace, image, operators, routers, single_namespace, registry, builder_image, .. } = args;
+    let exposure = match (args.ingress_host, args.gateway) {
+        (Some(host), _) => Some(Exposure::Ingress { host, class: args.ingress_class, tls_secret: args.tls_secret }),
+        (None, Some(gateway)) => Some(Exposure::Route { gateway, host: args.gateway_host }),
+        (None, None) => None,
+    };
     Ok(InstallOptions {
         namespace,
         image,
@@ -194,9 +221,8 @@ fn install_options(args: ManifestsArgs) -> anyhow::Result<InstallOptions> {
         single_namespace,
         registry,
         builder_image,
-        url: args.url.or_else(|| args.ingress_host.as_ref().map(|host| format!("http://{host}"))),
-        ingress_host: args.ingress_host,
-        ingress_class: args.ingress_class,
+        url: args.url.or_else(|| exposure.as_ref().and_then(Exposure::url)),
+        exposure,
         database_secret: args.database_secret,
         env: args.env,
         service_type: args.service_type,
@@ -369,22 +395,45 @@ mod tests {
 
     use super::*;
 
-    /// The committed definitions are what the code says. `UPDATE=1` writes them anew.
-    #[test]
-    fn the_committed_definitions_are_fresh() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/crds.yaml");
-        let fresh = yaml(&kea_operator::custom_resource_definitions()).unwrap();
+    /// A committed file is what the code says. `UPDATE=1` writes it anew.
+    fn assert_fresh(file: &str, objects: &[serde_json::Value]) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file);
+        let fresh = yaml(objects).unwrap();
         if std::env::var_os("UPDATE").is_some() {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, &fresh).unwrap();
         }
         let committed = fs::read_to_string(&path).unwrap_or_default();
-        assert!(committed == fresh, "deploy/crds.yaml is not what the code says: run `make generate`");
+        assert!(committed == fresh, "{file} is not what the code says: run `make generate`");
+    }
+
+    #[test]
+    fn the_committed_definitions_are_fresh() {
+        assert_fresh("deploy/crds.yaml", &kea_operator::custom_resource_definitions());
+        assert_fresh("deploy/helm/kea/crds/crds.yaml", &kea_operator::custom_resource_definitions());
+    }
+
+    #[test]
+    fn the_rights_of_the_chart_are_fresh() {
+        // The chart puts the release's namespace in the place of this one.
+        let line = "kea manifests --image r/kea:1 --namespace release-namespace";
+        let rights = |line: &str| {
+            let granted = |object: &serde_json::Value| {
+                object["kind"] == "ServiceAccount" || object["apiVersion"] == "rbac.authorization.k8s.io/v1"
+            };
+            installed(line).into_iter().filter(granted).collect::<Vec<_>>()
+        };
+        assert_fresh("deploy/helm/kea/files/rights.yaml", &rights(line));
+        let narrow = rights(&format!("{line} --single-namespace"));
+        assert_fresh("deploy/helm/kea/files/rights-single-namespace.yaml", &narrow);
+    }
+
+    fn parsed(line: &str) -> Result<crate::cli::Cli, clap::Error> {
+        crate::cli::Cli::try_parse_from(line.split(' '))
     }
 
     fn options(line: &str) -> anyhow::Result<InstallOptions> {
-        let cli = crate::cli::Cli::try_parse_from(line.split(' ')).unwrap();
-        let crate::cli::Command::Manifests(args) = cli.command else { panic!("another command") };
+        let crate::cli::Command::Manifests(args) = parsed(line).unwrap().command else { panic!("another command") };
         install_options(*args)
     }
 
@@ -458,5 +507,59 @@ mod tests {
         let ingress = installed("kea manifests --image r/kea:1 --ingress-host models.example --ingress-class nginx");
         assert!(kinds(&ingress).contains(&"Ingress"));
         assert!(yaml(&ingress).unwrap().contains("value: http://models.example"));
+    }
+
+    #[test]
+    fn an_ingress_with_a_certificate_is_called_by_https() {
+        let objects = installed("kea manifests --image r/kea:1 --ingress-host models.example --tls-secret web");
+        let ingress = objects.iter().find(|object| object["kind"] == "Ingress").unwrap();
+        assert_eq!(ingress["spec"]["tls"], json!([{"hosts": ["models.example"], "secretName": "web"}]));
+        assert!(yaml(&objects).unwrap().contains("value: https://models.example"));
+    }
+
+    fn route(options: &str) -> serde_json::Value {
+        let objects = installed(&format!("kea manifests --image r/kea:1 {options}"));
+        objects.into_iter().find(|object| object["kind"] == "HTTPRoute").unwrap()
+    }
+
+    #[test]
+    fn a_gateway_that_is_there_gets_a_route() {
+        let near = route("--namespace ml --gateway web");
+        assert_eq!(near["metadata"]["namespace"], "ml");
+        assert_eq!(near["spec"]["parentRefs"][0]["name"], "web");
+        assert!(near["spec"]["parentRefs"][0].get("namespace").is_none());
+        assert!(near["spec"].get("hostnames").is_none());
+        let far = route("--gateway edge/web --gateway-host models.example");
+        assert_eq!(far["spec"]["parentRefs"][0]["namespace"], "edge");
+        assert_eq!(far["spec"]["hostnames"], json!(["models.example"]));
+        assert_eq!(far["spec"]["rules"][0]["backendRefs"][0]["name"], "kea");
+    }
+
+    #[test]
+    fn the_url_that_is_given_is_told_rather_than_that_of_a_host() {
+        let line = "kea manifests --image r/kea:1 --gateway web --gateway-host models.example";
+        assert!(yaml(&installed(line)).unwrap().contains("value: http://models.example"));
+        let text = yaml(&installed(&format!("{line} --url https://other.example"))).unwrap();
+        assert!(text.contains("value: https://other.example") && !text.contains("value: http://models.example"));
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_are_refused() {
+        use clap::error::ErrorKind::{ArgumentConflict, MissingRequiredArgument, ValueValidation};
+        for (options, kind) in [
+            ("--ingress-host a.example --gateway web", ArgumentConflict),
+            ("--ingress-class nginx", MissingRequiredArgument),
+            ("--tls-secret web", MissingRequiredArgument),
+            ("--gateway web --ingress-class nginx", ArgumentConflict),
+            ("--gateway web --tls-secret web", ArgumentConflict),
+            ("--ingress-host a.example --gateway-host a.example", ArgumentConflict),
+            ("--gateway-host a.example", MissingRequiredArgument),
+            ("--gateway a/b/c", ValueValidation),
+            ("--gateway /web", ValueValidation),
+            ("--gateway web/", ValueValidation),
+        ] {
+            let error = parsed(&format!("kea manifests --image r/kea:1 {options}")).unwrap_err();
+            assert_eq!(error.kind(), kind, "{options}");
+        }
     }
 }

@@ -1,10 +1,12 @@
-//! What installs KEA in a cluster: definitions, rights, the operator and the routers.
+//! What installs KEA in a cluster: definitions, rights, the operator and the routers. The chart in `deploy/helm` says the
+//! same.
 
 use serde_json::{Value, json};
 
 use crate::{
     admin::{ADMIN_SECRET, PASSWORD_KEY},
     crd::custom_resource_definitions,
+    exposure::Exposure,
     names,
     resources::GROUP,
     webhook,
@@ -29,10 +31,8 @@ pub struct InstallOptions {
     pub builder_image: Option<String>,
     /// Where callers reach the routers.
     pub url: Option<String>,
-    /// Host of an Ingress to be made for the routers.
-    pub ingress_host: Option<String>,
-    /// Class of that Ingress.
-    pub ingress_class: Option<String>,
+    /// How requests from outside the cluster come to the routers.
+    pub exposure: Option<Exposure>,
     /// Secret with a key `url`: the database for users.
     pub database_secret: Option<String>,
     /// Further variables of operator and routers.
@@ -69,12 +69,12 @@ pub fn manifests(options: &InstallOptions) -> Vec<Value> {
     all.push(router(options));
     all.push(router_service(options));
     all.extend(options.webhook.then(|| webhook_service(options)));
-    all.extend(options.ingress_host.as_ref().map(|host| ingress(options, host)));
+    all.extend(options.exposure.as_ref().map(|exposure| exposure.object(options)));
     all
 }
 
 /// An object of KEA's own, with its labels.
-fn named(options: &InstallOptions, component: &str, api_version: &str, kind: &str, rest: Value) -> Value {
+pub(crate) fn named(options: &InstallOptions, component: &str, api_version: &str, kind: &str, rest: Value) -> Value {
     let mut object = json!({
         "apiVersion": api_version,
         "kind": kind,
@@ -350,16 +350,4 @@ fn webhook_service(options: &InstallOptions) -> Value {
     );
     service["metadata"]["name"] = webhook::SERVICE.into();
     service
-}
-
-fn ingress(options: &InstallOptions, host: &str) -> Value {
-    let backend = json!({"service": {"name": "kea", "port": {"name": "http"}}});
-    let mut spec = json!({"rules": [{
-        "host": host,
-        "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]},
-    }]});
-    if let Some(class) = &options.ingress_class {
-        spec["ingressClassName"] = class.clone().into();
-    }
-    named(options, "router", "networking.k8s.io/v1", "Ingress", json!({ "spec": spec }))
 }
