@@ -128,7 +128,7 @@ def test_what_the_api_changes_is_in_the_documents(
 def test_what_a_cluster_cannot_have_is_refused_with_what_to_do(kea: Gateway) -> None:
     refused: list[tuple[dict[str, Any], str, str]] = [
         ({"modelName": "path", "sourceCode": "./iris.joblib"}, "/sourceCode", "is a path, which a cluster cannot read"),
-        ({"modelName": "nothing"}, "/sourceCode", "give one of them"),
+        ({"modelName": "nothing"}, "/sourceCode", "nothing to run is named"),
         ({"modelName": "both", "sourceCode": "s3://m/x", "containerImage": "x"}, "/containerImage", "keep one"),
         ({"modelName": "9iris", "containerImage": "x"}, "/modelName", "begins with a letter"),
         ({"modelName": "version", "containerImage": "x", "version": "2."}, "/version", "for example `2`"),

@@ -31,7 +31,8 @@ impl Failures {
     }
 }
 
-fn pause(failures: u32) -> Duration {
+/// How long to wait after so many failures in a row.
+pub(crate) fn pause(failures: u32) -> Duration {
     FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST)
 }
 

@@ -25,7 +25,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin,
+    admin, backoff,
     error::Error,
     images::Images,
     lease::Candidate,
@@ -96,7 +96,7 @@ impl Operator {
                 .expect("a client without special wishes can be made"),
             budgets,
             home: routers::home(&self.client, &self.settings).await,
-            failures: crate::backoff::Failures::default(),
+            failures: backoff::Failures::default(),
             switched: Mutex::default(),
             client: self.client.clone(),
             settings: self.settings.clone(),
@@ -119,19 +119,21 @@ impl Operator {
         self.context.get().map_or_else(String::new, |context| context.metrics.text())
     }
 
-    /// What KEA itself needs in its namespace.
+    /// Makes what KEA itself needs in its namespace.
     async fn prepare(&self, context: &Context) {
-        if let Err(error) = admin::ensure_secrets(&self.client, &self.settings.namespace).await {
-            tracing::error!("the first admin's password cannot be kept: {error}");
-        }
-        if let Err(error) = routers::keep_most(&self.client, &self.settings.namespace, &context.budgets).await {
-            tracing::warn!("the routers have no PodDisruptionBudget: {error}");
-        }
-        if self.webhook.get().is_none()
-            && let Err(error) = webhook::remove_configuration(&self.client, &self.settings.namespace).await
-        {
-            tracing::warn!("a configuration of the webhook, which is off, cannot be removed: {error}");
-        }
+        let namespace = &self.settings.namespace;
+        tokio::join!(
+            persist("the first admin's password cannot be kept", || admin::ensure_secrets(&self.client, namespace)),
+            persist("the routers have no PodDisruptionBudget", || {
+                routers::keep_most(&self.client, namespace, &context.budgets)
+            }),
+            async {
+                if self.webhook.get().is_none() {
+                    let what = "a configuration of the webhook, which is off, cannot be removed";
+                    persist(what, || webhook::remove_configuration(&self.client, namespace)).await;
+                }
+            },
+        );
     }
 
     /// Waits for the Lease, and acts until it is lost.
@@ -146,13 +148,24 @@ impl Operator {
         tokio::select! {
             // What is under way is dropped with the Lease: another operator may have it from then on.
             () = candidate.keep(stop) => {}
-            () = async {
-                self.prepare(context).await;
-                act(context, changed).await;
-            } => {}
+            ((), ()) = async { tokio::join!(self.prepare(context), act(context, changed)) } => {}
         }
         context.metrics.leads(false);
         tracing::info!(identity = self.identity, "leads no more");
+    }
+}
+
+/// Tries until it is done, ever less often.
+async fn persist<F>(failing: &str, attempt: impl Fn() -> F)
+where
+    F: Future<Output = Result<(), kube::Error>>,
+{
+    let mut failures = 0;
+    while let Err(error) = attempt().await {
+        failures += 1;
+        let pause = backoff::pause(failures);
+        tracing::warn!(?pause, "{failing}: {error}");
+        tokio::time::sleep(pause).await;
     }
 }
 

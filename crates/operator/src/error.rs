@@ -35,11 +35,12 @@ impl Error {
         move |source| Self::Kube { doing, source: Box::new(source) }
     }
 
-    /// Whether the API server says that what was asked for may not be done, or is malformed.
+    /// Whether the API server says that what was asked for may not be done, or is malformed. A conflict is neither: it
+    /// is over with the change that it was with.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Kube { doing, source } => match &**source {
-                kube::Error::Api(status) if matches!(status.code, 400 | 403 | 409 | 422) => Some(Refusal {
+                kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => Some(Refusal {
                     reason: "Refused",
                     message: format!("Kubernetes refuses ({doing}): {}", status.message),
                 }),

@@ -423,6 +423,9 @@ async fn strengths(
         if wanted == record.replicas || fewer_later {
             continue;
         }
+        if wanted < record.replicas {
+            must_be_live(context, owner).await?;
+        }
         let name = record.deployment.metadata.name.clone().unwrap_or_default();
         let patch = json!({"spec": {"replicas": wanted}});
         let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
@@ -431,6 +434,18 @@ async fn strengths(
         context.metrics.applied(true);
     }
     forget_old(context, &api, owner, records, plan).await
+}
+
+/// Refuses to go by a cache that has not seen which version is live now, as it may not have just after that changed: by it,
+/// the one that requests go to would be stopped.
+async fn must_be_live(context: &Context, owner: &MlDeployment) -> Result<(), Error> {
+    let api: Api<MlDeployment> = Api::namespaced(context.client.clone(), owner.namespace());
+    let now = api.get_opt(owner.name()).await.map_err(Error::kube("read the status"))?;
+    let live = |deployment: &MlDeployment| deployment.status.as_ref().and_then(|status| status.live_version.clone());
+    match now {
+        Some(now) if live(&now) != live(owner) => Err(Error::Behind(owner.name().into())),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Removes the oldest versions that have no replicas.
@@ -480,7 +495,8 @@ async fn tell(context: &Context, seen: &Seen<'_>) -> Result<DeploymentStatus, Er
     let patch = json!({
         "apiVersion": "ml.kea-project.io/v1alpha1",
         "kind": "MLDeployment",
-        "metadata": {"name": owner.name()},
+        // What follows from a look that is older than what somebody else wrote meanwhile is not written.
+        "metadata": {"name": owner.name(), "resourceVersion": owner.metadata.resource_version},
         "status": &status,
     });
     let params = PatchParams::apply(names::FIELD_MANAGER).force();

@@ -4,7 +4,7 @@
 
 use std::{fmt::Debug, hash::Hash, sync::Arc};
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt, stream};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     autoscaling::v1::HorizontalPodAutoscaler,
@@ -253,7 +253,7 @@ impl Watching<'_> {
     {
         let writer = Writer::new(kind.clone());
         let reader = writer.as_reader();
-        let events = watcher(api, config)
+        let events = watch(api, config)
             .default_backoff()
             // Who owns which field is nothing that anybody here asks, and half of an object.
             .modify(|object| object.managed_fields_mut().clear())
@@ -277,4 +277,24 @@ impl Watching<'_> {
         });
         reader
     }
+}
+
+/// Watches all objects of a kind. Where the API server has forgotten the version from which it is to go on, it begins
+/// anew: by itself where an event says so, but not where the request is refused with 410, which would be asked for ever.
+fn watch<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let begin = move || watcher(api.clone(), config.clone()).boxed();
+    stream::unfold((begin(), begin), |(mut events, begin)| async move {
+        let event = events.next().await?;
+        if is_refused_as_forgotten(&event) {
+            events = begin();
+        }
+        Some((event, (events, begin)))
+    })
+}
+
+fn is_refused_as_forgotten<K>(event: &watcher::Result<watcher::Event<K>>) -> bool {
+    matches!(event, Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) if status.code == 410)
 }

@@ -77,18 +77,10 @@ async fn a_caller_that_trusts_the_authority_is_answered() {
 
     let (status, answer) = post(&client, address, review(&json!({}))).await.unwrap();
     assert_eq!(status, 200);
-    assert_eq!(
-        answer["response"],
-        json!({
-            "uid": "4711",
-            "allowed": false,
-            "status": {
-                "code": 403,
-                "reason": "BadRequest",
-                "message": "its MLModel names neither a `source` nor an `image`: give one of them",
-            },
-        })
-    );
+    let response = &answer["response"];
+    assert_eq!((&response["uid"], &response["allowed"]), (&json!("4711"), &json!(false)));
+    assert_eq!((&response["status"]["code"], &response["status"]["reason"]), (&json!(403), &json!("BadRequest")));
+    assert!(response["status"]["message"].as_str().unwrap().contains("neither `source`"), "{answer}");
 
     let (status, problem) = post(&client, address, "{".into()).await.unwrap();
     assert_eq!((status, &problem["type"]), (400, &json!("https://kea-project.io/problems/malformed-review")));

@@ -1,0 +1,16 @@
+//! What the operator does when the API server misbehaves: the real operator over HTTP, and a server in memory that
+//! refuses, throttles, forgets and hangs up as it is told. That it works with Kubernetes itself is tested in
+//! `tests/cluster`.
+
+#![allow(clippy::unwrap_used)]
+
+mod failures;
+mod kills;
+mod leaders;
+mod mock;
+mod peers;
+mod refusals;
+mod repairs;
+mod routers;
+mod scene;
+mod watches;
