@@ -80,7 +80,7 @@ def webhook(
 @pytest.mark.parametrize(
     ("objects", "words"),
     [
-        ([model("bad")], "neither a `source` nor an `image`"),
+        ([model("bad")], "neither `source`"),
         ([model("bad", source="./iris.joblib")], "a path, which a cluster cannot read"),
         ([model("bad", image="registry.example/iris:1"), deployment("bad", **BROKEN)], "`spec.timeout`"),
         ([deployment("bad", timeout="0s", modelName="good")], "`spec.timeout`"),

@@ -62,6 +62,8 @@ SAME: list[tuple[str, Values]] = [
         "--ingress-host a.example --tls-secret web --url http://b.example",
         {"ingress": {"host": "a.example", "tlsSecret": "web"}, "url": "http://b.example"},
     ),
+    ("--webhook", {"webhook": True}),
+    ("--webhook --namespace ml", {"webhook": True}),
     ("--gateway web", {"gateway": {"name": "web"}}),
     ("--namespace ml --gateway web --gateway-host a.example", {"gateway": {"name": "web", "host": "a.example"}}),
     (
@@ -172,6 +174,7 @@ def test_every_value_has_a_place_in_the_schema_and_the_other_way_round() -> None
         ({"ingress": {"host": "a.example"}, "gateway": {"name": "web"}}, "leave one empty"),
         ({"ingress": {"className": "nginx"}}, "set ingress.host too"),
         ({"ingress": {"tlsSecret": "web"}}, "set ingress.host too"),
+        ({"webhook": True, "singleNamespace": True}, "exclude each other"),
         ({"gateway": {"host": "a.example"}}, "set gateway.name too"),
         ({"gateway": {"namespace": "edge"}}, "set gateway.name too"),
     ],

@@ -424,6 +424,7 @@ mod tests {
             installed(line).into_iter().filter(granted).collect::<Vec<_>>()
         };
         assert_fresh("deploy/helm/kea/files/rights.yaml", &rights(line));
+        assert_fresh("deploy/helm/kea/files/rights-webhook.yaml", &rights(&format!("{line} --webhook")));
         let narrow = rights(&format!("{line} --single-namespace"));
         assert_fresh("deploy/helm/kea/files/rights-single-namespace.yaml", &narrow);
     }

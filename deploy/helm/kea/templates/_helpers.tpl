@@ -20,6 +20,9 @@ http://{{ .Values.gateway.host }}
 {{- if and .Values.ingress.host .Values.gateway.name -}}
 {{- fail "ingress.host and gateway.name are both set: an Ingress or a Gateway leads to the routers, so leave one empty" -}}
 {{- end -}}
+{{- if and .Values.webhook .Values.singleNamespace -}}
+{{- fail "webhook and singleNamespace exclude each other: Kubernetes before 1.21 cannot ask a webhook about one namespace alone" -}}
+{{- end -}}
 {{- if and (not .Values.ingress.host) (or .Values.ingress.className .Values.ingress.tlsSecret) -}}
 {{- fail "ingress.className and ingress.tlsSecret belong to an Ingress: set ingress.host too" -}}
 {{- end -}}
