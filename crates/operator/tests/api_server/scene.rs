@@ -72,7 +72,7 @@ impl Scene {
             let client = Client::try_from(config).expect("a client without TLS can be made");
             let operator = Operator::new(client, settings(), Default::default(), identity);
             // As a pod is started again.
-            while let Err(error) = operator.run(None, &stopped).await {
+            while let Err(error) = Box::pin(operator.run(None, &stopped)).await {
                 eprintln!("the operator ends: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
