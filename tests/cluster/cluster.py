@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import http.server
+import itertools
 import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -289,15 +291,37 @@ class Gateway(Kea):
         wait_for(routed, f"{self.url} to route to version {version} of {service}", seconds)
 
 
+# Ports of callers, each for one connection. The node remembers for days to which router it sent one, be it one that was
+# killed, and would send another connection from the same port there, too.
+PORTS = itertools.cycle(range(10_000, 60_000))
+
+
+def fresh_port() -> int:
+    """A port of this machine that no connection has had yet."""
+    while True:
+        port = next(PORTS)
+        with socket.socket() as taken:
+            try:
+                taken.bind(("", port))
+                return port
+            except OSError:
+                continue
+
+
 class FreshLoad(Load):
     """Callers that make a connection for each call, as callers of a Service do whose router may go."""
+
+    # There are so many ports for all tests together.
+    PAUSE = PAUSE * 4
 
     def _run(self, caller: int) -> None:
         headers = self.headers | {"Connection": "close"}
         while not self._stopped.is_set():
-            self._stopped.wait(PAUSE)
+            self._stopped.wait(self.PAUSE)
+            with self._lock:
+                port = fresh_port()
             began = time.monotonic()
-            connection = http.client.HTTPConnection(self.address, timeout=30)
+            connection = http.client.HTTPConnection(self.address, timeout=30, source_address=("", port))
             try:
                 connection.request("POST", self.path, self.body, headers)
                 response = connection.getresponse()

@@ -186,6 +186,10 @@ async fn the_documents_may_come_in_any_order() {
     check_warned(&create(deployment(json!({"version": "7"})), &nothing).await, "there is no MLModel `iris`");
     check_refused(&create(deployment(json!({"replica": 1})), &nothing).await, "BadRequest", "unknown field `replica`");
     check_refused(&create(deployment(json!({"timeout": "0s"})), &nothing).await, "BadRequest", "`spec.timeout`");
+    // So may the version of a canary, which is to be asked for first.
+    let live = cluster(&[model(json!({"image": "r/iris:1", "version": "1"}))], &[], &[version("1", "r/iris:1")]);
+    let canary = json!({"canary": {"version": "2", "weight": 10}});
+    check_warned(&create(deployment(canary), &live).await, "no version `2` has run");
     // The deployment came first, and asks for what is not there yet: that is no fault of the model.
     let waiting = cluster(&[], &[deployment(json!({"version": "7"}))], &[]);
     let first = model(json!({"image": "r/iris:1", "version": "1"}));
