@@ -76,22 +76,19 @@ impl Applier<'_> {
         Ok(true)
     }
 
-    /// Removes an object of such a type that is wanted no more; somebody else's is left alone. Returns whether there was
-    /// one.
-    pub(crate) async fn remove_dynamic(
-        &self,
-        resource: &ApiResource,
-        seen: Option<&Arc<DynamicObject>>,
-    ) -> Result<bool, Error> {
+    /// Removes an object of a `kind` that is wanted no more; somebody else's is left alone. Returns whether there was one.
+    pub(crate) async fn remove<K>(&self, api: &Api<K>, kind: &str, seen: Option<&Arc<K>>) -> Result<bool, Error>
+    where
+        K: Resource + Clone + Debug + DeserializeOwned,
+    {
         let Some(seen) = seen.filter(|seen| is_owned(&***seen, self.owner.metadata.uid.as_deref())) else {
             return Ok(false);
         };
         let name = seen.name_any();
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), self.owner.namespace(), resource);
         match api.delete(&name, &DeleteParams::background()).await {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
-            Err(error) => Err(Error::kube(format!("delete {} `{name}`", resource.kind))(error)),
+            Err(error) => Err(Error::kube(format!("delete {kind} `{name}`"))(error)),
         }
     }
 

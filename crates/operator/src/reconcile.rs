@@ -42,7 +42,7 @@ use crate::{
     settings::ClusterSettings,
     status::{self, Seen, VersionWish},
     version::{ReplicaRecord, VersionRecord},
-    watch::{Caches, is_owned},
+    watch::Caches,
     wish::{self, Refusal, Wish},
 };
 
@@ -129,7 +129,7 @@ async fn reconciled(owner: &MlDeployment, context: &Context) -> Result<Action, E
     // Kubernetes removes what belongs to it, once nobody's finalizer holds it.
     if owner.is_leaving() {
         let refusal = held_by_finalizers(owner);
-        tell(context, &Seen::before(owner, Err(&refusal), &records, &pods, live.as_ref(), context)).await?;
+        tell(context, &Seen::before(owner, Err(&refusal), &records, &pods, live.as_ref(), &context.settings)).await?;
         return Ok(Action::await_change());
     }
     // Check.
@@ -140,12 +140,13 @@ async fn reconciled(owner: &MlDeployment, context: &Context) -> Result<Action, E
     let wish = match wish {
         Ok(wish) => wish,
         Err(refusal) => {
-            tell(context, &Seen::before(owner, Err(&refusal), &records, &pods, live.as_ref(), context)).await?;
+            tell(context, &Seen::before(owner, Err(&refusal), &records, &pods, live.as_ref(), &context.settings))
+                .await?;
             return Ok(Action::requeue(RESYNC));
         }
     };
     if wish.paused {
-        tell(context, &Seen::before(owner, Ok(&wish), &records, &pods, live.as_ref(), context)).await?;
+        tell(context, &Seen::before(owner, Ok(&wish), &records, &pods, live.as_ref(), &context.settings)).await?;
         return Ok(Action::requeue(RESYNC));
     }
     let found = image(context, owner, &wish, &records).await?;
@@ -165,10 +166,9 @@ async fn reconciled(owner: &MlDeployment, context: &Context) -> Result<Action, E
     };
     // Requests go to a version of which everything is known to Kubernetes.
     let now_live = if refused.is_some() { live.as_ref() } else { plan.live.as_ref() };
-    let has_images =
-        [Some(wanted), canary].into_iter().flatten().all(|version| matches!(version.image, Image::Known(_)));
+    let has_images = asked(wanted, canary).all(|version| matches!(version.image, Image::Known(_)));
     if has_images && refused.is_none() && context.settings.registry.is_some() {
-        let wishes: Vec<_> = [Some(wanted), canary].into_iter().flatten().map(|version| version.wish).collect();
+        let wishes: Vec<_> = asked(wanted, canary).map(|version| version.wish).collect();
         context.images.clean(caches, owner, &wishes).await?;
     }
     // Tell.
@@ -177,7 +177,7 @@ async fn reconciled(owner: &MlDeployment, context: &Context) -> Result<Action, E
         canary,
         refused: refused.as_ref(),
         written: &written,
-        ..Seen::before(owner, Ok(&wish), &records, &pods, now_live, context)
+        ..Seen::before(owner, Ok(&wish), &records, &pods, now_live, &context.settings)
     };
     let told = tell(context, &seen).await?;
     Ok(match (settled, refused, told.reason) {
@@ -185,6 +185,11 @@ async fn reconciled(owner: &MlDeployment, context: &Context) -> Result<Action, E
         (_, Some(_), _) | (true, None, Some(_)) => Action::requeue(LOOK_AGAIN),
         (true, None, None) => Action::requeue(RESYNC),
     })
+}
+
+/// The versions that are asked for.
+fn asked<'a>(wanted: VersionWish<'a>, canary: Option<VersionWish<'a>>) -> impl Iterator<Item = VersionWish<'a>> {
+    std::iter::once(wanted).chain(canary)
 }
 
 fn held_by_finalizers(owner: &MlDeployment) -> Refusal {
@@ -237,7 +242,7 @@ fn plan(
         Strength { asked: record.replicas, ready, has_image: record.image.is_some() }
     };
     let mut seen: BTreeMap<_, _> = records.iter().map(|record| (record.version.clone(), strength(record))).collect();
-    for VersionWish { wish, image } in [Some(wanted), canary].into_iter().flatten() {
+    for VersionWish { wish, image } in asked(wanted, canary) {
         let has_image = matches!(image, Image::Known(_));
         seen.entry(wish.version.clone()).or_insert(Strength { asked: 0, ready: 0, has_image });
     }
@@ -291,17 +296,16 @@ async fn apply(
     settled: bool,
 ) -> Result<Vec<VersionId>, Error> {
     let applier = Applier { client: &context.client, owner };
-    let asked = || [Some(wanted), canary].into_iter().flatten();
-    if asked().any(|version| matches!(version.image, Image::Known(_))) {
+    if asked(wanted, canary).any(|version| matches!(version.image, Image::Known(_))) {
         of_service(context, &applier, wanted.wish).await?;
     }
     let mut written = Vec::new();
-    for version in asked() {
+    for version in asked(wanted, canary) {
         if of_version(context, &applier, version, records, plan).await? {
             written.push(version.wish.version.clone());
         }
     }
-    let named: Vec<_> = asked().map(|version| &version.wish.version).collect();
+    let named: Vec<_> = asked(wanted, canary).map(|version| &version.wish.version).collect();
     strengths(context, &applier, &named, records, plan, settled).await.map(|()| written)
 }
 
@@ -352,21 +356,14 @@ async fn of_service(context: &Context, applier: &Applier<'_>, wish: &Wish) -> Re
     let written = disruption_budget(context, applier, wish.replicas).await?;
     context.metrics.applied(written);
     let autoscaler = made.autoscalers.get(&of(owner, owner.name()));
-    match &wish.autoscaling {
-        Some(asked) => {
-            let written = applier.apply(autoscaler.as_ref(), &objects::autoscaler(owner, asked)).await?;
-            context.metrics.applied(written);
-        }
+    let written = match &wish.autoscaling {
+        Some(asked) => applier.apply(autoscaler.as_ref(), &objects::autoscaler(owner, asked)).await?,
         None => {
-            let ours = autoscaler.filter(|autoscaler| is_owned(&**autoscaler, owner.metadata.uid.as_deref()));
-            if ours.is_some() {
-                let api: Api<HorizontalPodAutoscaler> = Api::namespaced(context.client.clone(), owner.namespace());
-                let deleted = api.delete(owner.name(), &kube::api::DeleteParams::background()).await;
-                there(deleted.map(drop)).map_err(Error::kube("delete the HorizontalPodAutoscaler"))?;
-                context.metrics.applied(true);
-            }
+            let api: Api<HorizontalPodAutoscaler> = Api::namespaced(context.client.clone(), owner.namespace());
+            applier.remove(&api, "HorizontalPodAutoscaler", autoscaler.as_ref()).await?
         }
-    }
+    };
+    context.metrics.applied(written);
     Ok(())
 }
 
@@ -378,7 +375,8 @@ async fn disruption_budget(context: &Context, applier: &Applier<'_>, replicas: u
     let name = ObjectRef::new_with(owner.name(), context.budgets.clone()).within(owner.namespace());
     let seen = made.budgets.get(&name);
     if replicas <= 1 {
-        return applier.remove_dynamic(&context.budgets, seen.as_ref()).await;
+        let api = Api::namespaced_with(context.client.clone(), owner.namespace(), &context.budgets);
+        return applier.remove(&api, &context.budgets.kind, seen.as_ref()).await;
     }
     let wanted = objects::disruption_budget(owner, &context.budgets.api_version);
     applier.apply_dynamic(&context.budgets, seen.as_ref(), wanted).await
@@ -433,7 +431,7 @@ async fn strengths(
         there(scaled.map(drop)).map_err(Error::kube(format!("scale Deployment `{name}`")))?;
         context.metrics.applied(true);
     }
-    forget_old(context, &api, owner, records, plan).await
+    forget_old(context, &api, owner, asked, records, plan).await
 }
 
 /// Refuses to go by a cache that has not seen which version is live now, as it may not have just after that changed: by it,
@@ -448,17 +446,19 @@ async fn must_be_live(context: &Context, owner: &MlDeployment) -> Result<(), Err
     }
 }
 
-/// Removes the oldest versions that have no replicas.
+/// Removes the oldest versions that have no replicas, but for those `asked` for: they would only be made again.
 async fn forget_old(
     context: &Context,
     api: &Api<k8s_openapi::api::apps::v1::Deployment>,
     owner: &MlDeployment,
+    asked: &[&VersionId],
     records: &[VersionRecord],
     plan: &Plan,
 ) -> Result<(), Error> {
     let idle = records.iter().filter(|record| {
         let wanted = plan.replicas.get(&record.version).copied().unwrap_or(0);
-        wanted == 0 && record.replicas == 0 && plan.live.as_ref() != Some(&record.version)
+        let is_in_use = plan.live.as_ref() == Some(&record.version) || asked.contains(&&record.version);
+        wanted == 0 && record.replicas == 0 && !is_in_use
     });
     let idle: Vec<_> = idle.collect();
     for record in &idle[..idle.len().saturating_sub(KEPT_VERSIONS)] {

@@ -11,7 +11,6 @@ use kea_core::{
 use crate::{
     images::Image,
     names, pods,
-    reconcile::Context,
     resources::{CanaryStatus, Condition, DeploymentStatus, MlDeployment},
     settings::ClusterSettings,
     version::VersionRecord,
@@ -57,20 +56,9 @@ impl<'a> Seen<'a> {
         records: &'a [VersionRecord],
         pods: &'a [std::sync::Arc<Pod>],
         live: Option<&'a VersionId>,
-        context: &'a Context,
+        settings: &'a ClusterSettings,
     ) -> Self {
-        Self {
-            owner,
-            wish,
-            image: None,
-            canary: None,
-            records,
-            pods,
-            live,
-            written: &[],
-            refused: None,
-            settings: &context.settings,
-        }
+        Self { owner, wish, image: None, canary: None, records, pods, live, written: &[], refused: None, settings }
     }
 }
 
