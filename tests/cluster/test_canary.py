@@ -94,6 +94,8 @@ def test_the_commands_set_a_canary_and_end_it(space: Space, kea: Gateway, passwo
     answer = kea.request("PUT", f"/services/{name}", json=changes)
     assert answer.status_code == 200, answer.text
     kea.cli("update", name, "--canary", "2=30", env=home)
+    unknown = kea.cli("update", name, "--canary", "9=30", env=home, check=False)
+    assert unknown.returncode == 1 and "9" in unknown.stderr, unknown.stderr
     wait_for(lambda: has_canary(space, name), lambda: f"the canary; {space.told(name)}", 90)
     told = kea.cli("status", name, env=home).stdout
     assert "canary 2" in told and "30 %" in told, told

@@ -10,7 +10,7 @@ use kea_core::{
     documents::{DeploymentDocument, ModelDocument},
     management::{DeployRequest, ServiceDetails, UpdateRequest, VersionInfo},
     port::{DeployError, Deployer, StoreError},
-    service::LoadBalancing,
+    service::{Canary, LoadBalancing},
 };
 use kube::{
     Api, Client,
@@ -223,6 +223,19 @@ fn known_version(id: &ServiceId, version: &VersionId, records: &[VersionRecord])
     Err(DeployError::NoSuchVersion { service: id.clone(), version: version.clone(), known })
 }
 
+/// A canary is the version of the model, or one that has run.
+fn known_canary(
+    id: &ServiceId,
+    canary: Option<&Canary>,
+    model: &ModelDocument,
+    records: &[VersionRecord],
+) -> Result<(), DeployError> {
+    match canary {
+        Some(canary) if model.version.as_ref() != Some(&canary.version) => known_version(id, &canary.version, records),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// What is asked for is checked by the rules of every change before anything is written.
 fn check_settings(request: &UpdateRequest) -> Result<(), DeployError> {
     change::replicas(request.replicas, 1)?;
@@ -319,6 +332,7 @@ impl Deployer for ClusterDeployer {
             };
             check::model(&ModelRecord::of(&model), &check::API)?;
             model.version = Some(next_version(&id, request.version.as_ref(), &model, &before, &records)?);
+            known_canary(&id, request.canary.as_ref(), &model, &records)?;
             let mut deployment = current.as_ref().map(|current| current.spec.clone()).unwrap_or_default();
             deployment.version = None;
             changed_deployment(&mut deployment, &asked);
@@ -362,6 +376,7 @@ impl Deployer for ClusterDeployer {
                 }
                 (false, None) => {}
             }
+            known_canary(id, asked.canary.as_ref(), &model, &records)?;
             let model_name = current.model_name.clone();
             Ok(Documents { current: Some(current), model_name, model, deployment })
         })

@@ -97,3 +97,18 @@ async fn follow(session: &Session, answer: &Answer, replicas: Option<u32>, no_wa
     let UpdateResponse { service_id, version, .. } = answer.read()?;
     wait_for_change(session, &service_id, version, replicas).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_canary_is_a_version_and_its_share() {
+        assert_eq!(canary("2=10"), Ok(Canary { version: "2".parse().unwrap(), weight: 10 }));
+        assert_eq!(canary("exp-1=0%"), Ok(Canary { version: "exp-1".parse().unwrap(), weight: 0 }));
+        for text in ["2", "2=", "2=x", "2=101", "2=-1", "2=1.5"] {
+            assert!(canary(text).unwrap_err().contains("as `2=10` for 10 percent"), "{text}");
+        }
+        assert!(canary("=10").is_err() && canary("a b=10").is_err());
+    }
+}
