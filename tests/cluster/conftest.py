@@ -172,3 +172,12 @@ def space(cluster: Cluster, kea: Gateway, prepared: Prepared) -> Iterator[Space]
 def shared(cluster: Cluster, kea: Gateway, prepared: Prepared) -> Iterator[Space]:
     """A namespace of this file's tests."""
     yield from space_of(cluster, prepared)
+
+
+@pytest.fixture(scope="module")
+def steady(shared: Space, kea: Gateway) -> str:
+    """Two replicas, for faults that are to change nothing."""
+    shared.run("steady", "iris", replicas=2)
+    shared.deployed("steady")
+    kea.answers("steady")
+    return "steady"

@@ -16,15 +16,6 @@ from load import Load
 SETOSA = {"X": [5.1, 3.5, 1.4, 0.2]}
 
 
-@pytest.fixture(scope="module")
-def steady(shared: Space, kea: Gateway) -> str:
-    """Two replicas, for faults that are to change nothing."""
-    shared.run("steady", "iris", replicas=2)
-    shared.deployed("steady")
-    kea.answers("steady")
-    return "steady"
-
-
 @pytest.fixture
 def whole(cluster: Cluster, kea: Gateway) -> Iterator[None]:
     """KEA is whole again after the test, too."""

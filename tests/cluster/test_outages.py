@@ -53,14 +53,6 @@ class Part:
         self.file.write_text(str(self.pid))
 
 
-@pytest.fixture(scope="module")
-def steady(shared: Space, kea: Gateway) -> str:
-    shared.run("steady", "iris", replicas=2)
-    shared.deployed("steady")
-    kea.answers("steady")
-    return "steady"
-
-
 @pytest.fixture
 def control_plane(cluster: Cluster) -> Iterator[dict[str, Part]]:
     """It is whole again after the test."""
