@@ -24,8 +24,12 @@ pub use error::AuthError;
 pub struct Caller {
     /// The name that they logged in with.
     pub username: Arc<str>,
-    /// Names of the roles that they had when they logged in.
+    /// Names of the roles that they have.
     pub roles: Arc<[String]>,
+    /// Names of the groups that they are in, as their provider tells.
+    pub groups: Arc<[String]>,
+    /// Identifier of the API key that they sent; `None` where they logged in.
+    pub key: Option<Arc<str>>,
 }
 
 /// What a login gives.

@@ -106,7 +106,8 @@ impl Tokens {
     pub(crate) fn verify(&self, token: &str) -> Result<Verified, AuthError> {
         let data = decode::<Claims>(token, &self.verifying_key, &self.validation).map_err(|_| AuthError::Invalid)?;
         let Claims { sub, roles, exp, .. } = data.claims;
-        Ok(Verified { caller: Caller { username: sub, roles }, expires: exp })
+        let caller = Caller { username: sub, roles, groups: Arc::default(), key: None };
+        Ok(Verified { caller, expires: exp })
     }
 }
 
