@@ -47,7 +47,9 @@ impl<T: Checked> FromRequest<ApiState> for Payload<T> {
 
     async fn from_request(request: Request, _: &ApiState) -> Result<Self, ApiError> {
         must_be_json(request.headers())?;
-        let bytes = kea_http::body::read(request.into_body(), LIMIT).await?;
+        let (parts, body) = request.into_parts();
+        let body = kea_http::encoding::decoded(&parts.headers, body)?;
+        let bytes = kea_http::body::read(body, LIMIT).await?;
         read(&bytes).map(Self)
     }
 }

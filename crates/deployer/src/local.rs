@@ -43,8 +43,10 @@ pub struct LocalOptions {
     pub folder: PathBuf,
     /// The program of which `model-server` is a role: KEA's own.
     pub program: PathBuf,
-    /// Where callers reach this KEA.
-    pub address: std::net::SocketAddr,
+    /// Where this KEA listens.
+    pub listen: std::net::SocketAddr,
+    /// Where callers reach it, as `https://models.example`.
+    pub url: String,
     /// Largest body of a model's request, in bytes: replicas take what the gateway takes.
     pub body_limit: usize,
     /// How images of versions are made, and the registry that they are sent to; none are where it is not given.
@@ -65,7 +67,7 @@ impl LocalDeployer {
     /// # Errors
     /// The store cannot be read.
     pub async fn start(options: LocalOptions) -> Result<Arc<Self>, StoreError> {
-        let LocalOptions { router, store, logs, folder, program, address, body_limit, images } = options;
+        let LocalOptions { router, store, logs, folder, program, listen, url, body_limit, images } = options;
         let registries = images.as_ref().map_or_else(Default::default, |(settings, _)| settings.registries.clone());
         let workspace = Arc::new(Workspace::new(folder.clone()).with_registries(registries));
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -73,7 +75,7 @@ impl LocalDeployer {
             images: images.map(|(settings, registry)| Images::new(workspace.clone(), settings, &registry)),
             workspace,
             directory: Arc::new(Directory::new(router)),
-            address: PublicAddress(address),
+            address: PublicAddress { listen, url },
             run_folder: folder.join("run"),
             cores: u32::try_from(cores).unwrap_or(u32::MAX),
             shutdown: CancellationToken::new(),

@@ -13,7 +13,10 @@ use crate::state::{Phase, Preparation, ReplicaState, ServiceState, VersionState}
 
 /// The address of this KEA, as callers reach it.
 #[derive(Clone, Debug)]
-pub(crate) struct PublicAddress(pub(crate) std::net::SocketAddr);
+pub(crate) struct PublicAddress {
+    pub(crate) listen: std::net::SocketAddr,
+    pub(crate) url: String,
+}
 
 /// The details that the API shows.
 pub(crate) fn details(state: &ServiceState, address: &PublicAddress) -> ServiceDetails {
@@ -26,8 +29,8 @@ pub(crate) fn details(state: &ServiceState, address: &PublicAddress) -> ServiceD
         status,
         kubernetes_service: KubernetesService {
             name: service.id.to_string(),
-            cluster_ip: address.0.ip().to_string(),
-            ports: vec![address.0.port()],
+            cluster_ip: address.listen.ip().to_string(),
+            ports: vec![address.listen.port()],
         },
         version: service.version.clone(),
         live_version: state.live.clone(),
@@ -36,7 +39,7 @@ pub(crate) fn details(state: &ServiceState, address: &PublicAddress) -> ServiceD
         image: prepared.and_then(|prepared| prepared.image.clone()),
         replicas: service.replicas,
         ready_replicas: serving(state).map_or(0, VersionState::ready_replicas),
-        url: format!("http://{}{BASE_PATH}/services/{}/{DEFAULT_FUNCTION}", address.0, service.id),
+        url: format!("{}{BASE_PATH}/services/{}/{DEFAULT_FUNCTION}", address.url, service.id),
         reason: reason(state, status),
         steps: state.wanted_version().map_or_else(Vec::new, |version| steps(state, version)),
         replica_statuses: state.versions.values().flat_map(replica_statuses).collect(),

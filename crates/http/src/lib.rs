@@ -5,15 +5,18 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod body;
+pub mod encoding;
 mod hop_by_hop;
 pub mod problem;
 mod request_id;
 mod rim;
 mod serve;
 pub mod timeout;
+mod tls;
 
 pub use hop_by_hop::drop_hop_by_hop;
 pub use problem::ApiError;
 pub use request_id::{REQUEST_ID, RequestId};
 pub use rim::rim;
 pub use serve::{PeerAddress, serve, serve_tls};
+pub use tls::{Tls, TlsError, TlsFiles};

@@ -15,6 +15,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 /// Longest time that a caller may take to send a request's head: a slow one must not hold a connection for ever.
@@ -22,6 +23,28 @@ const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Longest time that a caller may take to agree on keys, for the same reason.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Longest time that a caller may take to read on: one that stops would hold its answer, and the replica's, for ever.
+const READS_WITHIN: Duration = Duration::from_secs(30);
+
+/// Largest head of a request in HTTP/1.1, and what is read ahead of its body: above it the answer is 431.
+const HEAD_BYTES: usize = 128 * 1024;
+
+/// Largest head of a request in HTTP/2, as its headers are counted there.
+const HEADER_LIST_BYTES: u32 = 64 * 1024;
+
+/// Requests under way on one connection of HTTP/2; further ones wait with the caller.
+const STREAMS: u32 = 256;
+
+/// Bytes of a body, and of all bodies of a connection, that a caller of HTTP/2 may send ahead of being asked: enough
+/// that one body fills a fast network, and bounded for each connection.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// When a silent connection of HTTP/2 is asked whether it is still there, and how long it may take to say so: nothing
+/// else ends one whose caller is gone.
+const PING_AFTER: Duration = Duration::from_secs(30);
+const PONG_WITHIN: Duration = Duration::from_secs(20);
 
 /// Pause after the system refused a connection (too many open files): others are closed meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -41,20 +64,20 @@ where
     accept(listener, connect, stop, drain).await;
 }
 
-/// The same over TLS, as `tls` says.
-pub async fn serve_tls<H, F>(
+/// The same over TLS, as `tls` says at each new connection.
+pub async fn serve_tls<T, H, F>(
     listener: TcpListener,
-    tls: Arc<ServerConfig>,
+    tls: T,
     handler: H,
     stop: impl Future<Output = ()>,
     drain: Duration,
 ) where
+    T: Fn() -> Arc<ServerConfig>,
     H: Fn(Request) -> F + Clone + Send + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
-    let acceptor = TlsAcceptor::from(tls);
     let connect = move |stream, peer, watcher| {
-        let (acceptor, handler) = (acceptor.clone(), handler.clone());
+        let (acceptor, handler) = (TlsAcceptor::from(tls()), handler.clone());
         async move {
             match tokio::time::timeout(HANDSHAKE_WITHIN, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => connection(stream, peer, handler, watcher).await,
@@ -111,12 +134,29 @@ where
         let answer = handler(request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(READS_WITHIN));
+    let stream = TokioIo::new(Box::pin(stream));
+    let connection = protocols().serve_connection_with_upgrades(stream, service).into_owned();
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, %peer, "a connection ended early");
     }
+}
+
+/// HTTP/1.1 and HTTP/2, whichever the caller speaks, within limits.
+fn protocols() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN).max_buf_size(HEAD_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEADER_LIST_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(PING_AFTER)
+        .keep_alive_timeout(PONG_WITHIN);
+    builder
 }
 
 #[cfg(test)]
@@ -156,6 +196,73 @@ mod tests {
         let answer = ask("GET /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 404 Not Found"), "{answer}");
         assert!(answer.contains("nothing here"), "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_does_not_read_is_cut_off() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (dropped, cut_off) = tokio::sync::mpsc::channel::<()>(1);
+        let endless = move |_| {
+            let kept = dropped.clone();
+            let chunks = futures_util::stream::repeat_with(move || {
+                let _kept = &kept;
+                Ok::<_, Infallible>(bytes::Bytes::from_static(&[0; 65536]))
+            });
+            std::future::ready(Response::new(axum::body::Body::from_stream(chunks)))
+        };
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let server = tokio::spawn(serve(listener, endless, async { drop(stopped.await) }, Duration::from_secs(1)));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /x HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        stop.send(()).unwrap();
+        server.await.unwrap();
+        // The handler is gone with the server, the body with the connection.
+        let mut cut_off = cut_off;
+        assert!(cut_off.recv().await.is_none());
+    }
+
+    /// How many answers come on one connection, and with which statuses.
+    fn statuses(answers: &str) -> Vec<&str> {
+        answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect()
+    }
+
+    const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n";
+
+    #[tokio::test]
+    async fn nothing_follows_a_request_with_two_lengths() {
+        for lengths in
+            ["content-length: 5\r\ntransfer-encoding: chunked", "transfer-encoding: chunked\r\ncontent-length: 5"]
+        {
+            let answer = ask(&format!("POST /x HTTP/1.1\r\nhost: x\r\n{lengths}\r\n\r\n0\r\n\r\n{SMUGGLED}")).await;
+            assert_eq!(statuses(&answer), ["404"], "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_length_that_can_be_read_in_two_ways_is_refused() {
+        for lengths in [
+            "content-length: 5\r\ncontent-length: 6",
+            "content-length: +5",
+            "content-length: 5,6",
+            "transfer-encoding: chunked, identity",
+            "transfer-encoding: xchunked",
+            "transfer-encoding : chunked",
+            "content-length: 5\r\n transfer-encoding: chunked",
+        ] {
+            let answer = ask(&format!("POST /x HTTP/1.1\r\nhost: x\r\n{lengths}\r\n\r\n0\r\n\r\n{SMUGGLED}")).await;
+            assert_eq!(statuses(&answer), ["400"], "{lengths}: {answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_that_is_too_large_is_refused() {
+        let value = "x".repeat(HEAD_BYTES);
+        let answer = ask(&format!("GET /x HTTP/1.1\r\nhost: x\r\nx-large: {value}\r\n\r\n")).await;
+        assert_eq!(statuses(&answer), ["431"], "{answer}");
+        let many = "x-many: x\r\n".repeat(200);
+        let answer = ask(&format!("GET /x HTTP/1.1\r\nhost: x\r\n{many}\r\n")).await;
+        assert_eq!(statuses(&answer), ["431"], "{answer}");
     }
 
     #[tokio::test]

@@ -21,6 +21,7 @@ use crate::{
         service::ServiceArgs,
         update::{RollbackArgs, ScaleArgs, UpdateArgs},
     },
+    edge::TlsArgs,
     model_server::{ConfineArgs, ModelServerArgs},
     output::Target,
 };
@@ -147,6 +148,11 @@ pub(crate) struct ServeArgs {
     /// How long a login lasts [default: 12h]
     #[arg(long, env = "KEA_TOKEN_TTL", value_name = "SPAN")]
     pub(crate) token_ttl: Option<Span>,
+    /// Where callers reach this KEA, as `https://models.example` [default: where it listens]
+    #[arg(long, env = "KEA_URL", value_name = "URL")]
+    pub(crate) url: Option<String>,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 }
 
 /// How KEA writes its own log.

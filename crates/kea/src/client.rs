@@ -2,6 +2,7 @@
 
 mod server_url;
 mod sse;
+mod trust;
 
 use std::time::Duration;
 
@@ -59,6 +60,7 @@ impl Client {
         if server.is_loopback() {
             builder = builder.no_proxy();
         }
+        let builder = trust::with_certificates(builder)?;
         let http = builder.build().map_err(|error| transport(&server, &error))?;
         Ok(Self { http, server, token })
     }

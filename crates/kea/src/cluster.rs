@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cli::LogFormat,
     config,
+    edge::{self, TlsArgs},
     gateway::RouterGateway,
     progress,
     serve::{DRAIN, dispatcher, first_admin, log_format},
@@ -112,6 +113,8 @@ pub(crate) struct RouterArgs {
     /// How long a router that is told to stop still takes requests, until all have learnt of it
     #[arg(long, env = "KEA_LINGER", default_value = "5s", value_name = "SPAN")]
     linger: Span,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 /// How KEA is installed in a cluster.
@@ -349,6 +352,7 @@ async fn users(database: Option<&str>, client: &Client, namespace: &str) -> anyh
 async fn router(args: RouterArgs) -> anyhow::Result<()> {
     let client = client().await?;
     let settings = settings(&args.cluster);
+    let tls = args.tls.load()?;
     let listener = listen(args.listen).await?;
     let users = users(args.database.as_deref(), &client, &settings.namespace).await?;
     let auth = Arc::new(Authenticator::new(users, args.token_ttl.0).await?);
@@ -381,7 +385,7 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
         tokio::time::sleep(linger).await;
         stopping.cancel();
     };
-    tokio::join!(following, kea_http::serve(listener, dispatcher(router, api), stop, DRAIN));
+    tokio::join!(following, edge::serve(listener, tls, dispatcher(router, api), stop, DRAIN));
     watching.cancel();
     Ok(())
 }

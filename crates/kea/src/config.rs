@@ -13,7 +13,10 @@ use kea_core::quantity::{Memory, Span};
 use kea_store::DatabaseUrl;
 use serde::de::DeserializeOwned;
 
-use crate::cli::{LogFormat, ServeArgs};
+use crate::{
+    cli::{LogFormat, ServeArgs},
+    edge::TlsArgs,
+};
 
 /// The file that is read where no other is named.
 const DEFAULT_FILE: &str = "kea.toml";
@@ -34,6 +37,9 @@ pub(crate) struct Config {
     /// Where images of versions are sent; none are made where it is not given.
     pub(crate) registry: Option<String>,
     pub(crate) images: ImageConfig,
+    /// Where callers reach it; where it listens where it is not given.
+    pub(crate) url: Option<String>,
+    pub(crate) tls: TlsArgs,
 }
 
 /// How images are made, as far as the file says it.
@@ -72,6 +78,8 @@ impl Default for Config {
             cache_bytes: 64 << 20,
             registry: None,
             images: ImageConfig::default(),
+            url: None,
+            tls: TlsArgs::default(),
         }
     }
 }
@@ -94,6 +102,8 @@ impl Config {
         config.log_format = args.log_format.unwrap_or(config.log_format);
         config.token_ttl = args.token_ttl.unwrap_or(config.token_ttl);
         config.registry = args.registry.clone().or(config.registry).filter(|registry| !registry.is_empty());
+        config.url = args.url.clone().or(config.url).map(|url| base_url(&url)).transpose()?;
+        config.tls = args.tls.clone().or(config.tls);
         if let Some(registry) = &config.registry {
             check_registry(registry)?;
             let settings = config.images.settings(PathBuf::new(), PathBuf::new())?;
@@ -122,9 +132,14 @@ impl Config {
                 "plain-http-registries" => set(&mut self.images.plain_http, value),
                 "registry-endpoints" => set(&mut self.images.endpoints, value),
                 "dockerfile-builder" => set(&mut self.images.dockerfile_builder, value),
+                "url" => set(&mut self.url, value),
+                "tls-certificate" => set(&mut self.tls.certificate, value),
+                "tls-key" => set(&mut self.tls.key, value),
+                "tls-client-ca" => set(&mut self.tls.client_ca, value),
                 _ => Err("is not a key of KEA: there are listen, data-dir, database, log-format, token-ttl, \
                           body-limit, cache-size, registry, base-image-onnx, base-image-python, \
-                          plain-http-registries, registry-endpoints and dockerfile-builder"
+                          plain-http-registries, registry-endpoints, dockerfile-builder, url, tls-certificate, \
+                          tls-key and tls-client-ca"
                     .into()),
             };
             mistakes.extend(read.err().map(|why| format!("`{key}`: {why}")));
@@ -139,6 +154,17 @@ fn check_registry(registry: &str) -> anyhow::Result<()> {
     ImageBuilder::check_name(&image).with_context(|| {
         format!("`registry`: `{registry}` is no registry: write for example `registry.example/models`")
     })
+}
+
+/// Paths are appended to it.
+fn base_url(text: &str) -> anyhow::Result<String> {
+    let url = text.trim_end_matches('/');
+    let parsed = reqwest::Url::parse(url).ok().filter(|parsed| matches!(parsed.scheme(), "http" | "https"));
+    let Some(parsed) = parsed.filter(|parsed| parsed.query().is_none() && parsed.fragment().is_none()) else {
+        bail!("`url`: `{text}` is no address of KEA: write for example `https://models.example`")
+    };
+    // A path would be that of a proxy, which takes it away before KEA sees it.
+    Ok(if parsed.path() == "/" { url.into() } else { parsed.as_str().trim_end_matches('/').into() })
 }
 
 fn file(named: Option<&Path>) -> Option<PathBuf> {

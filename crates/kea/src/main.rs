@@ -7,6 +7,7 @@ mod cluster;
 mod commands;
 mod config;
 mod credentials;
+mod edge;
 mod failure;
 mod gateway;
 mod model_server;

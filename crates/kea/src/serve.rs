@@ -2,7 +2,6 @@
 
 use std::{
     fs::{File, TryLockError},
-    net::SocketAddr,
     path::Path,
     process::ExitCode,
     sync::{
@@ -14,6 +13,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use axum::{extract::Request, response::Response};
+use http::header;
 use kea_api::ApiState;
 use kea_auth::{ADMIN_USERNAME, Authenticator};
 use kea_core::port::{ServiceStore, StoreError, UserStore};
@@ -28,6 +28,7 @@ use tower::ServiceExt;
 use crate::{
     cli::{LogFormat, ServeArgs},
     config::Config,
+    edge,
     gateway::RouterGateway,
     progress, signals,
 };
@@ -57,6 +58,7 @@ fn start(args: &ServeArgs) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
+    let tls = config.tls.clone().load()?;
     let _only_one = lock(&config.data_dir)?;
     let folder = config.data_dir.canonicalize()?;
     let store = Arc::new(open_store(&config, &folder).await.context("the store cannot be opened")?);
@@ -66,6 +68,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         format!("cannot listen on {}: is another KEA running? `--listen` takes another address", config.listen)
     })?;
     let address = listener.local_addr()?;
+    let url = config.url.clone().unwrap_or_else(|| format!("{}://{address}", edge::scheme(tls.as_ref())));
     let made_password = first_admin(&auth).await?;
 
     let cache = Arc::new(MemoryCache::new(config.cache_bytes));
@@ -82,7 +85,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         logs: logs.clone(),
         folder,
         program,
-        address,
+        listen: address,
+        url: url.clone(),
         body_limit: config.body_limit,
     })
     .await?;
@@ -99,14 +103,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         stopping: stopping.clone(),
         metrics: Arc::new(move || metrics.metrics()),
     });
-    welcome(address, made_password.as_deref());
+    welcome(&url, made_password.as_deref());
     let stop = async move {
         signals::stop().await;
         ready.store(false, Ordering::Relaxed);
         stopping.cancel();
         tracing::info!("stopping: requests under way finish first");
     };
-    kea_http::serve(listener, dispatcher(router, api), stop, DRAIN).await;
+    edge::serve(listener, tls, dispatcher(router, api), stop, DRAIN).await;
     deployer.stop().await;
     Ok(())
 }
@@ -132,7 +136,8 @@ pub(crate) fn dispatcher(
 ) -> impl Fn(Request) -> futures_util::future::BoxFuture<'static, Response> + Clone + Send + 'static {
     move |request| {
         let (router, api) = (router.clone(), api.clone());
-        Box::pin(kea_http::rim(request, |request| async move {
+        let accepted = request.headers().get(header::ACCEPT_ENCODING).cloned();
+        let answer = kea_http::rim(request, |request| async move {
             if is_service_request(request.uri().path()) {
                 return router.handle(request).await;
             }
@@ -140,7 +145,8 @@ pub(crate) fn dispatcher(
                 Ok(response) => response,
                 Err(never) => match never {},
             }
-        }))
+        });
+        Box::pin(async move { kea_http::encoding::negotiated(accepted, answer.await).await })
     }
 }
 
@@ -163,12 +169,12 @@ pub(crate) async fn first_admin(auth: &Authenticator) -> anyhow::Result<Option<S
     Ok(auth.ensure_admin(given.as_deref()).await?)
 }
 
-fn welcome(address: SocketAddr, made_password: Option<&str>) {
-    progress::note(&format!("KEA answers on http://{address}, documentation on http://{address}/docs"));
+fn welcome(url: &str, made_password: Option<&str>) {
+    progress::note(&format!("KEA answers on {url}, documentation on {url}/docs"));
     if let Some(password) = made_password {
         progress::note(&format!(
             "the user `{ADMIN_USERNAME}` was made with the password `{password}`; it is not shown again"
         ));
-        progress::note(&format!("log in with: kea login http://{address} --username {ADMIN_USERNAME}"));
+        progress::note(&format!("log in with: kea login {url} --username {ADMIN_USERNAME}"));
     }
 }

@@ -62,8 +62,8 @@ impl Webhook {
     where
         C: Fn() -> Option<Caches> + Clone + Send + Sync + 'static,
     {
-        let handler = handler(caches, self.client.clone());
-        let serving = kea_http::serve_tls(listener, self.served.tls(), handler, stop.cancelled(), DRAIN);
+        let (handler, tls) = (handler(caches, self.client.clone()), self.served.tls());
+        let serving = kea_http::serve_tls(listener, || tls.clone(), handler, stop.cancelled(), DRAIN);
         tokio::join!(serving, self.keeper.keep(&self.served, stop));
     }
 }

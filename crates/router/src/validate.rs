@@ -38,6 +38,7 @@ pub(crate) async fn call(mut admitted: Admitted, body_limit: usize) -> Result<Va
     check_content_type(&parts)?;
     let no_contract = || RouterError::NoContract(admitted.service.route.id.to_string());
     let validator = admitted.version().validator.clone().ok_or_else(no_contract)?;
+    let body = kea_http::encoding::decoded(&parts.headers, body).map_err(RouterError::Body)?;
     let body = kea_http::body::read(body, body_limit).await.map_err(RouterError::Body)?;
     let decoded = check(&validator, &admitted, &body).map_err(RouterError::Rejected)?;
     Ok(ValidCall { admitted, parts, body: CallBody::Whole(body), decoded })

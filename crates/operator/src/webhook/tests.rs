@@ -32,7 +32,7 @@ async fn serve(served: &Arc<Served>, caches: Option<Caches>, stop: &Cancellation
     let address = listener.local_addr().unwrap();
     let (tls, stop) = (served.tls(), stop.clone());
     let handler = handler(move || caches.clone(), no_cluster());
-    tokio::spawn(async move { kea_http::serve_tls(listener, tls, handler, stop.cancelled(), DRAIN).await });
+    tokio::spawn(async move { kea_http::serve_tls(listener, || tls.clone(), handler, stop.cancelled(), DRAIN).await });
     address
 }
 
