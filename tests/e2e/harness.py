@@ -33,7 +33,10 @@ class Kea:
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
         self.session = requests.Session()
+        # A variable like REQUESTS_CA_BUNDLE would come before `session.verify`.
+        self.session.trust_env = False
         self.listen = "127.0.0.1:0"
+        self.scheme = "http"
 
     @property
     def log_file(self) -> Path:
@@ -49,7 +52,7 @@ class Kea:
         self.process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
         address = self._wait_for(lambda: self._address(offset), 60, "the address of KEA in its log")
         self.listen = address
-        self.url = f"http://{address}"
+        self.url = f"{self.scheme}://{address}"
         self._wait_for(self._is_ready, 60, "readiness")
         self.login()
 
@@ -58,12 +61,12 @@ class Kea:
         if self.process.poll() is not None:
             raise AssertionError(f"KEA ended with {self.process.returncode}:\n{self.log_file.read_text()[-4000:]}")
         text = self.log_file.read_bytes()[offset:].decode(errors="replace")
-        found = re.search(r"KEA answers on http://([\d.]+:\d+)", text)
+        found = re.search(r"KEA answers on https?://([\d.]+:\d+)", text)
         return found.group(1) if found else None
 
     def _is_ready(self) -> bool:
         try:
-            return requests.get(f"{self.url}/readyz", timeout=2).status_code == 200
+            return self.session.get(f"{self.url}/readyz", timeout=2).status_code == 200
         except requests.ConnectionError:
             return False
 
@@ -82,9 +85,9 @@ class Kea:
         return self._wait_for(condition, seconds, what)
 
     def login(self) -> None:
-        answer = requests.post(
-            f"{self.url}{API}/auth/login", json={"username": "admin", "password": PASSWORD}, timeout=30
-        )
+        self.session.headers.pop("Authorization", None)
+        credentials = {"username": "admin", "password": PASSWORD}
+        answer = self.session.post(f"{self.url}{API}/auth/login", json=credentials, timeout=30)
         assert answer.status_code == 200, answer.text
         self.session.headers["Authorization"] = f"Bearer {answer.json()['token']}"
 

@@ -52,12 +52,14 @@ pub enum TlsError {
     #[error("`{}` has no private key in PEM: {why}", .0.display(), why = .1)]
     NoKey(PathBuf, String),
     /// The key is that of another certificate, or of a kind that is not known.
-    #[error("certificate `{}` and key `{}` do not belong together: {error}", .files.certificate.display(), .files.key.display())]
+    #[error("certificate `{}` and key `{}` do not belong together: {error}", .certificate.display(), .key.display())]
     NotPaired {
-        /// Both files.
-        files: TlsFiles,
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
         /// The TLS library's reason.
-        error: rustls::Error,
+        error: Box<rustls::Error>,
     },
     /// The authorities of callers cannot be used.
     #[error("`{}` has no authorities of callers: {error}", .file.display())]
@@ -142,12 +144,14 @@ impl Contents {
             None => builder.with_no_client_auth(),
             Some((file, pem)) => builder.with_client_cert_verifier(verifier(file, pem, &provider)?),
         };
-        let mut config = builder
-            .with_single_cert(chain, key)
-            .map_err(|error| TlsError::NotPaired { files: files.clone(), error })?;
+        let mut config = builder.with_single_cert(chain, key).map_err(|error| not_paired(files, error))?;
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
         Ok(config)
     }
+}
+
+fn not_paired(files: &TlsFiles, error: rustls::Error) -> TlsError {
+    TlsError::NotPaired { certificate: files.certificate.clone(), key: files.key.clone(), error: Box::new(error) }
 }
 
 /// All certificates of a file; at least one.
