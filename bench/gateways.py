@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness import load, process, steady
-from harness.gateways import BACKEND, ENVOY, GATEWAYS, PATH, body, kea_serving
 from harness.endpoint import Endpoint
+from harness.gateways import BACKEND, ENVOY, GATEWAYS, PATH, body, kea_serving
 from harness.kea import Installation
 from harness.machine import describe, output_of
 from harness.plan import Plan
@@ -145,8 +145,8 @@ def markdown(results, plan):
     machine = results["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     parts = [
-        f"Measured on {machine['date']}: {machine['cores']} cores of {machine['processor']}, {machine['memory_gb']} GB, "
-        f"Linux {machine['kernel']}; {plan.duration_s} s a figure; load average before the run "
+        f"Measured on {machine['date']}: {machine['cores']} cores of {machine['processor']}, "
+        f"{machine['memory_gb']} GB, Linux {machine['kernel']}; {plan.duration_s} s a figure; load average before the run "
         f"{machine['load_average_before']}.\n\nVersions: {versions}."
     ]
     for size in BODIES:
