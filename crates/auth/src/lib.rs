@@ -8,6 +8,7 @@
 mod authenticator;
 mod bearer;
 mod error;
+pub mod oidc;
 mod passwords;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,111 @@
+//! One provider, and what is known of it: found by discovery at the first need, and again from time to time, so that
+//! KEA starts and serves while a provider is down.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwapOption;
+use openidconnect::{DiscoveryError, ProviderMetadataWithLogout};
+use tokio::sync::Mutex;
+
+use super::{
+    OidcError, ProviderSettings,
+    http::{AskError, Http},
+};
+
+/// How long what a provider says of itself is believed. Its keys may change meanwhile: one that is not known makes KEA
+/// ask again.
+const FRESH: Duration = Duration::from_secs(3600);
+
+/// How long a failure is remembered: people who try again are not all sent to a provider that is down.
+const FAILED: Duration = Duration::from_secs(5);
+
+/// A provider.
+pub struct Provider {
+    pub(super) settings: ProviderSettings,
+    pub(super) http: Http,
+    known: ArcSwapOption<Discovered>,
+    /// Held while the provider is asked, so that it is asked once by many.
+    asking: Mutex<Option<(Instant, OidcError)>>,
+}
+
+/// What a provider says of itself.
+pub(super) struct Discovered {
+    pub(super) metadata: ProviderMetadataWithLogout,
+    at: Instant,
+}
+
+impl Provider {
+    /// A provider; it is not asked yet.
+    ///
+    /// # Errors
+    /// [`OidcError::Misconfigured`] where the file of its authorities cannot be used.
+    pub fn new(settings: ProviderSettings) -> Result<Self, OidcError> {
+        let http = Http::new(&settings)?;
+        Ok(Self { settings, http, known: ArcSwapOption::empty(), asking: Mutex::default() })
+    }
+
+    /// What is configured of it.
+    pub fn settings(&self) -> &ProviderSettings {
+        &self.settings
+    }
+
+    /// What it says of itself. What was heard before is good while it does not answer.
+    pub(super) async fn discovered(&self) -> Result<Arc<Discovered>, OidcError> {
+        if let Some(known) = self.known.load_full().filter(|known| known.at.elapsed() < FRESH) {
+            return Ok(known);
+        }
+        self.discover(FRESH).await.or_else(|error| self.known.load_full().ok_or(error))
+    }
+
+    /// The same, unless it was heard within `age`.
+    pub(super) async fn discover(&self, age: Duration) -> Result<Arc<Discovered>, OidcError> {
+        let mut failed = self.asking.lock().await;
+        if let Some(known) = self.known.load_full().filter(|known| known.at.elapsed() < age) {
+            return Ok(known);
+        }
+        if let Some((_, error)) = failed.as_ref().filter(|(at, _)| at.elapsed() < FAILED) {
+            return Err(error.clone());
+        }
+        let asked = self.ask().await;
+        match asked {
+            Ok(metadata) => {
+                let found = Arc::new(Discovered { metadata, at: Instant::now() });
+                self.known.store(Some(found.clone()));
+                *failed = None;
+                Ok(found)
+            }
+            Err(error) => {
+                tracing::warn!(provider = %self.settings.name, %error, "a provider of single sign-on cannot be used");
+                *failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    async fn ask(&self) -> Result<ProviderMetadataWithLogout, OidcError> {
+        let send = |request| self.http.send(request);
+        let found = ProviderMetadataWithLogout::discover_async(self.settings.issuer.clone(), &send).await;
+        found.map_err(|error| self.discovery_failed(error))
+    }
+
+    fn discovery_failed(&self, error: DiscoveryError<AskError>) -> OidcError {
+        let provider = self.settings.name.clone();
+        match error {
+            DiscoveryError::Request(AskError::Network(error)) => {
+                OidcError::Unreachable { provider, why: AskError::Network(error).to_string() }
+            }
+            DiscoveryError::Response(status, ..) if status.is_server_error() => {
+                OidcError::Unreachable { provider, why: format!("it answered {status}") }
+            }
+            DiscoveryError::Response(status, ..) => {
+                let why =
+                    format!("there is no discovery document below `{}`: it answered {status}", *self.settings.issuer);
+                OidcError::Misconfigured { provider, why }
+            }
+            other => OidcError::Misconfigured { provider, why: other.to_string() },
+        }
+    }
+}
