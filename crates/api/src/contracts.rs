@@ -34,7 +34,7 @@ pub(crate) async fn document(
     Params(VersionQuery { version }): Params<VersionQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    guard::may_read(&state, &headers, Some(&id))?;
+    guard::may_read(&state, &headers, &id)?;
     let text = write(&state, &id, version.as_ref()).await?;
     Ok(unless_known(&headers, text))
 }

@@ -112,6 +112,8 @@ pub(crate) fn wish(
     let pinned = spec.version.clone();
     let request = documents::request(&model_object, of_model, deployment.name(), spec)
         .map_err(|error| Refusal::invalid(error.to_string()))?;
+    // Roles find the service by its document's labels.
+    let request = DeployRequest { labels: deployment.metadata.labels.clone(), ..request };
     let of_object = |fault: Fault| Refusal::invalid(format!("MLModel `{model_object}`: {}", fault.detail));
     check::model(&record, &check::DOCUMENT).map_err(of_object)?;
     check::env(request.env.as_ref()).map_err(|fault| refused(fault.into()))?;

@@ -3,7 +3,7 @@
 use clap::Args;
 use kea_core::{
     ServiceId,
-    management::{UpdateRequest, UpdateResponse},
+    management::{ServiceDetails, UpdateRequest, UpdateResponse},
     name::NameError,
     service::Canary,
 };
@@ -59,7 +59,20 @@ pub(crate) async fn update(session: &Session, args: UpdateArgs) -> Result<(), Fa
         let hint = "there is nothing to change: name it, for example with --source or --replicas";
         return Err(Failure::Usage(hint.into()));
     }
+    let changes = keep_functions(session, &args.name, changes).await?;
     put(session, &args.name, &changes, args.no_wait).await
+}
+
+/// A change of access replaces all of it: what options cannot say of it stays as it is.
+async fn keep_functions(session: &Session, name: &ServiceId, change: UpdateRequest) -> Result<UpdateRequest, Failure> {
+    let Some(mut access) = change.access.clone() else { return Ok(change) };
+    let now: ServiceDetails = session.client.get(&service_path(name), &[]).await?.read()?;
+    let before = now.settings.access;
+    access.functions = before.functions;
+    if !access.public && access.roles.is_empty() {
+        access.roles = before.roles;
+    }
+    Ok(UpdateRequest { access: Some(access), ..change })
 }
 
 fn canary(text: &str) -> Result<Canary, String> {
