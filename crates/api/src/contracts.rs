@@ -47,7 +47,7 @@ async fn write(state: &ApiState, id: &ServiceId, version: Option<&VersionId>) ->
         model_name: &details.model_name,
         version: &version,
         base_path: BASE_PATH,
-        public: details.settings.access.public,
+        public: details.settings.access.is_wholly_public(),
     };
     let document = service_document(&info, contract.as_deref());
     Ok(serde_json::to_vec(&document).expect("a JSON value is written"))

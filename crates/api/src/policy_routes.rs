@@ -77,3 +77,18 @@ fn bindings() -> Vec<Route> {
             .by(policies::delete_binding),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{operation::Access, routes};
+
+    use super::*;
+
+    #[test]
+    fn every_operation_says_what_it_needs() {
+        for Route { operation, .. } in routes::all() {
+            let said = operation.access == Access::Open || operation.needs != Needs::All;
+            assert!(said, "{} lets in admins alone, as it does not say what it needs", operation.id);
+        }
+    }
+}

@@ -116,3 +116,57 @@ fn check_server(server: &ServerSettings) -> Result<(), DeployError> {
         Err(invalid(&format!("/server/{name}"), format!("`{name}` is from 1 to {most}")))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Where the change is refused.
+    fn pointer(change: Value) -> Option<String> {
+        let change = serde_json::from_value(change).unwrap();
+        match changed_settings(&mut Settings::default(), &change) {
+            Ok(()) => None,
+            Err(DeployError::Invalid { pointer, .. }) => Some(pointer),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn nobody_is_named_where_everybody_may() {
+        let access = |access: Value| pointer(json!({"access": access}));
+        assert_eq!(access(json!({"public": true})), None);
+        assert_eq!(access(json!({"roles": ["a"], "functions": {"f": {"public": true}}})), None);
+        assert_eq!(access(json!({"public": true, "functions": {"f": {"roles": ["a"]}}})), None);
+        assert_eq!(access(json!({"public": true, "roles": ["a"]})).as_deref(), Some("/access/roles"));
+        let both = access(json!({"functions": {"f": {"public": true, "roles": ["a"]}}}));
+        assert_eq!(both.as_deref(), Some("/access/functions/f/roles"));
+    }
+
+    #[test]
+    fn labels_are_those_that_kubernetes_takes() {
+        let label = |name: &str, value: &str| pointer(json!({"labels": {name: value}}));
+        for (name, value) in [("team", "risk"), ("example.org/team", ""), ("a_b.c-d", "V1.0")] {
+            assert_eq!(label(name, value), None, "{name}={value}");
+        }
+        for (name, value) in
+            [("", "a"), ("a b", "c"), ("-a", "b"), ("a/b/c", "d"), ("a", "b c"), ("a", "-"), ("/a", "b")]
+        {
+            assert_eq!(label(name, value).as_deref(), Some("/labels"), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn a_change_keeps_what_it_does_not_name() {
+        let mut settings = Settings::default();
+        let mut change = |change: Value| {
+            changed_settings(&mut settings, &serde_json::from_value(change).unwrap()).unwrap();
+            (settings.labels.len(), settings.access.roles.len())
+        };
+        assert_eq!(change(json!({"labels": {"a": "b"}, "access": {"roles": ["r"]}})), (1, 1));
+        assert_eq!(change(json!({"replicas": 2})), (1, 1));
+        assert_eq!(change(json!({"labels": {}})), (0, 1));
+        assert_eq!(change(json!({"access": {}})), (0, 0));
+    }
+}

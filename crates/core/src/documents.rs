@@ -395,6 +395,15 @@ mod tests {
     }
 
     #[test]
+    fn labels_of_a_deployment_are_those_of_its_service() {
+        let mut deployment = deployment(json!({"access": {"roles": ["student"]}}));
+        deployment["metadata"]["labels"] = json!({"team": "school"});
+        let requests = deploy_requests(vec![model(json!({"source": "x"})), deployment]).unwrap();
+        assert_eq!(requests[0].labels.as_ref().unwrap()["team"], "school");
+        assert_eq!(requests[0].access.as_ref().unwrap().roles[0].as_str(), "student");
+    }
+
+    #[test]
     fn a_model_alone_is_deployed_with_the_defaults() {
         let requests = deploy_requests(vec![model(json!({"s3Path": "./iris.joblib"}))]).unwrap();
         assert_eq!(requests[0].replicas, None);

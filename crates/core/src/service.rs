@@ -211,11 +211,19 @@ pub struct FunctionAccess {
 impl Access {
     /// Whether that function needs no token. A web service has paths in place of functions: all of them or none.
     pub fn is_public(&self, function: &str, engine: Engine) -> bool {
-        let open = |of: &FunctionAccess| of.public.unwrap_or(self.public && of.roles.is_empty());
         match engine {
-            Engine::External => self.public && self.functions.values().all(open),
-            Engine::Python | Engine::Onnx => self.functions.get(function).map_or(self.public, open),
+            Engine::External => self.is_wholly_public(),
+            Engine::Python | Engine::Onnx => self.functions.get(function).map_or(self.public, |of| self.opens(of)),
         }
+    }
+
+    /// Whether no function needs a token.
+    pub fn is_wholly_public(&self) -> bool {
+        self.public && self.functions.values().all(|of| self.opens(of))
+    }
+
+    fn opens(&self, of: &FunctionAccess) -> bool {
+        of.public.unwrap_or(self.public && of.roles.is_empty())
     }
 }
 

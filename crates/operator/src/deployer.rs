@@ -560,6 +560,17 @@ mod tests {
     }
 
     #[test]
+    fn labels_replace_each_other_but_for_those_of_kubernetes_tools() {
+        let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let before = metadata("team", "iris");
+        let asked = labelled(before.clone(), Some(&[label("team", "risk")].into()));
+        assert_eq!(asked.labels.as_ref().unwrap()["team"], "risk");
+        assert!(asked.labels.as_ref().unwrap().contains_key(names::MANAGED_BY.0));
+        assert_eq!(labelled(asked.clone(), None), asked);
+        assert_eq!(labelled(asked, Some(&BTreeMap::new())), before);
+    }
+
+    #[test]
     fn a_new_model_is_the_next_version() {
         let two = model(TWO, json!("2"));
         assert_eq!(version(None, TWO, &two).unwrap(), "2");

@@ -326,6 +326,20 @@ mod tests {
     }
 
     #[test]
+    fn access_and_labels_reach_the_settings_as_on_one_machine() {
+        let access = json!({"roles": ["student"], "functions": {"set_grades": {"roles": ["teacher"]}}});
+        let mut asked = deployment(json!({"access": access}));
+        asked.metadata.labels = Some([("team".to_owned(), "school".to_owned())].into());
+        let model = model(json!({"source": "s3://models/1.onnx"}));
+        let settings = wish(&asked, Some(&model), &[]).unwrap().settings;
+        assert_eq!(settings.access, serde_json::from_value(access).unwrap());
+        assert_eq!(settings.labels["team"], "school");
+        let both = deployment(json!({"access": {"public": true, "roles": ["student"]}}));
+        let refused = wish(&both, Some(&model), &[]).unwrap_err();
+        assert!(refused.message.contains("`spec.access.roles`"), "{}", refused.message);
+    }
+
+    #[test]
     fn another_model_under_the_same_version_is_a_conflict() {
         let records = [record("1", "s3://models/1.onnx", 9)];
         let changed = json!({"source": "s3://models/other.onnx", "version": "1"});

@@ -212,8 +212,11 @@ mod tests {
 
     #[test]
     fn switches_can_be_turned_off_again() {
-        assert_eq!(changes(&["--public"]), json!({"access": {"public": true}}));
-        assert_eq!(changes(&["--public=false"]), json!({"access": {"public": false}}));
+        let access = |public, roles: &[&str]| json!({"access": {"public": public, "roles": roles, "functions": {}}});
+        assert_eq!(changes(&["--public"]), access(true, &[]));
+        assert_eq!(changes(&["--public=false"]), access(false, &[]));
+        assert_eq!(changes(&["--role", "student", "--role", "teacher"]), access(false, &["student", "teacher"]));
+        assert_eq!(changes(&["--label", "team=risk"]), json!({"labels": {"team": "risk"}}));
         assert_eq!(changes(&["--cache-ttl", "60s"])["cache"], json!({"enabled": true, "ttl": "60s", "shared": false}));
         assert_eq!(changes(&["--cache-ttl", "0"])["cache"]["enabled"], json!(false));
     }
