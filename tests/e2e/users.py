@@ -1,4 +1,4 @@
-"""Users of a test: made in the database of a server that is stopped, with the password that `harness.py` gives admin."""
+"""Users of a test: made in the database of a server that is stopped, with the password of its admin."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kea_core::{
-    policy::{Binding, BindingSpec, Policy, PolicyName, Role, RoleSpec},
+    policy::{Binding, BindingSpec, Policy, PolicyError, PolicyName, Role, RoleSpec},
     port::{PolicyStore, StoreError},
 };
 use kube::{Api, Client, api::PostParams};
@@ -102,10 +102,10 @@ fn key(kind: &str, name: &PolicyName) -> String {
 
 fn name_of(kind: &str, key: &str) -> Option<Result<PolicyName, StoreError>> {
     let name = key.strip_prefix(kind)?.replace("_40", "@").replace("_5f", "_");
-    Some(name.parse().map_err(|error| corrupt(key, error)))
+    Some(name.parse().map_err(|error: PolicyError| corrupt(key, &error)))
 }
 
-fn corrupt(key: &str, why: impl ToString) -> StoreError {
+fn corrupt(key: &str, why: &impl ToString) -> StoreError {
     StoreError::Corrupt { what: format!("`{key}` of Secret `{POLICIES}`"), why: why.to_string() }
 }
 
@@ -115,7 +115,7 @@ fn read<T: DeserializeOwned>(
 ) -> Result<Vec<(PolicyName, T)>, StoreError> {
     let of_kind = data.iter().filter_map(|(key, value)| Some((key, name_of(kind, key)?, value)));
     let mut found = of_kind
-        .map(|(key, name, value)| Ok((name?, serde_json::from_slice(&value.0).map_err(|error| corrupt(key, error))?)))
+        .map(|(key, name, value)| Ok((name?, serde_json::from_slice(&value.0).map_err(|error| corrupt(key, &error))?)))
         .collect::<Result<Vec<(PolicyName, T)>, StoreError>>()?;
     found.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(found)

@@ -56,8 +56,8 @@ async fn what_two_routers_put_at_once_is_all_kept() {
     let (here, there) = (Arc::new(store(&scene)), Arc::new(store(&scene)));
     for number in 0..8 {
         let (one, other) = (role(&format!("here-{number}"), "audit"), role(&format!("there-{number}"), "audit"));
-        let (first, second) = tokio::join!(here.put_role(&one), there.put_role(&other));
-        (first.unwrap(), second.unwrap());
+        let put = tokio::join!(here.put_role(&one), there.put_role(&other));
+        assert!(put.0.is_ok() && put.1.is_ok(), "{put:?}");
     }
     assert_eq!(here.policy().await.unwrap().roles.len(), 16);
 }
