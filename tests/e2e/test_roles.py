@@ -179,6 +179,11 @@ def test_the_command_line_grants_asks_and_revokes(kea: Kea, users: dict[str, Use
     )
     assert users["ada"].call("grades", "set_grades", student="ada", grade=2).status_code == 403
     assert "teacher" in kea.cli("auth", "revoke", "teacher", "--user", "ada", check=False).stderr
+    # What options do not say of a service's access stays as it is.
+    access = kea.details("grades")["settings"]["access"]
+    kea.cli("update", "grades", "--public=false", "--no-wait")
+    kea.cli("deploy", "grades", "--source", str(EXAMPLE), "--version", "1", "--public=false", "--no-wait")
+    assert kea.details("grades")["settings"]["access"] == access and access["roles"] == ["student", "teacher"]
     assert "consumer" in kea.cli("auth", "roles").stdout
     assert kea.cli_json("auth", "roles", "consumer")["builtIn"] is True
     assert can_i("fly")[0] == 2

@@ -18,6 +18,7 @@ use super::{
     Session, example,
     model_options::{ModelOptions, source_for},
     service,
+    update::kept_access,
     wait::{self, Deployed, Goal},
 };
 use crate::{
@@ -45,9 +46,13 @@ pub(crate) struct DeployArgs {
 
 /// Deploys, and waits until all of it answers.
 pub(crate) async fn run(session: &Session, args: DeployArgs) -> Result<(), Failure> {
-    let no_wait = args.no_wait;
+    let (no_wait, is_file) = (args.no_wait, args.file.is_some());
     let mut started = Vec::new();
-    for request in requests(args, session.client.server())? {
+    for mut request in requests(args, session.client.server())? {
+        // A document says all that is wanted; options say what is to be different.
+        if let (false, Ok(id)) = (is_file, ServiceId::derive(&request.model_name)) {
+            request.access = kept_access(session, &id, request.access).await?;
+        }
         let answer = session.client.post(&["services"], &request).await?;
         let response: DeployResponse = answer.read()?;
         note(&format!("deploying {} version {}", response.service_id, response.version));
