@@ -167,6 +167,7 @@ RIGHTS = {
             ["create", "secrets", *OWN],
             ["update", "secrets/kea-users", *OWN],
             ["get", "secrets/kea-keys", *OWN],
+            ["update", "secrets/kea-policies", *OWN],
         ],
         [
             ["patch", "mldeployments", "--subresource=status", *ANY],

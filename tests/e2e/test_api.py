@@ -34,6 +34,8 @@ DETAILS = INFO | {
 DOCUMENT = {"openapi": re.compile(r"3\.0\.\d"), "info": OBJECT, "paths": OBJECT}
 BALANCER = {"serviceId": TEXT, "algorithm": {"round_robin", "least_connections", "ip_hash"}, "replicas": LIST}
 METHOD = {"name": TEXT, "description": TEXT, "path": TEXT, "inputs": LIST, "outputs": LIST}
+ROLE = {"name": TEXT, "builtIn": FLAG, "description": TEXT, "rules": LIST}
+BINDING = {"name": TEXT, "role": TEXT, "subjects": LIST}
 VERSION = {"version": TEXT, "live": FLAG, "framework": TEXT, "source": TEXT, "createdAt": TIME}
 
 
@@ -97,6 +99,19 @@ CONTRACT = [
     Row("GET", "/logs/iris", 200, {"logEntries": LIST}),
     Row("GET", "/logs/iris?tail=1", 200, {"logEntries": LIST}),
     Row("GET", "/logs/nope", 404),
+    Row("PUT", "/auth/roles/r", 200, ROLE, {"rules": [{"verbs": ["read"], "labels": {"team": "risk"}}]}),
+    Row("PUT", "/auth/roles/r", 400, body={"rules": [{"verbs": ["read"]}]}),
+    Row("GET", "/auth/roles", 200, [ROLE]),
+    Row("GET", "/auth/roles/r", 200, ROLE),
+    Row("PUT", "/auth/bindings/b", 200, BINDING, {"role": "r", "subjects": [{"kind": "Group", "name": "g"}]}),
+    Row("GET", "/auth/bindings", 200, [BINDING]),
+    Row("GET", "/auth/bindings/b", 200, BINDING),
+    Row("POST", "/auth/can-i", 200, {"allowed": FLAG, "reason": TEXT, "by": OBJECT},
+        {"verb": "predict", "service": "iris"}),
+    Row("DELETE", "/auth/bindings/b", 204),
+    Row("DELETE", "/auth/bindings/b", 404),
+    Row("DELETE", "/auth/roles/r", 204),
+    Row("DELETE", "/auth/roles/admin", 409),
     Row("GET", "!/healthz", 200, {"status": TEXT}),
     Row("GET", "!/readyz", 200, {"status": TEXT}),
     Row("GET", "!/openapi.json", 200, DOCUMENT),
@@ -189,6 +204,7 @@ def test_the_contract_table_has_every_operation_of_the_document(kea: Kea) -> Non
     tested |= {("POST", "/services"), ("DELETE", "/services/iris"), ("GET", "/metrics")}
     for path, operations in document["paths"].items():
         relative = path.removeprefix(API).replace("{serviceId}", "iris").replace("{function}", "nope")
+        relative = relative.replace("roles/{name}", "roles/r").replace("bindings/{name}", "bindings/b")
         for method in operations:
             assert (method.upper(), relative) in tested, f"{method} {path}"
 

@@ -18,6 +18,7 @@ FOLDERS = sorted(path.parent.name for path in EXAMPLES.glob("*/README.md"))
 
 # What must have been printed, besides every command having succeeded.
 EXPECTED = {
+    "access": ["binding `teachers`", "these roles alone: teacher", "binding `teacher-user-ben`"],
     "custom-class": ["billing", "parcel", "there is no department 'kitchen'", "/inputs/text"],
     "documents": ["kea-cache: hit"],
     "image": ["sha256:", '"part": "model"'],

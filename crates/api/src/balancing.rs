@@ -8,18 +8,21 @@ use kea_core::{
         LoadBalancerConfig, LoadBalancerDetails, LoadBalancerInfo, LoadBalancerResponse, LoadBalancerStatus,
         ReplicaStatus, ServiceDetails, Violation,
     },
+    policy::Verb,
     service::LoadBalancing,
 };
 use kea_http::ApiError;
 
-use crate::{ApiState, errors, extract::ServiceName, payload::Payload};
+use crate::{ApiState, errors, extract::ServiceName, guard::Session, payload::Payload, permissions};
 
 /// `POST /router/loadbalancer`
 pub(crate) async fn configure(
     State(state): State<ApiState>,
+    Session(caller): Session,
     Payload(config): Payload<LoadBalancerConfig>,
 ) -> Result<(StatusCode, Json<LoadBalancerResponse>), ApiError> {
     let LoadBalancerConfig { service_id, algorithm, replicas } = config;
+    permissions::check_service(&state, &caller, Verb::Balance, service_id.as_str())?;
     let details = state.deployer.get(&service_id).ok_or_else(|| errors::no_service(service_id.as_str()))?;
     let replicas = names(&replicas, &details.replica_statuses)?;
     let status = if details.settings.load_balancer.is_none() {
@@ -78,13 +81,16 @@ fn word(rule: &LoadBalancing) -> &'static str {
 }
 
 /// `GET /router/loadbalancer`
-pub(crate) async fn list(State(state): State<ApiState>) -> Json<Vec<LoadBalancerInfo>> {
+pub(crate) async fn list(
+    State(state): State<ApiState>,
+    Session(caller): Session,
+) -> Result<Json<Vec<LoadBalancerInfo>>, ApiError> {
     let info = |details: ServiceDetails| LoadBalancerInfo {
         algorithm: details.settings.algorithm(),
         replicas: in_use(&details),
         service_id: details.service_id,
     };
-    Json(state.deployer.list().into_iter().map(info).collect())
+    Ok(Json(permissions::seen(&state, &caller)?.into_iter().map(info).collect()))
 }
 
 /// `GET /router/loadbalancer/{serviceId}`

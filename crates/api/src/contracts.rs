@@ -34,7 +34,7 @@ pub(crate) async fn document(
     Params(VersionQuery { version }): Params<VersionQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    guard::may_read(&state, &headers, Some(&id))?;
+    guard::may_read(&state, &headers, &id)?;
     let text = write(&state, &id, version.as_ref()).await?;
     Ok(unless_known(&headers, text))
 }
@@ -47,7 +47,7 @@ async fn write(state: &ApiState, id: &ServiceId, version: Option<&VersionId>) ->
         model_name: &details.model_name,
         version: &version,
         base_path: BASE_PATH,
-        public: details.settings.access.public,
+        public: details.settings.access.is_wholly_public(),
     };
     let document = service_document(&info, contract.as_deref());
     Ok(serde_json::to_vec(&document).expect("a JSON value is written"))

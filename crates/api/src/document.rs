@@ -7,13 +7,13 @@ use std::{
 
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
-use kea_core::management::Problem;
+use kea_core::{management::Problem, policy::PolicyName};
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform};
 use serde_json::{Map, Value, json};
 
 use crate::{
     contracts,
-    operation::{Access, Operation, Success, Tag},
+    operation::{Access, Needs, Operation, Success, Tag},
     routes,
     schema_check::{finished, one_enum},
 };
@@ -118,6 +118,7 @@ fn path_parameters(path: &str, generator: &mut SchemaGenerator) -> Vec<Value> {
     let names = path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
     let parameter = |name: &str| {
         let (description, schema) = match name {
+            "name" => ("The name of the role or binding.", generator.subschema_for::<PolicyName>().to_value()),
             "serviceId" => ("The service's name.", generator.subschema_for::<kea_core::ServiceId>().to_value()),
             _ => ("The function's name.", json!({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"})),
         };
@@ -176,6 +177,9 @@ fn failures(operation: &Operation) -> BTreeSet<StatusCode> {
     if operation.access != Access::Open {
         statuses.insert(StatusCode::UNAUTHORIZED);
     }
+    if operation.access != Access::Open && operation.needs != Needs::Nothing {
+        statuses.insert(StatusCode::FORBIDDEN);
+    }
     if operation.path.contains('{') {
         statuses.insert(StatusCode::NOT_FOUND);
     }
@@ -201,6 +205,7 @@ fn problems(problem: &Value) -> Value {
     json!({
         "BadRequest": problem("The request does not fit: `errors` names each wrong field."),
         "Unauthorized": with("A valid token is needed.", headers("WWW-Authenticate", "Always `Bearer`.")),
+        "Forbidden": problem("The caller may not: `missing` names the permission."),
         "NotFound": problem("There is no such thing."),
         "RequestTimeout": problem("The body stopped arriving."),
         "Conflict": problem("The request contradicts what there is."),

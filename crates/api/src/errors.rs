@@ -71,7 +71,7 @@ pub(crate) fn of_logs(error: &LogError) -> ApiError {
 }
 
 /// The store's own words are for the log: they name files of the server.
-fn of_store(error: &StoreError) -> ApiError {
+pub(crate) fn of_store(error: &StoreError) -> ApiError {
     tracing::error!(%error, "the store failed");
     match error {
         StoreError::Unavailable(_) => {
@@ -95,6 +95,16 @@ pub(crate) fn no_service(name: impl AsRef<str>) -> ApiError {
 pub(crate) fn no_contract(id: &ServiceId) -> ApiError {
     let detail = format!("the functions of `{id}` are not known yet: GET /api/v1/k8c/services/{id} says how far it is");
     ApiError::new(StatusCode::CONFLICT, "contract-unknown", detail)
+}
+
+/// Answer where there is no such role or binding.
+pub(crate) fn no_policy(detail: &str) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "no-such-policy", detail)
+}
+
+/// Answer to others than admins where an operation does not say what it needs.
+pub(crate) fn admin_only() -> ApiError {
+    ApiError::new(StatusCode::FORBIDDEN, "forbidden", "this is for those with the role `admin` alone")
 }
 
 /// Answer to a body that does not fit.

@@ -1,5 +1,5 @@
-//! What holds for every operation before its handler runs: a token where one is needed, and no query parameter that
-//! would be ignored.
+//! What holds for every operation before its handler runs: a token where one is needed, the permission that it needs, and
+//! no query parameter that would be ignored.
 
 use axum::{
     extract::{FromRequestParts, Request},
@@ -7,16 +7,22 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, StatusCode, request::Parts};
-use kea_auth::Caller;
-use kea_core::ServiceId;
+use kea_auth::{ADMIN_ROLE, Caller, policy::Ask};
+use kea_core::{ServiceId, policy::Verb};
 use kea_http::ApiError;
 
-use crate::{ApiState, errors, operation::Access};
+use crate::{
+    ApiState, errors,
+    extract::path_text,
+    operation::{Access, Needs},
+    permissions,
+};
 
 /// The checks of one operation.
 pub(crate) struct Guard {
     pub(crate) state: ApiState,
     pub(crate) access: Access,
+    pub(crate) needs: Needs,
     /// Names of the query parameters there are.
     pub(crate) query: Vec<String>,
 }
@@ -24,21 +30,41 @@ pub(crate) struct Guard {
 impl Guard {
     /// Lets the request through to the handler, or answers why not.
     pub(crate) async fn pass(&self, request: Request, next: Next) -> Response {
-        match self.check(&request) {
-            Ok(()) => next.run(request).await,
+        let (mut parts, body) = request.into_parts();
+        match self.check(&mut parts).await {
+            Ok(()) => next.run(Request::from_parts(parts, body)).await,
             Err(error) => error.into_response(),
         }
     }
 
-    fn check(&self, request: &Request) -> Result<(), ApiError> {
+    async fn check(&self, parts: &mut Parts) -> Result<(), ApiError> {
         match self.access {
             // The gateway decides, and forwards a query to services that have one.
             Access::Gateway => return Ok(()),
-            Access::Token => drop(caller(&self.state, request.headers())?),
+            Access::Token => {
+                let caller = caller(&self.state, &parts.headers)?;
+                self.may(&caller, parts).await?;
+            }
             // The handler knows the service.
             Access::TokenUnlessPublic | Access::Open => {}
         }
-        known_query(request.uri().query().unwrap_or_default(), &self.query)
+        known_query(parts.uri.query().unwrap_or_default(), &self.query)
+    }
+
+    async fn may(&self, caller: &Caller, parts: &mut Parts) -> Result<(), ApiError> {
+        let state = &self.state;
+        match self.needs {
+            // The handler of a list shows what may be seen.
+            Needs::Nothing | Needs::List => Ok(()),
+            Needs::OfKea(verb) => permissions::check(state, caller, &Ask::of_kea(verb)),
+            Needs::OfRequest(verb) => permissions::check_somewhere(state, caller, verb),
+            Needs::OfPath(verb) => {
+                let name = path_text(parts, "serviceId").await?;
+                permissions::check_service(state, caller, verb, &name)
+            }
+            Needs::All if caller.roles.iter().any(|role| role == ADMIN_ROLE) => Ok(()),
+            Needs::All => Err(errors::admin_only()),
+        }
     }
 }
 
@@ -55,12 +81,13 @@ fn caller(state: &ApiState, headers: &HeaderMap) -> Result<Caller, ApiError> {
     state.auth.authenticate(headers).map_err(errors::of_auth)
 }
 
-/// Lets callers without a token read the documentation of a public service only. A service that there is not is told
-/// of only to those with a token.
-pub(crate) fn may_read(state: &ApiState, headers: &HeaderMap, id: Option<&ServiceId>) -> Result<(), ApiError> {
-    let details = id.and_then(|id| state.deployer.get(id));
-    let public = details.is_some_and(|details| details.settings.access.public);
-    if public { Ok(()) } else { caller(state, headers).map(drop) }
+/// Lets callers without a token read the documentation of a public service only, and others that of those they may see.
+pub(crate) fn may_read(state: &ApiState, headers: &HeaderMap, id: &ServiceId) -> Result<(), ApiError> {
+    let public = state.deployer.get(id).is_some_and(|details| details.settings.access.public);
+    if public {
+        return Ok(());
+    }
+    permissions::check_service(state, &caller(state, headers)?, Verb::Read, id.as_str())
 }
 
 /// Who calls, for handlers whose answer depends on it.

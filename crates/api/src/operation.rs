@@ -5,6 +5,7 @@ use axum::{
     routing::{MethodFilter, MethodRouter, on},
 };
 use http::StatusCode;
+use kea_core::policy::Verb as Permitted;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 
@@ -71,6 +72,23 @@ pub(crate) enum Access {
     Open,
 }
 
+/// What a caller must be allowed to do, to be let in by an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Not said: nobody but an admin is let in.
+    All,
+    /// Nothing but to be who they are.
+    Nothing,
+    /// That, about all of KEA.
+    OfKea(Permitted),
+    /// That, with the service of the path.
+    OfPath(Permitted),
+    /// That, with the service that the body or the query names: the handler asks. Who may with none is told at once.
+    OfRequest(Permitted),
+    /// To see at least one service: the handler shows no others.
+    List,
+}
+
 /// The body that an operation takes.
 pub(crate) struct Body {
     pub(crate) schema: SchemaOf,
@@ -126,6 +144,7 @@ pub(crate) struct Operation {
     pub(crate) summary: &'static str,
     pub(crate) description: Option<&'static str>,
     pub(crate) access: Access,
+    pub(crate) needs: Needs,
     pub(crate) query: Option<SchemaOf>,
     pub(crate) body: Option<Body>,
     pub(crate) success: Success,
@@ -146,6 +165,7 @@ impl Operation {
             summary: "",
             description: None,
             access: Access::Token,
+            needs: Needs::All,
             query: None,
             body: None,
             success,
@@ -163,6 +183,10 @@ impl Operation {
 
     pub(crate) fn access(self, access: Access) -> Self {
         Self { access, ..self }
+    }
+
+    pub(crate) fn needs(self, needs: Needs) -> Self {
+        Self { needs, ..self }
     }
 
     /// Takes the properties of `Q` as query parameters.

@@ -5,8 +5,11 @@ use std::sync::LazyLock;
 
 use axum::extract::{FromRequest, Request};
 use http::{HeaderMap, StatusCode, header};
-use kea_core::management::{
-    DeployRequest, LoadBalancerConfig, LoginRequest, UpdateRequest, ValidationRequest, Violation,
+use kea_core::{
+    management::{
+        CanIRequest, DeployRequest, LoadBalancerConfig, LoginRequest, UpdateRequest, ValidationRequest, Violation,
+    },
+    policy::{BindingSpec, RoleSpec},
 };
 use kea_http::ApiError;
 use serde::de::DeserializeOwned;
@@ -38,6 +41,7 @@ macro_rules! checked {
     )+};
 }
 checked!(DeployRequest, UpdateRequest, LoadBalancerConfig, LoginRequest, ValidationRequest);
+checked!(BindingSpec, CanIRequest, RoleSpec);
 
 /// A JSON body, read as its type.
 pub(crate) struct Payload<T>(pub(crate) T);

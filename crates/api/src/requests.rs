@@ -11,6 +11,7 @@ use http::StatusCode;
 use kea_core::{
     contract::DEFAULT_FUNCTION,
     management::{ValidationRequest, ValidationResponse},
+    policy::Verb,
 };
 use kea_http::{ApiError, PeerAddress};
 use schemars::JsonSchema;
@@ -21,6 +22,7 @@ use crate::{
     extract::{FunctionName, Params, ServiceName},
     guard::Session,
     payload::Payload,
+    permissions,
 };
 
 /// `POST /services/{serviceId}/predict`
@@ -49,8 +51,10 @@ fn peer(request: &Request) -> SocketAddr {
 /// `POST /router/validate`
 pub(crate) async fn validate(
     State(state): State<ApiState>,
+    Session(caller): Session,
     Payload(request): Payload<ValidationRequest>,
 ) -> Result<Json<ValidationResponse>, ApiError> {
+    permissions::check_service(&state, &caller, Verb::Read, request.service_id.as_str())?;
     let ValidationRequest { service_id, request_payload, schema_version, function } = request;
     let function = function.as_deref().unwrap_or(DEFAULT_FUNCTION);
     let body = serde_json::to_vec(&request_payload).expect("a JSON value is written");
@@ -78,6 +82,9 @@ pub(crate) async fn cached(
             "`cacheKey` is empty: send the value of the header `kea-cache-key` of an answer",
         ));
     }
+    // A key begins with the service's name.
+    let service = cache_key.split_once(':').map_or(cache_key.as_str(), |(service, _)| service);
+    permissions::check_service(&state, &caller, Verb::Cache, service)?;
     state.gateway.cached(&caller, &cache_key).await.ok_or_else(|| {
         let detail = "no answer is cached under this key: it has expired, or there was none";
         ApiError::new(StatusCode::NOT_FOUND, "not-cached", detail)

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use axum::{Router, middleware::from_fn, routing::MethodRouter};
 use http::StatusCode;
-use kea_core::management::{
-    BASE_PATH, DeployRequest, DeployResponse, LoadBalancerConfig, LoadBalancerDetails, LoadBalancerInfo,
-    LoadBalancerResponse, LoginRequest, LoginResponse, Logs, MethodInfo, PredictRequest, PredictResponse,
-    ServiceDetails, ServiceInfo, UpdateRequest, UpdateResponse, ValidationRequest, ValidationResponse, VersionInfo,
+use kea_core::{
+    management::{
+        BASE_PATH, DeployRequest, DeployResponse, LoadBalancerConfig, LoadBalancerDetails, LoadBalancerInfo,
+        LoadBalancerResponse, LoginRequest, LoginResponse, Logs, MethodInfo, PredictRequest, PredictResponse,
+        ServiceDetails, ServiceInfo, UpdateRequest, UpdateResponse, ValidationRequest, ValidationResponse, VersionInfo,
+    },
+    policy::Verb as Permit,
 };
 use serde_json::{Map, Value, json};
 
@@ -15,8 +18,8 @@ use crate::{
     ApiState, balancing, contracts, document,
     guard::{self, Guard},
     health, login, logs,
-    operation::{Access, Operation, Route, Tag, Verb},
-    pages, requests, services,
+    operation::{Access, Needs, Operation, Route, Tag, Verb},
+    pages, policy_routes, requests, services,
 };
 
 /// The management API and the documentation pages. Paths of other protocols are merged into it by the caller; the
@@ -35,7 +38,8 @@ pub fn router(state: ApiState) -> Router {
 }
 
 fn guarded(operation: &Operation, handler: MethodRouter<ApiState>, state: &ApiState) -> MethodRouter<ApiState> {
-    let guard = Guard { state: state.clone(), access: operation.access, query: operation.query_names() };
+    let (access, needs) = (operation.access, operation.needs);
+    let guard = Guard { state: state.clone(), access, needs, query: operation.query_names() };
     let guard = Arc::new(guard);
     handler.route_layer(from_fn(move |request, next| {
         let guard = guard.clone();
@@ -45,13 +49,22 @@ fn guarded(operation: &Operation, handler: MethodRouter<ApiState>, state: &ApiSt
 
 /// All operations with their handlers.
 pub(crate) fn all() -> Vec<Route> {
-    [service_deployer(), calls(), authenticator(), openapi_generator(), logger(), request_router(), health()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        service_deployer(),
+        calls(),
+        authenticator(),
+        policy_routes::all(),
+        openapi_generator(),
+        logger(),
+        request_router(),
+        health(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
-fn path(relative: &str) -> String {
+pub(crate) fn path(relative: &str) -> String {
     format!("{BASE_PATH}{relative}")
 }
 
@@ -72,6 +85,7 @@ fn service_deployer() -> Vec<Route> {
     vec![
         post(tag, "/services", "deployService")
             .summary("Deploy a model as a service")
+            .needs(Needs::OfRequest(Permit::Deploy))
             .description(
                 "Creates the service, or a new version of the one of that name. The answer does not wait for the \
                  model to be ready: the service's status says how far it is.",
@@ -83,14 +97,17 @@ fn service_deployer() -> Vec<Route> {
             .by(services::deploy),
         get(tag, "/services", "listServices")
             .summary("List the services")
+            .needs(Needs::List)
             .answers::<Vec<ServiceInfo>>(StatusCode::OK, "All services, by name.")
             .by(services::list),
         get(tag, "/services/{serviceId}", "getService")
             .summary("Tell all about a service")
+            .needs(Needs::OfPath(Permit::Read))
             .answers::<ServiceDetails>(StatusCode::OK, "The service.")
             .by(services::get),
         Operation::new(Verb::Put, path("/services/{serviceId}"), tag, "updateService")
             .summary("Change a service")
+            .needs(Needs::OfPath(Permit::Update))
             .description(
                 "Changes what the request names and nothing else. A new version replaces the old one once it is ready.",
             )
@@ -100,20 +117,24 @@ fn service_deployer() -> Vec<Route> {
             .by(services::update),
         delete(tag, "/services/{serviceId}", "deleteService")
             .summary("Delete a service")
+            .needs(Needs::OfPath(Permit::Delete))
             .answers_nothing(StatusCode::NO_CONTENT, "The service takes no more requests, and its replicas stop.")
             .by(services::delete),
         get(tag, "/services/{serviceId}/methods", "listMethods")
             .summary("List a service's functions")
+            .needs(Needs::OfPath(Permit::Read))
             .query::<contracts::VersionQuery>()
             .answers::<Vec<MethodInfo>>(StatusCode::OK, "The functions, with their inputs and outputs.")
             .also(&[StatusCode::CONFLICT])
             .by(services::methods),
         get(tag, "/services/{serviceId}/versions", "listVersions")
             .summary("List a service's versions")
+            .needs(Needs::OfPath(Permit::Read))
             .answers::<Vec<VersionInfo>>(StatusCode::OK, "The versions, oldest first.")
             .by(services::versions),
         post(tag, "/services/{serviceId}/rollback", "rollbackService")
             .summary("Return to the version that was live before")
+            .needs(Needs::OfPath(Permit::Update))
             .answers::<UpdateResponse>(StatusCode::OK, "The change is on the way.")
             .also(&[StatusCode::CONFLICT])
             .by(services::rollback),
@@ -124,6 +145,7 @@ fn calls() -> Vec<Route> {
     let call = |relative, id| {
         post(Tag::ServiceDeployer, relative, id)
             .access(Access::Gateway)
+            .needs(Needs::OfPath(Permit::Predict))
             .takes::<PredictRequest>(json!({"inputs": {"sepal_length": 5.1, "sepal_width": 3.5}}))
             .answers::<PredictResponse>(StatusCode::OK, "One prediction a row.")
             .header("kea-service", "The service that answered.")
@@ -160,6 +182,7 @@ fn openapi_generator() -> Vec<Route> {
     vec![
         get(tag, "/openapi/{serviceId}", "getServiceDocument")
             .summary("The OpenAPI document of a service")
+            .needs(Needs::OfPath(Permit::Read))
             .description("What could not be found out is marked in it as incomplete.")
             .access(Access::TokenUnlessPublic)
             .query::<contracts::VersionQuery>()
@@ -181,6 +204,7 @@ fn logger() -> Vec<Route> {
     vec![
         get(Tag::Logger, "/logs/{serviceId}", "getLogs")
             .summary("Log lines of a service")
+            .needs(Needs::OfPath(Permit::Logs))
             .description("With `follow`, the lines are server-sent events, a line each, and further ones as they come.")
             .query::<logs::LogQuery>()
             .answers::<Logs>(StatusCode::OK, "The lines, oldest first.")
@@ -194,24 +218,29 @@ fn request_router() -> Vec<Route> {
     vec![
         post(tag, "/router/loadbalancer", "configureLoadBalancer")
             .summary("Set how a service's requests are spread")
+            .needs(Needs::OfRequest(Permit::Balance))
             .takes::<LoadBalancerConfig>(json!({"serviceId": "iris", "algorithm": "least_connections", "replicas": []}))
             .answers::<LoadBalancerResponse>(StatusCode::CREATED, "It holds from now on.")
             .also(&[StatusCode::NOT_FOUND])
             .by(balancing::configure),
         get(tag, "/router/loadbalancer", "listLoadBalancers")
             .summary("List how requests are spread")
+            .needs(Needs::List)
             .answers::<Vec<LoadBalancerInfo>>(StatusCode::OK, "Each service, by name.")
             .by(balancing::list),
         get(tag, "/router/loadbalancer/{serviceId}", "getLoadBalancer")
             .summary("Tell how a service's requests are spread")
+            .needs(Needs::OfPath(Permit::Read))
             .answers::<LoadBalancerDetails>(StatusCode::OK, "The rule, and the replicas it uses.")
             .by(balancing::get),
         delete(tag, "/router/loadbalancer/{serviceId}", "resetLoadBalancer")
             .summary("Return to round robin over all replicas")
+            .needs(Needs::OfPath(Permit::Balance))
             .answers_nothing(StatusCode::NO_CONTENT, "It holds from now on.")
             .by(balancing::reset),
         post(tag, "/router/validate", "validateRequest")
             .summary("Check a request without calling the model")
+            .needs(Needs::OfRequest(Permit::Read))
             .takes::<ValidationRequest>(
                 json!({"serviceId": "iris", "requestPayload": {"inputs": {"sepal_length": 5.1}}, "schemaVersion": "1"}),
             )
@@ -220,6 +249,7 @@ fn request_router() -> Vec<Route> {
             .by(requests::validate),
         get(tag, "/router/cache", "getCachedResponse")
             .summary("An answer from the cache")
+            .needs(Needs::OfRequest(Permit::Cache))
             .query::<requests::CacheQuery>()
             .answers::<PredictResponse>(StatusCode::OK, "The answer as it was given.")
             .also(&[StatusCode::NOT_FOUND])
@@ -242,6 +272,7 @@ fn health() -> Vec<Route> {
             .by(health::ready),
         get("/metrics", "getMetrics")
             .summary("Metrics in Prometheus' text format")
+            .needs(Needs::OfKea(Permit::Metrics))
             .answers_text("text/plain", "The metrics.")
             .by(health::metrics),
     ]

@@ -1,13 +1,17 @@
 //! Services: deployed, listed, changed, deleted; their versions and functions.
 
+use std::collections::BTreeMap;
+
 use axum::{Json, extract::State, response::IntoResponse};
 use http::{HeaderName, StatusCode, header};
+use kea_auth::{Caller, policy::Ask};
 use kea_core::{
-    VersionId,
+    ServiceId, Settings, VersionId, change,
     management::{
         BASE_PATH, DeployRequest, DeployResponse, MethodInfo, ServiceDetails, ServiceInfo, UpdateRequest,
         UpdateResponse, VersionInfo, Violation,
     },
+    policy::Verb,
 };
 use kea_http::ApiError;
 
@@ -16,19 +20,45 @@ use crate::{
     contracts::VersionQuery,
     errors,
     extract::{Params, ServiceName},
+    guard::Session,
     payload::Payload,
+    permissions,
 };
 
 /// `POST /services`
 pub(crate) async fn deploy(
     State(state): State<ApiState>,
+    Session(caller): Session,
     Payload(request): Payload<DeployRequest>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<DeployResponse>), ApiError> {
+    may_deploy(&state, &caller, &request)?;
     has_something_to_run(&request)?;
     let details = state.deployer.deploy(request).await.map_err(errors::of_deployer)?;
     let ServiceDetails { service_id, version, kubernetes_service, .. } = details;
     let location = [(header::LOCATION, format!("{BASE_PATH}/services/{service_id}"))];
     Ok((StatusCode::CREATED, location, Json(DeployResponse { service_id, version, kubernetes_service })))
+}
+
+/// Asks for the service as it is, and as it would be: labels are what roles go by.
+fn may_deploy(state: &ApiState, caller: &Caller, request: &DeployRequest) -> Result<(), ApiError> {
+    let id = change::service_id(request).map_err(errors::of_deployer)?;
+    let now = state.deployer.get(&id).map(|details| details.settings);
+    may_label(state, caller, Verb::Deploy, &id, now.as_ref(), request.labels.as_ref())?;
+    now.map_or(Ok(()), |now| permissions::check(state, caller, &Ask::of_service(Verb::Deploy, id.as_str(), Some(&now))))
+}
+
+/// Nobody gives a service labels under which they could not do the same.
+fn may_label(
+    state: &ApiState,
+    caller: &Caller,
+    verb: Verb,
+    id: &ServiceId,
+    now: Option<&Settings>,
+    labels: Option<&BTreeMap<String, String>>,
+) -> Result<(), ApiError> {
+    let mut then = now.cloned().unwrap_or_default();
+    then.labels = labels.cloned().unwrap_or(then.labels);
+    permissions::check(state, caller, &Ask::of_service(verb, id.as_str(), Some(&then)))
 }
 
 fn has_something_to_run(request: &DeployRequest) -> Result<(), ApiError> {
@@ -45,8 +75,11 @@ fn has_something_to_run(request: &DeployRequest) -> Result<(), ApiError> {
 }
 
 /// `GET /services`
-pub(crate) async fn list(State(state): State<ApiState>) -> Json<Vec<ServiceInfo>> {
-    Json(state.deployer.list().into_iter().map(info).collect())
+pub(crate) async fn list(
+    State(state): State<ApiState>,
+    Session(caller): Session,
+) -> Result<Json<Vec<ServiceInfo>>, ApiError> {
+    Ok(Json(permissions::seen(&state, &caller)?.into_iter().map(info).collect()))
 }
 
 fn info(details: ServiceDetails) -> ServiceInfo {
@@ -66,8 +99,11 @@ pub(crate) async fn get(
 pub(crate) async fn update(
     State(state): State<ApiState>,
     ServiceName(id): ServiceName,
+    Session(caller): Session,
     Payload(change): Payload<UpdateRequest>,
 ) -> Result<Json<UpdateResponse>, ApiError> {
+    let now = state.deployer.get(&id).map(|details| details.settings);
+    may_label(&state, &caller, Verb::Update, &id, now.as_ref(), change.labels.as_ref())?;
     state.deployer.update(&id, change).await.map(changed).map_err(errors::of_deployer)
 }
 

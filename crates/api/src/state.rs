@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use kea_auth::Authenticator;
+use kea_auth::{Authenticator, policy::Policies};
 use kea_core::port::Deployer;
 use kea_logs::ServiceLogs;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,8 @@ pub struct ApiState {
     pub deployer: Arc<dyn Deployer>,
     /// The Authenticator.
     pub auth: Arc<Authenticator>,
+    /// What callers may do.
+    pub policies: Arc<Policies>,
     /// The Logger.
     pub logs: Arc<dyn ServiceLogs>,
     /// The Request Router.

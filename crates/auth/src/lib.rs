@@ -1,7 +1,7 @@
 //! The Authenticator: who a caller is. Checks passwords, issues session tokens and checks them on every request.
 //!
 //! Tokens are JWTs signed with Ed25519 by a key that the user store keeps, so that they outlive a restart and are
-//! good for every process on the same store. What a caller may do is not decided here.
+//! good for every process on the same store. What a caller may do is decided by [`policy`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -10,6 +10,7 @@ mod bearer;
 mod error;
 pub mod oidc;
 mod passwords;
+pub mod policy;
 #[cfg(test)]
 mod tests;
 mod throttle;

@@ -1,10 +1,12 @@
 //! What a request changes of a service, checked: the same rules on one machine and in a cluster.
 
+use std::collections::BTreeMap;
+
 use crate::{
     ServiceId, Settings, VersionId,
     management::{DeployRequest, UpdateRequest},
     port::DeployError,
-    service::{Canary, ServerSettings},
+    service::{Access, Canary, ServerSettings, is_label},
 };
 
 /// As many replicas as anyone runs; more is a slip of the keyboard.
@@ -26,14 +28,14 @@ pub fn service_id(request: &DeployRequest) -> Result<ServiceId, DeployError> {
 
 /// Takes over what a deploy request says of settings.
 pub fn settings(settings: &mut Settings, request: &DeployRequest) -> Result<(), DeployError> {
-    let DeployRequest { cache, timeout, access, load_balancer, server, .. } = request.clone();
-    let change = UpdateRequest { cache, timeout, access, load_balancer, server, ..UpdateRequest::default() };
+    let DeployRequest { cache, timeout, access, labels, load_balancer, server, .. } = request.clone();
+    let change = UpdateRequest { cache, timeout, access, labels, load_balancer, server, ..UpdateRequest::default() };
     changed_settings(settings, &change)
 }
 
 /// Takes over what an update says of settings.
 pub fn changed_settings(settings: &mut Settings, change: &UpdateRequest) -> Result<(), DeployError> {
-    let UpdateRequest { cache, timeout, access, load_balancer, server, .. } = change.clone();
+    let UpdateRequest { cache, timeout, access, labels, load_balancer, server, .. } = change.clone();
     if timeout.is_some_and(|timeout| timeout.0.is_zero()) {
         return Err(invalid("/timeout", "a timeout of 0 answers nothing: give for example `5s`"));
     }
@@ -43,9 +45,12 @@ pub fn changed_settings(settings: &mut Settings, change: &UpdateRequest) -> Resu
     if let Some(server) = &server {
         check_server(server)?;
     }
+    access.as_ref().map_or(Ok(()), check_access)?;
+    labels.as_ref().map_or(Ok(()), check_labels)?;
     settings.cache = cache.unwrap_or_else(|| settings.cache.clone());
     settings.timeout = timeout.or(settings.timeout);
     settings.access = access.unwrap_or_else(|| settings.access.clone());
+    settings.labels = labels.unwrap_or_else(|| settings.labels.clone());
     settings.load_balancer = load_balancer.or(settings.load_balancer.take());
     settings.server = server.unwrap_or_else(|| settings.server.clone());
     Ok(())
@@ -80,6 +85,26 @@ pub fn new_version(asked: Option<&VersionId>, current: Option<&VersionId>, taken
     }
 }
 
+/// Whoever names roles does not mean everybody.
+fn check_access(access: &Access) -> Result<(), DeployError> {
+    let both = |pointer: &str| {
+        let detail = "`public` lets everybody call, `roles` only some: keep one of the two";
+        Err(invalid(pointer, detail))
+    };
+    if access.public && !access.roles.is_empty() {
+        return both("/access/roles");
+    }
+    let function = access.functions.iter().find(|(_, of)| of.public == Some(true) && !of.roles.is_empty());
+    function.map_or(Ok(()), |(name, _)| both(&format!("/access/functions/{name}/roles")))
+}
+
+fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), DeployError> {
+    let wrong = labels.iter().find(|(name, value)| !is_label(name, value));
+    wrong.map_or(Ok(()), |(name, value)| {
+        Err(invalid("/labels", format!("`{name}={value}` is no label of Kubernetes: write for example `team=risk`")))
+    })
+}
+
 fn check_server(server: &ServerSettings) -> Result<(), DeployError> {
     let fields = [
         ("workers", server.workers, 64),
@@ -90,4 +115,58 @@ fn check_server(server: &ServerSettings) -> Result<(), DeployError> {
     outside.map_or(Ok(()), |(name, _, most)| {
         Err(invalid(&format!("/server/{name}"), format!("`{name}` is from 1 to {most}")))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Where the change is refused.
+    fn pointer(change: Value) -> Option<String> {
+        let change = serde_json::from_value(change).unwrap();
+        match changed_settings(&mut Settings::default(), &change) {
+            Ok(()) => None,
+            Err(DeployError::Invalid { pointer, .. }) => Some(pointer),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn nobody_is_named_where_everybody_may() {
+        let access = |access: Value| pointer(json!({"access": access}));
+        assert_eq!(access(json!({"public": true})), None);
+        assert_eq!(access(json!({"roles": ["a"], "functions": {"f": {"public": true}}})), None);
+        assert_eq!(access(json!({"public": true, "functions": {"f": {"roles": ["a"]}}})), None);
+        assert_eq!(access(json!({"public": true, "roles": ["a"]})).as_deref(), Some("/access/roles"));
+        let both = access(json!({"functions": {"f": {"public": true, "roles": ["a"]}}}));
+        assert_eq!(both.as_deref(), Some("/access/functions/f/roles"));
+    }
+
+    #[test]
+    fn labels_are_those_that_kubernetes_takes() {
+        let label = |name: &str, value: &str| pointer(json!({"labels": {name: value}}));
+        for (name, value) in [("team", "risk"), ("example.org/team", ""), ("a_b.c-d", "V1.0")] {
+            assert_eq!(label(name, value), None, "{name}={value}");
+        }
+        for (name, value) in
+            [("", "a"), ("a b", "c"), ("-a", "b"), ("a/b/c", "d"), ("a", "b c"), ("a", "-"), ("/a", "b")]
+        {
+            assert_eq!(label(name, value).as_deref(), Some("/labels"), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn a_change_keeps_what_it_does_not_name() {
+        let mut settings = Settings::default();
+        let mut change = |change: Value| {
+            changed_settings(&mut settings, &serde_json::from_value(change).unwrap()).unwrap();
+            (settings.labels.len(), settings.access.roles.len())
+        };
+        assert_eq!(change(json!({"labels": {"a": "b"}, "access": {"roles": ["r"]}})), (1, 1));
+        assert_eq!(change(json!({"replicas": 2})), (1, 1));
+        assert_eq!(change(json!({"labels": {}})), (0, 1));
+        assert_eq!(change(json!({"access": {}})), (0, 0));
+    }
 }

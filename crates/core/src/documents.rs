@@ -41,7 +41,7 @@ pub struct Metadata {
     /// Namespace of the cluster; of no effect on one machine.
     #[serde(default)]
     pub namespace: Option<String>,
-    /// Labels; of no effect on one machine.
+    /// Labels; by those of an MLDeployment, roles find its service.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
     /// Annotations; of no effect on one machine.
@@ -186,8 +186,16 @@ pub enum DocumentError {
     #[error("`apiVersion: {0}` is not known: write `apiVersion: {API_VERSION}`")]
     ApiVersion(String),
     /// Another kind.
-    #[error("`kind: {0}` is not known: write `MLModel` or `MLDeployment`")]
+    #[error(
+        "`kind: {0}` is not known: write `MLModel` or `MLDeployment`; `kea auth apply` takes `Role` and `RoleBinding`"
+    )]
     Kind(String),
+    /// Another kind, where a role or a binding is expected.
+    #[error("`kind: {0}` is no role: write `Role` or `RoleBinding`; `kea deploy` takes `MLModel` and `MLDeployment`")]
+    PolicyKind(String),
+    /// No document of a role.
+    #[error("there is no Role or RoleBinding in it")]
+    NoPolicy,
     /// The document does not have the fields of its kind.
     #[error("{kind} `{name}`: {why}")]
     Malformed {
@@ -255,12 +263,14 @@ pub fn deploy_requests(documents: Vec<Value>) -> Result<Vec<DeployRequest>, Docu
     }
     let mut requests = Vec::new();
     for Document { metadata, spec, .. } in deployments {
+        let labels = Some(metadata.labels).filter(|labels| !labels.is_empty());
         let wanted = spec.model_name.clone().unwrap_or_else(|| metadata.name.clone());
         let (model, used) = models
             .get_mut(&wanted)
             .ok_or_else(|| DocumentError::NoModel { deployment: metadata.name.clone(), model: wanted.clone() })?;
         *used = true;
-        requests.push(on_one_machine(&wanted, model.clone(), &metadata.name, spec)?);
+        let request = on_one_machine(&wanted, model.clone(), &metadata.name, spec)?;
+        requests.push(DeployRequest { labels, ..request });
     }
     for (name, (model, _)) in models.into_iter().filter(|(_, (_, used))| !used) {
         requests.push(on_one_machine(&name, model, &name, DeploymentDocument::default())?);
@@ -349,6 +359,7 @@ pub fn request(
         cache: spec.cache,
         timeout: spec.timeout,
         access: spec.access,
+        labels: None,
         load_balancer: spec.load_balancer,
         server: spec.server,
         canary: spec.canary,
@@ -381,6 +392,15 @@ mod tests {
         assert_eq!(requests[0].service_id.as_ref().unwrap().as_str(), "iris");
         assert_eq!(requests[0].replicas, Some(3));
         assert_eq!(requests[0].source_code.as_deref(), Some("./iris.joblib"));
+    }
+
+    #[test]
+    fn labels_of_a_deployment_are_those_of_its_service() {
+        let mut deployment = deployment(json!({"access": {"roles": ["student"]}}));
+        deployment["metadata"]["labels"] = json!({"team": "school"});
+        let requests = deploy_requests(vec![model(json!({"source": "x"})), deployment]).unwrap();
+        assert_eq!(requests[0].labels.as_ref().unwrap()["team"], "school");
+        assert_eq!(requests[0].access.as_ref().unwrap().roles[0].as_str(), "student");
     }
 
     #[test]

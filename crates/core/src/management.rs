@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::{
     contract::Field,
     name::{ServiceId, VersionId},
+    policy::{Permission, PolicyName, Rule, Subject, Verb},
     quantity::Span,
     service::{
         Access, Algorithm, CacheSettings, Canary, Engine, Framework, LoadBalancing, Resources, ServerSettings, Settings,
@@ -71,6 +72,9 @@ pub struct DeployRequest {
     /// Who may call it and read its documentation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
+    /// Labels by which roles find the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
     /// How replicas are chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_balancer: Option<LoadBalancing>,
@@ -123,6 +127,9 @@ pub struct UpdateRequest {
     /// Who may call it and read its documentation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
+    /// Labels by which roles find the service, in place of those it had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
     /// How replicas are chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_balancer: Option<LoadBalancing>,
@@ -520,4 +527,91 @@ pub struct Problem {
     /// What is wrong with the request, for validation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Violation>,
+    /// The permission that the caller lacks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<MissingPermission>,
+}
+
+/// A permission that a caller lacks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MissingPermission {
+    /// What would have to be allowed.
+    pub verb: Verb,
+    /// The service, `*` where it is any; `null` for verbs about all of KEA.
+    pub service: Option<String>,
+    /// The function, for calls.
+    pub function: Option<String>,
+}
+
+impl MissingPermission {
+    /// As roles and scopes write it.
+    pub fn permission(&self) -> Permission {
+        Permission::of(self.verb, self.service.as_deref(), self.function.as_deref())
+    }
+}
+
+/// A role in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleInfo {
+    /// Its name.
+    pub name: PolicyName,
+    /// Whether it is one of KEA's own, which cannot be changed.
+    pub built_in: bool,
+    /// What it is for.
+    pub description: String,
+    /// What it allows.
+    pub rules: Vec<Rule>,
+}
+
+/// A binding in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BindingInfo {
+    /// Its name.
+    pub name: PolicyName,
+    /// The role.
+    pub role: PolicyName,
+    /// Who has it.
+    pub subjects: Vec<Subject>,
+}
+
+/// Asks whether something is allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CanIRequest {
+    /// Who would do it; the caller where it is not given. To ask of others needs the verb `roles`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// What would be done.
+    pub verb: Verb,
+    /// With which service; none for verbs about all of KEA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Which function would be called; `predict` where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<String>,
+}
+
+/// Answer to a [`CanIRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CanIResponse {
+    /// Whether it is allowed.
+    pub allowed: bool,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// What allows it, where a role does.
+    pub by: Option<GrantedBy>,
+}
+
+/// What allows something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantedBy {
+    /// The role.
+    pub role: String,
+    /// The binding by which the caller has it; `null` where it is the user's own.
+    pub binding: Option<PolicyName>,
 }

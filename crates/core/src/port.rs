@@ -8,6 +8,7 @@ use crate::{
     contract::Contract,
     management::{DeployRequest, ServiceDetails, UpdateRequest, VersionInfo},
     name::{ServiceId, VersionId},
+    policy::{Binding, Policy, PolicyName, Role},
     routing::RoutingSnapshot,
     service::{LoadBalancing, Service, Version},
 };
@@ -71,6 +72,23 @@ pub trait UserStore: Send + Sync {
     async fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Keeps a secret unless there is one of that name, and returns the one that is kept.
     async fn keep_secret(&self, name: &str, value: &[u8]) -> Result<Vec<u8>, StoreError>;
+}
+
+/// Keeps roles and bindings. KEA's own roles are not among them.
+#[async_trait]
+pub trait PolicyStore: Send + Sync {
+    /// All of them as they are at one moment, each list by name.
+    async fn policy(&self) -> Result<Policy, StoreError>;
+    /// The number of the policy that is kept now, cheaper than the policy.
+    async fn policy_revision(&self) -> Result<u64, StoreError>;
+    /// Inserts or replaces a role.
+    async fn put_role(&self, role: &Role) -> Result<(), StoreError>;
+    /// Removes a role, and tells whether there was one.
+    async fn delete_role(&self, name: &PolicyName) -> Result<bool, StoreError>;
+    /// Inserts or replaces a binding.
+    async fn put_binding(&self, binding: &Binding) -> Result<(), StoreError>;
+    /// Removes a binding, and tells whether there was one.
+    async fn delete_binding(&self, name: &PolicyName) -> Result<bool, StoreError>;
 }
 
 /// Why a deployer refuses. Each is the caller's to mend but for the last.

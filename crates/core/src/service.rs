@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     contract::Contract,
     name::{ServiceId, VersionId},
+    policy::PolicyName,
     quantity::{Cpu, Memory, Span},
 };
 
@@ -155,6 +156,8 @@ pub struct Settings {
     pub load_balancer: Option<LoadBalancing>,
     /// How the model server runs the model.
     pub server: ServerSettings,
+    /// Labels by which roles find the service.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Settings {
@@ -183,11 +186,58 @@ pub struct CacheSettings {
 }
 
 /// Who may call a service and read its documentation.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Access {
     /// Whether documentation and calls need no token.
     pub public: bool,
+    /// Roles that alone may call it; whoever has a role that allows calls in general may where none is named.
+    pub roles: Vec<PolicyName>,
+    /// Functions with an access of their own.
+    pub functions: BTreeMap<String, FunctionAccess>,
+}
+
+/// Who may call one function of a service, where that is not as for the service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct FunctionAccess {
+    /// Whether calls need no token; as for the service where neither this nor `roles` is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public: Option<bool>,
+    /// Roles that alone may call it; as for the service where none is named.
+    pub roles: Vec<PolicyName>,
+}
+
+impl Access {
+    /// Whether that function needs no token. A web service has paths in place of functions: all of them or none.
+    pub fn is_public(&self, function: &str, engine: Engine) -> bool {
+        match engine {
+            Engine::External => self.is_wholly_public(),
+            Engine::Python | Engine::Onnx => self.functions.get(function).map_or(self.public, |of| self.opens(of)),
+        }
+    }
+
+    /// Whether no function needs a token.
+    pub fn is_wholly_public(&self) -> bool {
+        self.public && self.functions.values().all(|of| self.opens(of))
+    }
+
+    fn opens(&self, of: &FunctionAccess) -> bool {
+        of.public.unwrap_or(self.public && of.roles.is_empty())
+    }
+}
+
+/// Whether Kubernetes takes it for a label, so that the same labels hold everywhere.
+pub fn is_label(name: &str, value: &str) -> bool {
+    let word = |text: &str, most: usize| {
+        let ends = |c: Option<u8>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+        text.len() <= most
+            && ends(text.bytes().next())
+            && ends(text.bytes().last())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    };
+    let (prefix, name) = name.rsplit_once('/').map_or((None, name), |(prefix, name)| (Some(prefix), name));
+    prefix.is_none_or(|prefix| word(prefix, 253)) && word(name, 63) && (value.is_empty() || word(value, 63))
 }
 
 /// How replicas are chosen.

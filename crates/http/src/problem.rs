@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
-use kea_core::management::{Problem, Violation};
+use kea_core::management::{MissingPermission, Problem, Violation};
 
 /// Where the kinds of problems are described.
 const KINDS: &str = "https://kea-project.io/problems/";
@@ -28,12 +28,14 @@ pub struct ApiError {
     pub retry_after: Option<Duration>,
     /// Methods that the path takes, as the header `Allow` lists them.
     pub allow: Option<&'static str>,
+    /// The permission that the caller lacks.
+    pub missing: Option<Box<MissingPermission>>,
 }
 
 impl ApiError {
     /// An error without a list of violations.
     pub fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, detail: detail.into(), errors: Vec::new(), retry_after: None, allow: None }
+        Self { status, kind, detail: detail.into(), errors: Vec::new(), retry_after: None, allow: None, missing: None }
     }
 
     /// With what is wrong with the request.
@@ -44,6 +46,11 @@ impl ApiError {
     /// With when to try again.
     pub fn with_retry_after(self, after: Duration) -> Self {
         Self { retry_after: Some(after), ..self }
+    }
+
+    /// With the permission that the caller lacks.
+    pub fn with_missing(self, missing: MissingPermission) -> Self {
+        Self { missing: Some(Box::new(missing)), ..self }
     }
 
     /// With the methods that the path takes.
@@ -115,6 +122,7 @@ fn problem(error: ApiError, request_id: &str) -> Vec<u8> {
         detail: error.detail,
         instance: request_id.into(),
         errors: error.errors,
+        missing: error.missing.map(|missing| *missing),
     };
     serde_json::to_vec(&problem).expect("a problem is made of text and numbers")
 }

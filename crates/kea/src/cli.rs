@@ -9,6 +9,7 @@ use crate::{
     client::ServerUrl,
     cluster::{ManifestsArgs, OperatorArgs, RouterArgs},
     commands::{
+        auth::AuthCommand,
         build::BuildArgs,
         completions::CompletionsArgs,
         delete::DeleteArgs,
@@ -87,6 +88,9 @@ pub(crate) enum ClientCommand {
     Login(LoginArgs),
     /// Forget the token of a KEA
     Logout(LogoutArgs),
+    /// Say who may do what: roles and who has them
+    #[command(subcommand)]
+    Auth(AuthCommand),
     /// Print the token that commands use, for other programs
     Token,
     /// Make a folder to start a model from, which deploys as it is

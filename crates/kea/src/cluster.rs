@@ -20,12 +20,16 @@ use axum::{
 use clap::Args;
 use http::StatusCode;
 use kea_api::ApiState;
-use kea_auth::Authenticator;
+use kea_auth::{Authenticator, policy::Policies};
 use kea_containerizer::{ImageSettings, RegistrySettings};
-use kea_core::{port::UserStore, quantity::Span};
+use kea_core::{
+    port::{PolicyStore, UserStore},
+    quantity::Span,
+};
 use kea_http::ApiError;
 use kea_operator::{
-    Client, ClusterGateway, ClusterSettings, Exposure, GatewayName, InstallOptions, Operator, SecretUsers, manifests,
+    Client, ClusterGateway, ClusterSettings, Exposure, GatewayName, InstallOptions, Operator, SecretPolicies,
+    SecretUsers, manifests,
 };
 use kea_router::{Router, cache::MemoryCache};
 use kea_store::SqlStore;
@@ -338,14 +342,18 @@ fn operator_health(operator: &Operator, path: &str) -> Response {
     }
 }
 
-/// Where users and keys are: in a database where one is named, else in Secrets, which all routers share.
-async fn users(database: Option<&str>, client: &Client, namespace: &str) -> anyhow::Result<Arc<dyn UserStore>> {
+/// Where users and keys are, and roles and bindings.
+type Stores = (Arc<dyn UserStore>, Arc<dyn PolicyStore>);
+
+/// In a database where one is named, else in Secrets, which all routers share.
+async fn stores(database: Option<&str>, client: &Client, namespace: &str) -> anyhow::Result<Stores> {
     Ok(match database.filter(|url| !url.is_empty()) {
         Some(url) => {
             let url = config::database(url).map_err(|why| anyhow!("`--database`: {why}"))?;
-            Arc::new(SqlStore::connect(&url).await.context("the database cannot be opened")?)
+            let store = Arc::new(SqlStore::connect(&url).await.context("the database cannot be opened")?);
+            (store.clone(), store)
         }
-        None => Arc::new(SecretUsers::new(client, namespace)),
+        None => (Arc::new(SecretUsers::new(client, namespace)), Arc::new(SecretPolicies::new(client, namespace))),
     })
 }
 
@@ -354,10 +362,12 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     let settings = settings(&args.cluster);
     let tls = args.tls.load()?;
     let listener = listen(args.listen).await?;
-    let users = users(args.database.as_deref(), &client, &settings.namespace).await?;
+    let (users, policies) = stores(args.database.as_deref(), &client, &settings.namespace).await?;
+    let policies = Arc::new(Policies::open(policies, users.clone()).await?);
     let auth = Arc::new(Authenticator::new(users, args.token_ttl.0).await?);
     first_admin(&auth).await?;
-    let router = Arc::new(Router::new(auth.clone(), Arc::new(MemoryCache::new(CACHE_BYTES)), BODY_LIMIT));
+    let router =
+        Arc::new(Router::new(auth.clone(), policies.clone(), Arc::new(MemoryCache::new(CACHE_BYTES)), BODY_LIMIT));
     let gateway = ClusterGateway::new(client, settings, router.clone());
     let ready = Arc::new(AtomicBool::new(false));
     let (stopping, watching) = (CancellationToken::new(), CancellationToken::new());
@@ -365,6 +375,7 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     let api = kea_api::router(ApiState {
         deployer: Arc::new(gateway.deployer()),
         auth,
+        policies: policies.clone(),
         logs: Arc::new(gateway.logs()),
         gateway: Arc::new(RouterGateway::new(router.clone())),
         ready: ready.clone(),
@@ -377,6 +388,7 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
         tracing::info!("the table of routes is complete");
         whole.store(true, Ordering::Relaxed);
     };
+    let changes = tokio::spawn(async move { policies.follow().await });
     let linger = args.linger.0;
     let stop = async move {
         signals::stop().await;
@@ -387,6 +399,7 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     };
     tokio::join!(following, edge::serve(listener, tls, dispatcher(router, api), stop, DRAIN));
     watching.cancel();
+    changes.abort();
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! The commands of people who use KEA: each makes a request or two, and shows the answer.
 
+pub(crate) mod auth;
 pub(crate) mod build;
 pub(crate) mod completions;
 pub(crate) mod delete;
@@ -56,6 +57,7 @@ async fn dispatch(global: &Global, command: ClientCommand) -> Result<(), Failure
         ClientCommand::Build(args) => build::run(&global.output, *args).await,
         ClientCommand::Login(args) => login::login(global, output()?, args).await,
         ClientCommand::Logout(args) => login::logout(global, output()?, args),
+        ClientCommand::Auth(command) => auth::run(&Session::open(global)?, command).await,
         ClientCommand::Token => login::token(&Session::open(global)?),
         ClientCommand::Init(args) => init::run(output()?, &args),
         ClientCommand::Deploy(args) => deploy::run(&Session::open(global)?, *args).await,

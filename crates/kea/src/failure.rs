@@ -80,6 +80,9 @@ pub(crate) enum Failure {
     /// An image that could not be made or pushed.
     #[error("{} failed: {}{}", .0.step(), .0, Lines(.0.tail()))]
     Build(#[from] Box<BuildError>),
+    /// The answer to a question is no, which has been shown.
+    #[error("no")]
+    No,
     /// Somebody pressed Ctrl-C.
     #[error("interrupted: nothing was left half done")]
     Interrupted,
@@ -106,7 +109,7 @@ impl Failure {
 
     /// Whether there is something to tell.
     pub(crate) fn is_silent(&self) -> bool {
-        matches!(self, Self::OutputClosed)
+        matches!(self, Self::OutputClosed | Self::No)
     }
 
     /// Whether the server answered that there is no such thing.
@@ -135,7 +138,8 @@ struct Told<'a>(&'a Problem);
 
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Problem { kind: _, title, status: _, detail, instance, errors } = self.0;
+        // The sentence names what is missing, too.
+        let Problem { kind: _, title, status: _, detail, instance, errors, missing: _ } = self.0;
         match detail.as_str() {
             "" => write!(f, "{title}")?,
             detail => write!(f, "{title}: {detail}")?,
@@ -171,6 +175,7 @@ mod tests {
                 received: "\"wide\"".into(),
                 detail: "write for example 0.2".into(),
             }],
+            missing: None,
         })
     }
 

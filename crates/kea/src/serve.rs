@@ -15,8 +15,8 @@ use anyhow::{Context, bail};
 use axum::{extract::Request, response::Response};
 use http::header;
 use kea_api::ApiState;
-use kea_auth::{ADMIN_USERNAME, Authenticator};
-use kea_core::port::{ServiceStore, StoreError, UserStore};
+use kea_auth::{ADMIN_USERNAME, Authenticator, policy::Policies};
+use kea_core::port::{PolicyStore, ServiceStore, StoreError, UserStore};
 use kea_deployer::{LocalDeployer, LocalOptions};
 use kea_logs::{Format, Limits, LogBook};
 use kea_router::{Router, cache::MemoryCache, is_service_request};
@@ -63,6 +63,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let folder = config.data_dir.canonicalize()?;
     let store = Arc::new(open_store(&config, &folder).await.context("the store cannot be opened")?);
     let auth = Arc::new(Authenticator::new(store.clone() as Arc<dyn UserStore>, config.token_ttl.0).await?);
+    let policies = Arc::new(Policies::open(store.clone() as Arc<dyn PolicyStore>, store.clone()).await?);
     let logs = Arc::new(LogBook::open(folder.join("logs"), Limits::default()).context("no place for logs")?);
     let listener = TcpListener::bind(config.listen).await.with_context(|| {
         format!("cannot listen on {}: is another KEA running? `--listen` takes another address", config.listen)
@@ -72,7 +73,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let made_password = first_admin(&auth).await?;
 
     let cache = Arc::new(MemoryCache::new(config.cache_bytes));
-    let router = Arc::new(Router::new(auth.clone(), cache, config.body_limit));
+    let router = Arc::new(Router::new(auth.clone(), policies.clone(), cache, config.body_limit));
     let program = std::env::current_exe()?;
     let images = match config.registry.clone() {
         Some(registry) => Some((config.images.settings(folder.join("images"), program.clone())?, registry)),
@@ -97,6 +98,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let api = kea_api::router(ApiState {
         deployer: deployer.clone(),
         auth,
+        policies: policies.clone(),
         logs,
         gateway: Arc::new(RouterGateway::new(router.clone())),
         ready: ready.clone(),
@@ -110,7 +112,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         stopping.cancel();
         tracing::info!("stopping: requests under way finish first");
     };
+    let following = tokio::spawn(async move { policies.follow().await });
     edge::serve(listener, tls, dispatcher(router, api), stop, DRAIN).await;
+    following.abort();
     deployer.stop().await;
     Ok(())
 }

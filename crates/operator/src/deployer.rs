@@ -1,6 +1,6 @@
 //! The Service Deployer that the API talks to in a cluster: it changes the custom resources, and reads the caches.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -88,7 +88,7 @@ impl ClusterDeployer {
 
     /// Writes both documents of a service, the model first, so that a deployment never names one that is not there.
     async fn write(&self, namespace: &str, name: &str, documents: &Documents) -> Result<MlDeployment, Write> {
-        let Documents { current, model_name, model, deployment } = documents;
+        let Documents { current, model_name, model, deployment, labels } = documents;
         let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
         let model_spec = serde_json::to_value(model).expect("documents have a JSON text");
         let models = self.models(namespace);
@@ -109,10 +109,15 @@ impl ClusterDeployer {
         let spec = serde_json::to_value(deployment).expect("documents have a JSON text");
         let deployments = self.deployments(namespace);
         Ok(match current.as_ref().map(|current| current.deployment.clone()) {
-            Some(before) if before.spec == spec => before,
-            Some(before) => deployments.replace(name, &params, &MlDeployment { spec, ..before }).await?,
+            Some(before) => {
+                let metadata = labelled(before.metadata.clone(), labels.as_ref());
+                if before.spec == spec && before.metadata == metadata {
+                    return Ok(before);
+                }
+                deployments.replace(name, &params, &MlDeployment { metadata, spec, ..before }).await?
+            }
             None => {
-                let metadata = metadata(namespace, name);
+                let metadata = labelled(metadata(namespace, name), labels.as_ref());
                 deployments.create(&params, &MlDeployment { metadata, spec, status: None }).await?
             }
         })
@@ -174,6 +179,8 @@ struct Documents {
     model_name: String,
     model: ModelDocument,
     deployment: DeploymentDocument,
+    /// Labels by which roles find the service, in place of those it has; they stay where it is `None`.
+    labels: Option<BTreeMap<String, String>>,
 }
 
 enum Write {
@@ -198,6 +205,16 @@ fn metadata(namespace: &str, name: &str) -> ObjectMeta {
         labels: Some([(names::MANAGED_BY.0.to_string(), FIELD_MANAGER.to_string())].into()),
         ..ObjectMeta::default()
     }
+}
+
+/// Gives an object these labels in place of those it has, but for those of Kubernetes' tools.
+fn labelled(mut metadata: ObjectMeta, labels: Option<&BTreeMap<String, String>>) -> ObjectMeta {
+    if let Some(labels) = labels {
+        let before = metadata.labels.take().unwrap_or_default();
+        let kept = before.into_iter().filter(|(name, _)| name.starts_with("app.kubernetes.io/"));
+        metadata.labels = Some(labels.clone().into_iter().chain(kept).collect());
+    }
+    metadata
 }
 
 fn unavailable(why: &str) -> DeployError {
@@ -310,6 +327,7 @@ impl Deployer for ClusterDeployer {
             cache: request.cache.clone(),
             timeout: request.timeout,
             access: request.access.clone(),
+            labels: request.labels.clone(),
             load_balancer: request.load_balancer.clone(),
             server: request.server.clone(),
             canary: request.canary.clone(),
@@ -337,7 +355,7 @@ impl Deployer for ClusterDeployer {
             deployment.version = None;
             changed_deployment(&mut deployment, &asked);
             let model_name = current.as_ref().map_or_else(|| id.to_string(), |current| current.model_name.clone());
-            Ok(Documents { current, model_name, model, deployment })
+            Ok(Documents { current, model_name, model, deployment, labels: asked.labels.clone() })
         })
         .await
     }
@@ -378,7 +396,7 @@ impl Deployer for ClusterDeployer {
             }
             known_canary(id, asked.canary.as_ref(), &model, &records)?;
             let model_name = current.model_name.clone();
-            Ok(Documents { current: Some(current), model_name, model, deployment })
+            Ok(Documents { current: Some(current), model_name, model, deployment, labels: asked.labels.clone() })
         })
         .await
     }
@@ -439,7 +457,7 @@ impl Deployer for ClusterDeployer {
             let mut deployment = current.spec.clone();
             deployment.load_balancer.clone_from(&rule);
             let (model_name, model) = (current.model_name.clone(), current.model_spec.clone());
-            Ok(Documents { current: Some(current), model_name, model, deployment })
+            Ok(Documents { current: Some(current), model_name, model, deployment, labels: None })
         });
         changed.await.map(drop)
     }
@@ -539,6 +557,17 @@ mod tests {
         let three = model("s3://models/3.onnx", json!("3"));
         assert_eq!(version(Some("3"), "s3://models/3.onnx", &three).unwrap(), "3");
         assert!(matches!(version(Some("3"), ONE, &three), Err(DeployError::Conflict(_))));
+    }
+
+    #[test]
+    fn labels_replace_each_other_but_for_those_of_kubernetes_tools() {
+        let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let before = metadata("team", "iris");
+        let asked = labelled(before.clone(), Some(&[label("team", "risk")].into()));
+        assert_eq!(asked.labels.as_ref().unwrap()["team"], "risk");
+        assert!(asked.labels.as_ref().unwrap().contains_key(names::MANAGED_BY.0));
+        assert_eq!(labelled(asked.clone(), None), asked);
+        assert_eq!(labelled(asked, Some(&BTreeMap::new())), before);
     }
 
     #[test]

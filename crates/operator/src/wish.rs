@@ -112,6 +112,8 @@ pub(crate) fn wish(
     let pinned = spec.version.clone();
     let request = documents::request(&model_object, of_model, deployment.name(), spec)
         .map_err(|error| Refusal::invalid(error.to_string()))?;
+    // Roles find the service by its document's labels.
+    let request = DeployRequest { labels: deployment.metadata.labels.clone(), ..request };
     let of_object = |fault: Fault| Refusal::invalid(format!("MLModel `{model_object}`: {}", fault.detail));
     check::model(&record, &check::DOCUMENT).map_err(of_object)?;
     check::env(request.env.as_ref()).map_err(|fault| refused(fault.into()))?;
@@ -321,6 +323,20 @@ mod tests {
         // The model of before is the version of before.
         let both = [record("1", v1, 9), record("2", "s3://models/2.onnx", 1)];
         assert_eq!(version_of(json!({}), json!({"source": v1}), &both).unwrap(), "1");
+    }
+
+    #[test]
+    fn access_and_labels_reach_the_settings_as_on_one_machine() {
+        let access = json!({"roles": ["student"], "functions": {"set_grades": {"roles": ["teacher"]}}});
+        let mut asked = deployment(json!({"access": access}));
+        asked.metadata.labels = Some([("team".to_owned(), "school".to_owned())].into());
+        let model = model(json!({"source": "s3://models/1.onnx"}));
+        let settings = wish(&asked, Some(&model), &[]).unwrap().settings;
+        assert_eq!(settings.access, serde_json::from_value(access).unwrap());
+        assert_eq!(settings.labels["team"], "school");
+        let both = deployment(json!({"access": {"public": true, "roles": ["student"]}}));
+        let refused = wish(&both, Some(&model), &[]).unwrap_err();
+        assert!(refused.message.contains("`spec.access.roles`"), "{}", refused.message);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use kea_auth::AuthError;
+use kea_auth::{AuthError, policy::Denied};
 use kea_core::management::BASE_PATH;
 use kea_http::ApiError;
 use kea_openapi::validate::Rejection;
@@ -35,6 +35,8 @@ pub enum RouterError {
     },
     /// Who calls is not known.
     Unauthenticated(AuthError),
+    /// Who calls is known, and may not.
+    Forbidden(Box<Denied>),
     /// The contract is not known, so nothing can be checked against it.
     NoContract(String),
     /// The request does not fit the contract.
@@ -91,6 +93,9 @@ impl From<RouterError> for ApiError {
                     .with_retry_after(RETRY_AFTER)
             }
             E::Unauthenticated(error) => unauthenticated(error),
+            E::Forbidden(denied) => {
+                Self::new(StatusCode::FORBIDDEN, "forbidden", denied.to_string()).with_missing(denied.missing)
+            }
             E::NoContract(service) => {
                 let detail = format!("the schema of `{service}` is not known yet, so the request cannot be validated");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-schema", detail).with_retry_after(RETRY_AFTER)

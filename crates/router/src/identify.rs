@@ -4,7 +4,10 @@ use std::{net::IpAddr, sync::Arc};
 
 use axum::extract::Request;
 use http::Method;
-use kea_auth::{Authenticator, Caller};
+use kea_auth::{
+    Authenticator, Caller,
+    policy::{Ask, Policies},
+};
 use kea_core::service::Engine;
 use kea_http::PeerAddress;
 
@@ -36,17 +39,28 @@ impl Admitted {
     }
 }
 
-/// Finds the service and authenticates the caller. Without a valid token nobody learns which services there are.
-pub(crate) fn admit(table: &Table, auth: &Authenticator, request: Request) -> Result<Admitted, RouterError> {
+/// Finds the service, authenticates the caller, and asks whether they may call it. Nobody else learns which services
+/// there are.
+pub(crate) fn admit(
+    table: &Table,
+    auth: &Authenticator,
+    policies: &Policies,
+    request: Request,
+) -> Result<Admitted, RouterError> {
     let path = request.uri().path();
     let target = path::read(path).ok_or_else(|| RouterError::NoPath(path.into()))?;
     let service = table.services.get(target.service);
-    let public = service.is_some_and(|service| service.route.settings.access.public);
+    let public = service.is_some_and(|service| service.is_public(target.function));
     let caller = match auth.authenticate(request.headers()) {
         Ok(caller) => Some(caller),
         Err(_) if public => None,
         Err(error) => return Err(RouterError::Unauthenticated(error)),
     };
+    if let Some(caller) = caller.as_ref().filter(|_| !public) {
+        let settings = service.map(|service| &*service.route.settings);
+        let engine = service.map_or(Engine::Python, |service| service.engine());
+        may(policies, caller, &Ask::call(target.service, target.function, settings, engine))?;
+    }
     let service = service.ok_or_else(|| RouterError::NoService(target.service.into()))?.clone();
     if models_alone(&service) {
         if target.function.is_empty() {
@@ -66,6 +80,11 @@ pub(crate) fn admit(table: &Table, auth: &Authenticator, request: Request) -> Re
     };
     check_call(&admitted)?;
     Ok(admitted)
+}
+
+/// Refuses what the caller may not.
+pub(crate) fn may(policies: &Policies, caller: &Caller, ask: &Ask<'_>) -> Result<(), RouterError> {
+    policies.check(caller, None, ask).map_err(|denied| RouterError::Forbidden(Box::new(denied)))
 }
 
 fn version(service: &ServiceEntry, request: &Request, of_path: Option<&str>) -> Result<usize, RouterError> {

@@ -10,7 +10,7 @@ use axum::{
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
-use kea_auth::{Authenticator, Caller};
+use kea_auth::{Authenticator, Caller, policy::Policies};
 use kea_core::{ServiceId, VersionId, contract::DEFAULT_FUNCTION, port::RouteFollower, routing::RoutingSnapshot};
 use kea_http::ApiError;
 
@@ -32,6 +32,7 @@ const CACHE: HeaderName = HeaderName::from_static("kea-cache");
 pub struct Router {
     table: ArcSwap<Table>,
     auth: Arc<Authenticator>,
+    policies: Arc<Policies>,
     cache: Arc<dyn ResponseCache>,
     body_limit: usize,
 }
@@ -44,15 +45,20 @@ impl RouteFollower for Router {
 
 impl Router {
     /// A router that knows no service yet. Bodies of models' requests have at most `body_limit` bytes.
-    pub fn new(auth: Arc<Authenticator>, cache: Arc<dyn ResponseCache>, body_limit: usize) -> Self {
-        Self { table: ArcSwap::default(), auth, cache, body_limit }
+    pub fn new(
+        auth: Arc<Authenticator>,
+        policies: Arc<Policies>,
+        cache: Arc<dyn ResponseCache>,
+        body_limit: usize,
+    ) -> Self {
+        Self { table: ArcSwap::default(), auth, policies, cache, body_limit }
     }
 
     /// Answers a request of a service.
     pub async fn handle(&self, request: Request) -> Response {
         let path = request.uri().path();
         if path.starts_with("/v2") && !path.ends_with("/infer") {
-            let answered = v2::answer(&self.table.load_full(), &self.auth, &request);
+            let answered = v2::answer(&self.table.load_full(), &self.auth, &self.policies, &request);
             return answered.unwrap_or_else(|error| ApiError::from(error).into_response());
         }
         self.route(request).await.unwrap_or_else(|error| ApiError::from(error).into_response())
@@ -61,7 +67,7 @@ impl Router {
     /// The request path: each stage takes what only the one before can make.
     async fn route(&self, request: Request) -> Result<Response, RouterError> {
         let table = self.table.load_full(); // one immutable snapshot a request
-        let admitted = identify::admit(&table, &self.auth, request)?; // 401, 404, 405, 503
+        let admitted = identify::admit(&table, &self.auth, &self.policies, request)?; // 401, 403, 404, 405, 503
         let metrics = admitted.version().metrics.clone();
         let routed = async {
             let mut call = validate::call(admitted, self.body_limit).await?; // 400, 413, 415

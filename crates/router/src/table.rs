@@ -75,6 +75,17 @@ impl ServiceEntry {
         }
     }
 
+    /// What permissions take the service for: a web service where any of its versions is one.
+    pub(crate) fn engine(&self) -> Engine {
+        let is_web = self.versions.iter().any(|version| version.engine == Engine::External);
+        if is_web { Engine::External } else { Engine::Python }
+    }
+
+    /// Whether that function may be called without a token.
+    pub(crate) fn is_public(&self, function: &str) -> bool {
+        self.route.settings.access.is_public(function, self.engine())
+    }
+
     /// The version called `name`, or the live one.
     pub(crate) fn version(&self, name: Option<&str>) -> Option<&VersionEntry> {
         let wanted = name.or_else(|| self.route.live.as_ref().map(VersionId::as_str))?;

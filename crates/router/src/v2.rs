@@ -1,19 +1,30 @@
 //! What the gateway answers by itself of the Open Inference Protocol V2: health and metadata. `infer` is forwarded.
 
+use std::sync::Arc;
+
 use axum::{body::Body, extract::Request, response::Response};
 use http::{HeaderValue, Method, header};
-use kea_auth::Authenticator;
-use kea_core::VersionId;
+use kea_auth::{
+    Authenticator, Caller,
+    policy::{Ask, Policies},
+};
+use kea_core::{VersionId, policy::Verb};
 use kea_openapi::render;
 use serde_json::{Value, json};
 
 use crate::{
     RouterError,
+    identify::may,
     table::{ServiceEntry, Table, VersionEntry},
 };
 
 /// Answers a request of health or metadata.
-pub(crate) fn answer(table: &Table, auth: &Authenticator, request: &Request) -> Result<Response, RouterError> {
+pub(crate) fn answer(
+    table: &Table,
+    auth: &Authenticator,
+    policies: &Policies,
+    request: &Request,
+) -> Result<Response, RouterError> {
     let path = request.uri().path();
     let no_path = || RouterError::NoPath(path.into());
     let segments: Vec<&str> = path.trim_matches('/').split('/').skip(1).collect();
@@ -25,13 +36,11 @@ pub(crate) fn answer(table: &Table, auth: &Authenticator, request: &Request) -> 
         ["health", "ready"] => json!({"ready": true}),
         [] => json!({"name": "kea", "version": env!("CARGO_PKG_VERSION"), "extensions": []}),
         ["models"] => {
-            auth.authenticate(request.headers()).map_err(RouterError::Unauthenticated)?;
-            let mut names: Vec<&str> = table.services.keys().map(AsRef::as_ref).collect();
-            names.sort_unstable();
-            json!({ "models": names })
+            let caller = auth.authenticate(request.headers()).map_err(RouterError::Unauthenticated)?;
+            json!({ "models": readable_names(table, policies, &caller)? })
         }
         ["models", name, ref rest @ ..] => {
-            let service = readable(table, auth, request, name)?;
+            let service = readable(table, auth, policies, request, name)?;
             let (version, action) = match rest {
                 [] => (None, ""),
                 ["versions", version] => (Some(*version), ""),
@@ -48,16 +57,34 @@ pub(crate) fn answer(table: &Table, auth: &Authenticator, request: &Request) -> 
     Ok(response)
 }
 
+/// The services that the caller may read. Who may read none, whichever there are, is told so.
+fn readable_names<'a>(table: &'a Table, policies: &Policies, caller: &Caller) -> Result<Vec<&'a str>, RouterError> {
+    let may_read = |(name, service): (&'a Arc<str>, &'a Arc<ServiceEntry>)| {
+        let settings = &service.route.settings;
+        let ask = Ask::of_service(Verb::Read, name, Some(settings));
+        (settings.access.public || policies.check(caller, None, &ask).is_ok()).then_some(&**name)
+    };
+    let mut names: Vec<&str> = table.services.iter().filter_map(may_read).collect();
+    if names.is_empty() && !policies.may_somewhere(caller, None, Verb::Read) {
+        may(policies, caller, &Ask::of_any_service(Verb::Read))?;
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
 fn readable<'a>(
     table: &'a Table,
     auth: &Authenticator,
+    policies: &Policies,
     request: &Request,
     name: &str,
 ) -> Result<&'a ServiceEntry, RouterError> {
     let service = table.services.get(name);
     let public = service.is_some_and(|service| service.route.settings.access.public);
     if !public {
-        auth.authenticate(request.headers()).map_err(RouterError::Unauthenticated)?;
+        let caller = auth.authenticate(request.headers()).map_err(RouterError::Unauthenticated)?;
+        let settings = service.map(|service| &*service.route.settings);
+        may(policies, &caller, &Ask::of_service(Verb::Read, name, settings))?;
     }
     service.map(AsRef::as_ref).ok_or_else(|| RouterError::NoService(name.into()))
 }

@@ -7,6 +7,9 @@
 
 mod database;
 mod error;
+mod policies;
+#[cfg(test)]
+mod policy_suite;
 mod postgres;
 mod row;
 mod services;

@@ -14,6 +14,8 @@ use kea_core::{
     service::{Algorithm, LoadBalancing, ModelSpec, Resources, Service, Version},
 };
 
+pub(crate) use crate::policy_suite::*;
+
 pub(crate) type Outcome = Result<(), StoreError>;
 
 /// Makes one test of each claim for the store that `$open` gives.
@@ -44,6 +46,11 @@ macro_rules! every_store {
                 a_name_with_a_nul_is_nobodys,
                 a_secret_is_kept_once,
                 a_secret_kept_by_many_at_once_is_one,
+                a_policy_is_read_as_it_was_put,
+                what_is_put_again_is_replaced,
+                roles_and_bindings_of_one_name_are_apart,
+                each_change_of_the_policy_is_counted,
+                changes_of_the_policy_at_once_are_all_counted,
             );
         }
     };

@@ -9,7 +9,7 @@ use kea_core::{
 use kea_http::ApiError;
 use serde::{Deserialize, Serialize};
 
-use crate::{ApiState, extract::Params, guard};
+use crate::{ApiState, extract::Params, guard, permissions};
 
 /// Most cards in one answer; there may be thousands of services.
 const PAGE: usize = 60;
@@ -50,7 +50,7 @@ struct Card {
     public: bool,
 }
 
-/// `GET /docs/services.json`: all services for callers with a token, the public ones for others.
+/// `GET /docs/services.json`: the services that the caller sees, which are the public ones for callers without a token.
 pub(super) async fn list(
     State(state): State<ApiState>,
     Params(query): Params<CardQuery>,
@@ -58,7 +58,7 @@ pub(super) async fn list(
 ) -> Result<Json<Cards>, ApiError> {
     let caller = guard::optional(&state, &headers)?;
     let mut found = state.deployer.list();
-    found.retain(|details| shown(details, caller.is_some(), &query.search));
+    found.retain(|details| fits(details, &query.search) && permissions::sees(&state, caller.as_ref(), details));
     let total = found.len();
     let mut services = Vec::new();
     for details in found.into_iter().skip(query.offset).take(PAGE) {
@@ -67,10 +67,9 @@ pub(super) async fn list(
     Ok(Json(Cards { services, total, user: caller.map(|caller| caller.username.to_string()) }))
 }
 
-fn shown(details: &ServiceDetails, known: bool, search: &str) -> bool {
+fn fits(details: &ServiceDetails, search: &str) -> bool {
     let search = search.trim().to_lowercase();
-    let fits = details.service_id.as_str().contains(&search) || details.model_name.to_lowercase().contains(&search);
-    fits && (known || details.settings.access.public)
+    details.service_id.as_str().contains(&search) || details.model_name.to_lowercase().contains(&search)
 }
 
 async fn card(state: &ApiState, details: ServiceDetails) -> Card {

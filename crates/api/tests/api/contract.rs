@@ -129,7 +129,42 @@ const ROWS: &[Row] = &[
         &["serviceId", "status", "version"],
     ),
     row(("POST", "/services/fresh/rollback", "/services/{serviceId}/rollback"), "", 409, &[]),
+    row(
+        ("PUT", "/auth/roles/teacher", "/auth/roles/{name}"),
+        r#"{"rules": [{"verbs": ["predict"], "services": ["iris"]}]}"#,
+        200,
+        ROLE,
+    ),
+    row(("PUT", "/auth/roles/teacher", "/auth/roles/{name}"), r#"{"rules": [{"verbs": ["predict"]}]}"#, 400, &[]),
+    row(("PUT", "/auth/roles/admin", "/auth/roles/{name}"), r#"{"rules": []}"#, 409, &[]),
+    row(("GET", "/auth/roles", "/auth/roles"), "", 200, ROLE),
+    row(("GET", "/auth/roles/teacher", "/auth/roles/{name}"), "", 200, ROLE),
+    row(("GET", "/auth/roles/no%20name", "/auth/roles/{name}"), "", 404, &[]),
+    row(
+        ("PUT", "/auth/bindings/b", "/auth/bindings/{name}"),
+        r#"{"role": "teacher", "subjects": [{"kind": "User", "name": "ada"}]}"#,
+        200,
+        BINDING,
+    ),
+    row(("PUT", "/auth/bindings/b", "/auth/bindings/{name}"), r#"{"role": "teacher", "subjects": []}"#, 400, &[]),
+    row(("GET", "/auth/bindings", "/auth/bindings"), "", 200, BINDING),
+    row(("GET", "/auth/bindings/b", "/auth/bindings/{name}"), "", 200, BINDING),
+    row(
+        ("POST", "/auth/can-i", "/auth/can-i"),
+        r#"{"username": "ada", "verb": "predict", "service": "iris"}"#,
+        200,
+        &["allowed", "reason", "by"],
+    ),
+    row(("POST", "/auth/can-i", "/auth/can-i"), r#"{"verb": "predict"}"#, 400, &[]),
+    row(("DELETE", "/auth/bindings/b", "/auth/bindings/{name}"), "", 204, &[]),
+    row(("DELETE", "/auth/bindings/b", "/auth/bindings/{name}"), "", 404, &[]),
+    row(("DELETE", "/auth/roles/teacher", "/auth/roles/{name}"), "", 204, &[]),
+    row(("DELETE", "/auth/roles/consumer", "/auth/roles/{name}"), "", 409, &[]),
 ];
+
+const ROLE: &[&str] = &["name", "builtIn", "description", "rules"];
+
+const BINDING: &[&str] = &["name", "role", "subjects"];
 
 const PROBLEM: &[&str] = &["type", "title", "status", "detail", "instance"];
 

@@ -18,7 +18,8 @@ use kea_core::{
         DeployRequest, KubernetesService, ReplicaStatus, ServiceDetails, Status, StepState, StepStatus, UpdateRequest,
         VersionInfo,
     },
-    port::{DeployError, Deployer, StoreError, User, UserStore},
+    policy::{Binding, Policy, PolicyName, Role},
+    port::{DeployError, Deployer, PolicyStore, StoreError, User, UserStore},
     service::LoadBalancing,
     tensor::Datatype,
 };
@@ -236,5 +237,53 @@ impl UserStore for FakeUsers {
 
     async fn keep_secret(&self, name: &str, value: &[u8]) -> Result<Vec<u8>, StoreError> {
         Ok(self.secrets.lock().unwrap().entry(name.into()).or_insert_with(|| value.to_vec()).clone())
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct FakePolicies(Mutex<Policy>);
+
+impl FakePolicies {
+    fn change<T>(&self, change: impl FnOnce(&mut Policy) -> T) -> Result<T, StoreError> {
+        let mut policy = self.0.lock().unwrap();
+        policy.revision += 1;
+        Ok(change(&mut policy))
+    }
+}
+
+#[async_trait]
+impl PolicyStore for FakePolicies {
+    async fn policy(&self) -> Result<Policy, StoreError> {
+        Ok(self.0.lock().unwrap().clone())
+    }
+
+    async fn policy_revision(&self) -> Result<u64, StoreError> {
+        Ok(self.0.lock().unwrap().revision)
+    }
+
+    async fn put_role(&self, role: &Role) -> Result<(), StoreError> {
+        self.delete_role(&role.name).await?;
+        self.change(|policy| policy.roles.push(role.clone()))
+    }
+
+    async fn delete_role(&self, name: &PolicyName) -> Result<bool, StoreError> {
+        self.change(|policy| {
+            let before = policy.roles.len();
+            policy.roles.retain(|role| role.name != *name);
+            policy.roles.len() < before
+        })
+    }
+
+    async fn put_binding(&self, binding: &Binding) -> Result<(), StoreError> {
+        self.delete_binding(&binding.name).await?;
+        self.change(|policy| policy.bindings.push(binding.clone()))
+    }
+
+    async fn delete_binding(&self, name: &PolicyName) -> Result<bool, StoreError> {
+        self.change(|policy| {
+            let before = policy.bindings.len();
+            policy.bindings.retain(|binding| binding.name != *name);
+            policy.bindings.len() < before
+        })
     }
 }

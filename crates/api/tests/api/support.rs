@@ -12,13 +12,13 @@ use axum::{Router, body::Body};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use kea_api::ApiState;
-use kea_auth::Authenticator;
+use kea_auth::{Authenticator, policy::Policies};
 use kea_logs::LogBook;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::fakes::{FakeDeployer, FakeGateway, FakeUsers};
+use crate::fakes::{FakeDeployer, FakeGateway, FakePolicies, FakeUsers};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
@@ -51,7 +51,9 @@ impl Answer {
 
 impl TestApi {
     pub(crate) async fn start() -> Self {
-        let auth = Authenticator::new(Arc::new(FakeUsers::default()), Duration::from_secs(3600)).await.unwrap();
+        let users = Arc::new(FakeUsers::default());
+        let policies = Arc::new(Policies::open(Arc::new(FakePolicies::default()), users.clone()).await.unwrap());
+        let auth = Authenticator::new(users.clone(), Duration::from_secs(3600)).await.unwrap();
         auth.ensure_admin(Some(PASSWORD)).await.unwrap();
         let token = auth.login("admin", PASSWORD).await.unwrap().token;
         let folder = tempfile::tempdir().unwrap();
@@ -61,6 +63,7 @@ impl TestApi {
         let state = ApiState {
             deployer: Arc::new(FakeDeployer::new()),
             auth: Arc::new(auth),
+            policies,
             logs: logs.clone(),
             gateway: Arc::new(FakeGateway),
             ready: ready.clone(),

@@ -18,6 +18,7 @@ use super::{
     Session, example,
     model_options::{ModelOptions, source_for},
     service,
+    update::kept_access,
     wait::{self, Deployed, Goal},
 };
 use crate::{
@@ -45,9 +46,13 @@ pub(crate) struct DeployArgs {
 
 /// Deploys, and waits until all of it answers.
 pub(crate) async fn run(session: &Session, args: DeployArgs) -> Result<(), Failure> {
-    let no_wait = args.no_wait;
+    let (no_wait, is_file) = (args.no_wait, args.file.is_some());
     let mut started = Vec::new();
-    for request in requests(args, session.client.server())? {
+    for mut request in requests(args, session.client.server())? {
+        // A document says all that is wanted; options say what is to be different.
+        if let (false, Ok(id)) = (is_file, ServiceId::derive(&request.model_name)) {
+            request.access = kept_access(session, &id, request.access).await?;
+        }
         let answer = session.client.post(&["services"], &request).await?;
         let response: DeployResponse = answer.read()?;
         note(&format!("deploying {} version {}", response.service_id, response.version));
@@ -90,6 +95,7 @@ fn request(model_name: String, changes: UpdateRequest) -> DeployRequest {
         cache,
         timeout,
         access,
+        labels,
         load_balancer,
         server,
         canary,
@@ -109,6 +115,7 @@ fn request(model_name: String, changes: UpdateRequest) -> DeployRequest {
         cache,
         timeout,
         access,
+        labels,
         load_balancer,
         server,
         canary,
@@ -117,15 +124,21 @@ fn request(model_name: String, changes: UpdateRequest) -> DeployRequest {
 
 fn from_file(file: &Path, server: &ServerUrl) -> Result<Vec<DeployRequest>, Failure> {
     let is_stdin = file == Path::new("-");
-    let text = if is_stdin { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) };
-    let text = text.map_err(|source| Failure::File { path: file.into(), source })?;
-    let documents = documents(&text).map_err(|source| Failure::Yaml { path: file.into(), source })?;
-    let mut requests = deploy_requests(documents).map_err(|source| Failure::Documents { path: file.into(), source })?;
+    let mut requests =
+        deploy_requests(documents_of(file)?).map_err(|source| Failure::Documents { path: file.into(), source })?;
     let folder = if is_stdin { Path::new(".") } else { file.parent().unwrap_or(Path::new(".")) };
     for source in requests.iter_mut().filter_map(|request| request.source_code.as_mut()) {
         *source = source_for(server, source, folder)?;
     }
     Ok(requests)
+}
+
+/// The documents of a file, or of standard input.
+pub(super) fn documents_of(file: &Path) -> Result<Vec<Value>, Failure> {
+    let is_stdin = file == Path::new("-");
+    let text = if is_stdin { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) };
+    let text = text.map_err(|source| Failure::File { path: file.into(), source })?;
+    documents(&text).map_err(|source| Failure::Yaml { path: file.into(), source })
 }
 
 /// The documents of a file; the empty ones, as after a last `---`, are left out.

@@ -12,6 +12,7 @@ use clap::{
 use kea_core::{
     Framework, VersionId,
     management::UpdateRequest,
+    policy::PolicyName,
     quantity::{Cpu, Memory, Span},
     service::{Access, Amounts, CacheSettings, Resources, ServerSettings},
 };
@@ -45,6 +46,12 @@ pub(crate) struct ModelOptions {
     /// Let everybody call it and read its documentation, without a token
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     public: Option<bool>,
+    /// A role whose holders alone may call it; can be repeated. Roles of single functions need documents
+    #[arg(long = "role", value_name = "ROLE", conflicts_with = "public")]
+    roles: Vec<PolicyName>,
+    /// A label by which roles find it, in place of those it has; can be repeated
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
     /// Keep answers that long and give them to equal requests; 0 turns that off
     #[arg(long, value_name = "SPAN")]
     cache_ttl: Option<Span>,
@@ -90,12 +97,19 @@ impl ModelOptions {
             resources: given(limits).map(|limits| Resources { limits, ..Resources::default() }),
             cache: self.cache_ttl.map(cache),
             timeout: self.timeout,
-            access: self.public.map(|public| Access { public }),
+            access: access(self.public, self.roles),
+            labels: Some(self.labels.into_iter().collect::<BTreeMap<_, _>>()).filter(|labels| !labels.is_empty()),
             load_balancer: None,
             server: given(server_settings),
             canary: None,
         })
     }
+}
+
+/// Who may call it, where that is said.
+fn access(public: Option<bool>, roles: Vec<PolicyName>) -> Option<Access> {
+    let is_said = public.is_some() || !roles.is_empty();
+    is_said.then(|| Access { public: public.unwrap_or_default(), roles, ..Access::default() })
 }
 
 /// What differs from saying nothing.
@@ -149,6 +163,10 @@ fn aliases(framework: Framework) -> &'static [&'static str] {
     }
 }
 
+fn label(text: &str) -> Result<(String, String), String> {
+    variable(text).map_err(|_| "write NAME=VALUE, as team=risk".into())
+}
+
 fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
@@ -194,8 +212,11 @@ mod tests {
 
     #[test]
     fn switches_can_be_turned_off_again() {
-        assert_eq!(changes(&["--public"]), json!({"access": {"public": true}}));
-        assert_eq!(changes(&["--public=false"]), json!({"access": {"public": false}}));
+        let access = |public, roles: &[&str]| json!({"access": {"public": public, "roles": roles, "functions": {}}});
+        assert_eq!(changes(&["--public"]), access(true, &[]));
+        assert_eq!(changes(&["--public=false"]), access(false, &[]));
+        assert_eq!(changes(&["--role", "student", "--role", "teacher"]), access(false, &["student", "teacher"]));
+        assert_eq!(changes(&["--label", "team=risk"]), json!({"labels": {"team": "risk"}}));
         assert_eq!(changes(&["--cache-ttl", "60s"])["cache"], json!({"enabled": true, "ttl": "60s", "shared": false}));
         assert_eq!(changes(&["--cache-ttl", "0"])["cache"]["enabled"], json!(false));
     }

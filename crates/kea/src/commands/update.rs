@@ -3,9 +3,9 @@
 use clap::Args;
 use kea_core::{
     ServiceId,
-    management::{UpdateRequest, UpdateResponse},
+    management::{ServiceDetails, UpdateRequest, UpdateResponse},
     name::NameError,
-    service::Canary,
+    service::{Access, Canary},
 };
 
 use super::{Session, deploy::wait_for_change, model_options::ModelOptions};
@@ -59,7 +59,27 @@ pub(crate) async fn update(session: &Session, args: UpdateArgs) -> Result<(), Fa
         let hint = "there is nothing to change: name it, for example with --source or --replicas";
         return Err(Failure::Usage(hint.into()));
     }
-    put(session, &args.name, &changes, args.no_wait).await
+    let access = kept_access(session, &args.name, changes.access.clone()).await?;
+    put(session, &args.name, &UpdateRequest { access, ..changes }, args.no_wait).await
+}
+
+/// A change of access replaces all of it: what options cannot say of it, or do not say, stays as it is.
+pub(super) async fn kept_access(
+    session: &Session,
+    name: &ServiceId,
+    asked: Option<Access>,
+) -> Result<Option<Access>, Failure> {
+    let Some(mut access) = asked else { return Ok(None) };
+    let before = match session.client.get(&service_path(name), &[]).await {
+        Ok(answer) => answer.read::<ServiceDetails>()?.settings.access,
+        Err(failure) if failure.is_not_found() => return Ok(Some(access)),
+        Err(failure) => return Err(failure),
+    };
+    access.functions = before.functions;
+    if !access.public && access.roles.is_empty() {
+        access.roles = before.roles;
+    }
+    Ok(Some(access))
 }
 
 fn canary(text: &str) -> Result<Canary, String> {

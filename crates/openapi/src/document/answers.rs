@@ -82,6 +82,16 @@ pub(super) fn schemas() -> Map<String, Value> {
                 "description": "What is wrong with the request, for validation.",
                 "items": reference("schemas", "Violation"),
             },
+            "missing": {
+                "type": "object",
+                "description": "The permission that the caller lacks, where that is why.",
+                "required": ["verb", "service", "function"],
+                "properties": {
+                    "verb": text("What would have to be allowed."),
+                    "service": {"type": "string", "nullable": true, "description": "The service."},
+                    "function": {"type": "string", "nullable": true, "description": "The function, for calls."},
+                },
+            },
         },
     });
     let violation = json!({

@@ -336,6 +336,11 @@ fn a_problem_has_the_fields_that_the_api_answers() {
             received: "text".into(),
             detail: "give a number".into(),
         }],
+        missing: Some(kea_core::management::MissingPermission {
+            verb: kea_core::policy::Verb::Predict,
+            service: Some("iris".into()),
+            function: None,
+        }),
     };
     let document = document_of(None, false);
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
@@ -343,6 +348,7 @@ fn a_problem_has_the_fields_that_the_api_answers() {
     let schemas = &document["components"]["schemas"];
     assert_eq!(keys(&schemas["Problem"]["properties"]), keys(&told));
     assert_eq!(keys(&schemas["Violation"]["properties"]), keys(&told["errors"][0]));
+    assert_eq!(keys(&schemas["Problem"]["properties"]["missing"]["properties"]), keys(&told["missing"]));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod kills;
 mod leaders;
 mod mock;
 mod peers;
+mod policies;
 mod refusals;
 mod repairs;
 mod routers;
