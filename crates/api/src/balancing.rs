@@ -12,14 +12,16 @@ use kea_core::{
 };
 use kea_http::ApiError;
 
-use crate::{ApiState, errors, extract::ServiceName, payload::Payload};
+use crate::{ApiState, audit::Recorded, errors, extract::ServiceName, payload::Payload};
 
 /// `POST /router/loadbalancer`
 pub(crate) async fn configure(
     State(state): State<ApiState>,
+    Recorded(record): Recorded,
     Payload(config): Payload<LoadBalancerConfig>,
 ) -> Result<(StatusCode, Json<LoadBalancerResponse>), ApiError> {
     let LoadBalancerConfig { service_id, algorithm, replicas } = config;
+    record.service(service_id.as_str());
     let details = state.deployer.get(&service_id).ok_or_else(|| errors::no_service(service_id.as_str()))?;
     let replicas = names(&replicas, &details.replica_statuses)?;
     let status = if details.settings.load_balancer.is_none() {

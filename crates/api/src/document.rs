@@ -99,7 +99,7 @@ fn asked(operation: &Operation, schemas: &mut Schemas) -> Value {
 /// An empty requirement among others makes a token optional.
 fn security(access: Access) -> Value {
     match access {
-        Access::Token => json!([{"bearer": []}]),
+        Access::Token | Access::Security => json!([{"bearer": []}]),
         Access::TokenUnlessPublic | Access::Gateway => json!([{"bearer": []}, {}]),
         Access::Open => json!([]),
     }

@@ -7,15 +7,22 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, StatusCode, request::Parts};
-use kea_auth::Caller;
-use kea_core::ServiceId;
+use kea_audit::{Recorder, User};
+use kea_auth::{ADMIN_ROLE, Caller};
+use kea_core::{ServiceId, management::BASE_PATH};
 use kea_http::ApiError;
 
 use crate::{ApiState, errors, operation::Access};
 
+/// Name of the role of those who watch over others.
+const SECURITY_ROLE: &str = "security";
+
 /// The checks of one operation.
 pub(crate) struct Guard {
     pub(crate) state: ApiState,
+    /// The operation's id, and whether it changes something: what the audit trail says.
+    pub(crate) action: &'static str,
+    pub(crate) changes: bool,
     pub(crate) access: Access,
     /// Names of the query parameters there are.
     pub(crate) query: Vec<String>,
@@ -24,9 +31,19 @@ pub(crate) struct Guard {
 impl Guard {
     /// Lets the request through to the handler, or answers why not.
     pub(crate) async fn pass(&self, request: Request, next: Next) -> Response {
+        self.record(&request);
         match self.check(&request) {
             Ok(()) => next.run(request).await,
             Err(error) => error.into_response(),
+        }
+    }
+
+    /// Tells the audit trail what is asked for. The gateway tells of calls by itself.
+    fn record(&self, request: &Request) {
+        let record = Recorder::of(request.extensions());
+        record.action(self.action, self.changes);
+        if let Some(service) = service_of(request.uri().path()) {
+            record.service(service);
         }
     }
 
@@ -34,9 +51,10 @@ impl Guard {
         match self.access {
             // The gateway decides, and forwards a query to services that have one.
             Access::Gateway => return Ok(()),
-            Access::Token => drop(caller(&self.state, request.headers())?),
+            Access::Token => drop(known(&self.state, request)?),
+            Access::Security => may_audit(&known(&self.state, request)?)?,
             // The handler knows the service.
-            Access::TokenUnlessPublic | Access::Open => {}
+            Access::TokenUnlessPublic | Access::Open => drop(known(&self.state, request)),
         }
         known_query(request.uri().query().unwrap_or_default(), &self.query)
     }
@@ -49,6 +67,30 @@ fn known_query(query: &str, known: &[String]) -> Result<(), ApiError> {
         None => Ok(()),
         Some(name) => Err(errors::unknown_query(name, known)),
     }
+}
+
+/// Who calls, as the audit trail hears it, too.
+fn known(state: &ApiState, request: &Request) -> Result<Caller, ApiError> {
+    let caller = caller(state, request.headers())?;
+    let Caller { username, roles, key, groups: _ } = &caller;
+    let user = User { name: username.clone(), roles: roles.clone(), key: key.clone() };
+    Recorder::of(request.extensions()).user(user);
+    Ok(caller)
+}
+
+/// Whether a caller may read what others did, and say what of it is kept.
+pub(crate) fn may_audit(caller: &Caller) -> Result<(), ApiError> {
+    let may = caller.roles.iter().any(|role| role == ADMIN_ROLE || role == SECURITY_ROLE);
+    let detail = format!("the audit trail is for the roles `{ADMIN_ROLE}` and `{SECURITY_ROLE}`");
+    if may { Ok(()) } else { Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", detail)) }
+}
+
+/// The service that a path of the API is about: what comes after the name of a collection of theirs.
+fn service_of(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix(BASE_PATH)?;
+    let after = ["/services/", "/openapi/", "/router/loadbalancer/", "/logs/rules/", "/logs/"];
+    let name = after.iter().find_map(|collection| rest.strip_prefix(collection))?.split('/').next()?;
+    Some(name).filter(|name| !name.is_empty() && *name != "audit")
 }
 
 fn caller(state: &ApiState, headers: &HeaderMap) -> Result<Caller, ApiError> {

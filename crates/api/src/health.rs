@@ -14,19 +14,21 @@ use crate::ApiState;
 pub(crate) struct Health {
     /// `ok`, or `starting` where it does not take requests yet.
     status: &'static str,
+    /// What does not keep KEA from answering, and is to be mended, a sentence each.
+    troubles: Vec<String>,
 }
 
 /// `GET /healthz`
 pub(crate) async fn live() -> Json<Health> {
-    Json(Health { status: "ok" })
+    Json(Health { status: "ok", troubles: Vec::new() })
 }
 
 /// `GET /readyz`
 pub(crate) async fn ready(State(state): State<ApiState>) -> (StatusCode, Json<Health>) {
     if state.ready.load(Ordering::Acquire) {
-        (StatusCode::OK, Json(Health { status: "ok" }))
+        (StatusCode::OK, Json(Health { status: "ok", troubles: state.audit.troubles() }))
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: "starting" }))
+        (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: "starting", troubles: Vec::new() }))
     }
 }
 

@@ -63,6 +63,8 @@ impl Tag {
 pub(crate) enum Access {
     /// Callers with a token.
     Token,
+    /// Callers with a token who may read the audit trail and set what it keeps.
+    Security,
     /// Callers with a token, and everybody where the service is public.
     TokenUnlessPublic,
     /// The gateway decides, by the same rule.
@@ -204,6 +206,12 @@ impl Operation {
 
     pub(crate) fn also(self, also: &[StatusCode]) -> Self {
         Self { also: also.to_vec(), ..self }
+    }
+
+    /// Whether it changes something, so that the audit trail tells it as a change: all but reads, checks and calls.
+    pub(crate) fn changes(&self) -> bool {
+        let only_asks = ["validateRequest", "predict", "callFunction", "login"].contains(&self.id);
+        self.verb != Verb::Get && !only_asks
     }
 
     /// Names of its query parameters.

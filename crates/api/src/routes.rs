@@ -12,7 +12,7 @@ use kea_core::management::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    ApiState, balancing, contracts, document,
+    ApiState, audit, balancing, contracts, document,
     guard::{self, Guard},
     health, login, logs,
     operation::{Access, Operation, Route, Tag, Verb},
@@ -35,7 +35,13 @@ pub fn router(state: ApiState) -> Router {
 }
 
 fn guarded(operation: &Operation, handler: MethodRouter<ApiState>, state: &ApiState) -> MethodRouter<ApiState> {
-    let guard = Guard { state: state.clone(), access: operation.access, query: operation.query_names() };
+    let guard = Guard {
+        state: state.clone(),
+        action: operation.id,
+        changes: operation.changes(),
+        access: operation.access,
+        query: operation.query_names(),
+    };
     let guard = Arc::new(guard);
     handler.route_layer(from_fn(move |request, next| {
         let guard = guard.clone();
@@ -179,6 +185,14 @@ fn openapi_generator() -> Vec<Route> {
 
 fn logger() -> Vec<Route> {
     vec![
+        get(Tag::Logger, "/logs/audit", "getAuditTrail")
+            .summary("Who did what, and how it ended")
+            .description("Needs the role `admin` or `security`. In a cluster each router has a trail of its own.")
+            .access(Access::Security)
+            .query::<audit::AuditQuery>()
+            .answers::<audit::AuditRecords>(StatusCode::OK, "The records, newest first.")
+            .also(&[StatusCode::FORBIDDEN])
+            .by(audit::read),
         get(Tag::Logger, "/logs/{serviceId}", "getLogs")
             .summary("Log lines of a service")
             .description("With `follow`, the lines are server-sent events, a line each, and further ones as they come.")

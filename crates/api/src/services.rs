@@ -3,7 +3,7 @@
 use axum::{Json, extract::State, response::IntoResponse};
 use http::{HeaderName, StatusCode, header};
 use kea_core::{
-    VersionId,
+    ServiceId, VersionId,
     management::{
         BASE_PATH, DeployRequest, DeployResponse, MethodInfo, ServiceDetails, ServiceInfo, UpdateRequest,
         UpdateResponse, VersionInfo, Violation,
@@ -13,6 +13,7 @@ use kea_http::ApiError;
 
 use crate::{
     ApiState,
+    audit::Recorded,
     contracts::VersionQuery,
     errors,
     extract::{Params, ServiceName},
@@ -22,11 +23,14 @@ use crate::{
 /// `POST /services`
 pub(crate) async fn deploy(
     State(state): State<ApiState>,
+    Recorded(record): Recorded,
     Payload(request): Payload<DeployRequest>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<DeployResponse>), ApiError> {
+    record.service(request.service_id.as_ref().map_or(request.model_name.as_str(), ServiceId::as_str));
     has_something_to_run(&request)?;
     let details = state.deployer.deploy(request).await.map_err(errors::of_deployer)?;
     let ServiceDetails { service_id, version, kubernetes_service, .. } = details;
+    record.service(service_id.as_str());
     let location = [(header::LOCATION, format!("{BASE_PATH}/services/{service_id}"))];
     Ok((StatusCode::CREATED, location, Json(DeployResponse { service_id, version, kubernetes_service })))
 }

@@ -11,9 +11,11 @@ mod request_id;
 mod rim;
 mod serve;
 pub mod timeout;
+mod trace_context;
 
 pub use hop_by_hop::drop_hop_by_hop;
-pub use problem::ApiError;
+pub use problem::{ApiError, ProblemKind};
 pub use request_id::{REQUEST_ID, RequestId};
 pub use rim::rim;
 pub use serve::{PeerAddress, serve, serve_tls};
+pub use trace_context::{TRACEPARENT, TraceContext};

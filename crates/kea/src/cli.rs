@@ -6,9 +6,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use kea_core::quantity::Span;
 
 use crate::{
+    audited::AuditArgs,
     client::ServerUrl,
     cluster::{ManifestsArgs, OperatorArgs, RouterArgs},
     commands::{
+        audit,
         build::BuildArgs,
         completions::CompletionsArgs,
         delete::DeleteArgs,
@@ -106,6 +108,8 @@ pub(crate) enum ClientCommand {
     Docs(DocsArgs),
     /// Print what the replicas of a service write
     Logs(LogsArgs),
+    /// Show who did what, or verify the audit trail
+    Audit(audit::AuditArgs),
     /// Call a function of a service
     Predict(PredictArgs),
     /// Change the number of replicas and wait until they answer
@@ -147,6 +151,8 @@ pub(crate) struct ServeArgs {
     /// How long a login lasts [default: 12h]
     #[arg(long, env = "KEA_TOKEN_TTL", value_name = "SPAN")]
     pub(crate) token_ttl: Option<Span>,
+    #[command(flatten)]
+    pub(crate) audit: AuditArgs,
 }
 
 /// How KEA writes its own log.

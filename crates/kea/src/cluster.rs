@@ -33,11 +33,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    audited::{AuditArgs, AuditConfig},
     cli::LogFormat,
     config,
     gateway::RouterGateway,
     progress,
-    serve::{DRAIN, dispatcher, first_admin, log_format},
+    serve::{DRAIN, dispatcher, first_admin, log_format, metrics},
     signals,
 };
 
@@ -112,6 +113,8 @@ pub(crate) struct RouterArgs {
     /// How long a router that is told to stop still takes requests, until all have learnt of it
     #[arg(long, env = "KEA_LINGER", default_value = "5s", value_name = "SPAN")]
     linger: Span,
+    #[command(flatten)]
+    audit: AuditArgs,
 }
 
 /// How KEA is installed in a cluster.
@@ -357,7 +360,7 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     let gateway = ClusterGateway::new(client, settings, router.clone());
     let ready = Arc::new(AtomicBool::new(false));
     let (stopping, watching) = (CancellationToken::new(), CancellationToken::new());
-    let metrics = router.clone();
+    let audit = AuditConfig::default().with(&args.audit)?.start(std::env::temp_dir().join("kea-audit"))?;
     let api = kea_api::router(ApiState {
         deployer: Arc::new(gateway.deployer()),
         auth,
@@ -365,7 +368,8 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
         gateway: Arc::new(RouterGateway::new(router.clone())),
         ready: ready.clone(),
         stopping: stopping.clone(),
-        metrics: Arc::new(move || metrics.metrics()),
+        metrics: metrics(router.clone(), audit.clone()),
+        audit: audit.clone(),
     });
     let whole = ready.clone();
     let following = async {
@@ -381,8 +385,9 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
         tokio::time::sleep(linger).await;
         stopping.cancel();
     };
-    tokio::join!(following, kea_http::serve(listener, dispatcher(router, api), stop, DRAIN));
+    tokio::join!(following, kea_http::serve(listener, dispatcher(router, api, audit.clone()), stop, DRAIN));
     watching.cancel();
+    audit.stop().await;
     Ok(())
 }
 

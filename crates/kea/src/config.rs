@@ -13,7 +13,10 @@ use kea_core::quantity::{Memory, Span};
 use kea_store::DatabaseUrl;
 use serde::de::DeserializeOwned;
 
-use crate::cli::{LogFormat, ServeArgs};
+use crate::{
+    audited::AuditConfig,
+    cli::{LogFormat, ServeArgs},
+};
 
 /// The file that is read where no other is named.
 const DEFAULT_FILE: &str = "kea.toml";
@@ -34,6 +37,7 @@ pub(crate) struct Config {
     /// Where images of versions are sent; none are made where it is not given.
     pub(crate) registry: Option<String>,
     pub(crate) images: ImageConfig,
+    pub(crate) audit: AuditConfig,
 }
 
 /// How images are made, as far as the file says it.
@@ -72,6 +76,7 @@ impl Default for Config {
             cache_bytes: 64 << 20,
             registry: None,
             images: ImageConfig::default(),
+            audit: AuditConfig::default(),
         }
     }
 }
@@ -93,6 +98,7 @@ impl Config {
         }
         config.log_format = args.log_format.unwrap_or(config.log_format);
         config.token_ttl = args.token_ttl.unwrap_or(config.token_ttl);
+        config.audit = config.audit.with(&args.audit)?;
         config.registry = args.registry.clone().or(config.registry).filter(|registry| !registry.is_empty());
         if let Some(registry) = &config.registry {
             check_registry(registry)?;
@@ -122,9 +128,18 @@ impl Config {
                 "plain-http-registries" => set(&mut self.images.plain_http, value),
                 "registry-endpoints" => set(&mut self.images.endpoints, value),
                 "dockerfile-builder" => set(&mut self.images.dockerfile_builder, value),
+                "audit" => set(&mut self.audit.enabled, value),
+                "audit-dir" => set(&mut self.audit.dir, value),
+                "audit-file-size" => set_bytes(&mut self.audit.file_bytes, value),
+                "audit-files" => set(&mut self.audit.files, value),
+                "audit-keep" => set(&mut self.audit.keep, value),
+                "audit-stdout" => set(&mut self.audit.stdout, value),
+                "audit-elasticsearch" => set(&mut self.audit.elasticsearch, value),
+                "audit-otlp" => set(&mut self.audit.otlp, value),
                 _ => Err("is not a key of KEA: there are listen, data-dir, database, log-format, token-ttl, \
                           body-limit, cache-size, registry, base-image-onnx, base-image-python, \
-                          plain-http-registries, registry-endpoints and dockerfile-builder"
+                          plain-http-registries, registry-endpoints, dockerfile-builder, audit, audit-dir, \
+                          audit-file-size, audit-files, audit-keep, audit-stdout, audit-elasticsearch and audit-otlp"
                     .into()),
             };
             mistakes.extend(read.err().map(|why| format!("`{key}`: {why}")));

@@ -15,6 +15,7 @@ use std::{
 use anyhow::{Context, bail};
 use axum::{extract::Request, response::Response};
 use kea_api::ApiState;
+use kea_audit::Trail;
 use kea_auth::{ADMIN_USERNAME, Authenticator};
 use kea_core::port::{ServiceStore, StoreError, UserStore};
 use kea_deployer::{LocalDeployer, LocalOptions};
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::{
+    audited,
     cli::{LogFormat, ServeArgs},
     config::Config,
     gateway::RouterGateway,
@@ -62,6 +64,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let store = Arc::new(open_store(&config, &folder).await.context("the store cannot be opened")?);
     let auth = Arc::new(Authenticator::new(store.clone() as Arc<dyn UserStore>, config.token_ttl.0).await?);
     let logs = Arc::new(LogBook::open(folder.join("logs"), Limits::default()).context("no place for logs")?);
+    let audit = config.audit.start(folder.join("audit"))?;
     let listener = TcpListener::bind(config.listen).await.with_context(|| {
         format!("cannot listen on {}: is another KEA running? `--listen` takes another address", config.listen)
     })?;
@@ -89,7 +92,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     let ready = Arc::new(AtomicBool::new(true));
     let stopping = CancellationToken::new();
-    let metrics = router.clone();
     let api = kea_api::router(ApiState {
         deployer: deployer.clone(),
         auth,
@@ -97,7 +99,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         gateway: Arc::new(RouterGateway::new(router.clone())),
         ready: ready.clone(),
         stopping: stopping.clone(),
-        metrics: Arc::new(move || metrics.metrics()),
+        metrics: metrics(router.clone(), audit.clone()),
+        audit: audit.clone(),
     });
     welcome(address, made_password.as_deref());
     let stop = async move {
@@ -106,8 +109,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         stopping.cancel();
         tracing::info!("stopping: requests under way finish first");
     };
-    kea_http::serve(listener, dispatcher(router, api), stop, DRAIN).await;
+    kea_http::serve(listener, dispatcher(router, api, audit.clone()), stop, DRAIN).await;
     deployer.stop().await;
+    audit.stop().await;
     Ok(())
 }
 
@@ -129,19 +133,34 @@ pub(crate) fn log_format(format: LogFormat) -> Format {
 pub(crate) fn dispatcher(
     router: Arc<Router>,
     api: axum::Router,
+    audit: Arc<Trail>,
 ) -> impl Fn(Request) -> futures_util::future::BoxFuture<'static, Response> + Clone + Send + 'static {
     move |request| {
-        let (router, api) = (router.clone(), api.clone());
-        Box::pin(kea_http::rim(request, |request| async move {
-            if is_service_request(request.uri().path()) {
-                return router.handle(request).await;
-            }
-            match api.oneshot(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            }
-        }))
+        let (router, api, audit) = (router.clone(), api.clone(), audit.clone());
+        Box::pin(async move {
+            let inner = |request| kea_http::rim(request, |request| dispatch(router, api, request));
+            audited::recorded(&audit, request, inner).await
+        })
     }
+}
+
+async fn dispatch(router: Arc<Router>, api: axum::Router, request: Request) -> Response {
+    if is_service_request(request.uri().path()) {
+        return router.handle(request).await;
+    }
+    match api.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// The metrics of all components.
+pub(crate) fn metrics(router: Arc<Router>, audit: Arc<Trail>) -> kea_api::Metrics {
+    Arc::new(move || {
+        let mut page = router.metrics();
+        audit.metrics(&mut page);
+        page
+    })
 }
 
 /// Two servers on one folder would start every service twice.

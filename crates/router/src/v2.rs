@@ -8,7 +8,7 @@ use kea_openapi::render;
 use serde_json::{Value, json};
 
 use crate::{
-    RouterError,
+    RouterError, audited,
     table::{ServiceEntry, Table, VersionEntry},
 };
 
@@ -25,7 +25,7 @@ pub(crate) fn answer(table: &Table, auth: &Authenticator, request: &Request) -> 
         ["health", "ready"] => json!({"ready": true}),
         [] => json!({"name": "kea", "version": env!("CARGO_PKG_VERSION"), "extensions": []}),
         ["models"] => {
-            auth.authenticate(request.headers()).map_err(RouterError::Unauthenticated)?;
+            authenticated(auth, request)?;
             let mut names: Vec<&str> = table.services.keys().map(AsRef::as_ref).collect();
             names.sort_unstable();
             json!({ "models": names })
@@ -48,6 +48,12 @@ pub(crate) fn answer(table: &Table, auth: &Authenticator, request: &Request) -> 
     Ok(response)
 }
 
+fn authenticated(auth: &Authenticator, request: &Request) -> Result<(), RouterError> {
+    let caller = auth.authenticate(request.headers()).map_err(RouterError::Unauthenticated)?;
+    audited::caller(request.extensions(), &caller);
+    Ok(())
+}
+
 fn readable<'a>(
     table: &'a Table,
     auth: &Authenticator,
@@ -57,7 +63,7 @@ fn readable<'a>(
     let service = table.services.get(name);
     let public = service.is_some_and(|service| service.route.settings.access.public);
     if !public {
-        auth.authenticate(request.headers()).map_err(RouterError::Unauthenticated)?;
+        authenticated(auth, request)?;
     }
     service.map(AsRef::as_ref).ok_or_else(|| RouterError::NoService(name.into()))
 }
