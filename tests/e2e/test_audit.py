@@ -119,6 +119,9 @@ def test_what_is_slow_and_who_leaves_is_recorded(iris: Kea, models: ModelShelf) 
     head += f"authorization: Bearer {iris.token}\r\ncontent-type: application/json\r\n"
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n{body}".encode())
+        connection.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
     record = one(iris, "left")
     assert (record["kea.outcome"], record["kea.fault"]) == ("cancelled", "caller")
     assert "http.response.status_code" not in record
@@ -148,6 +151,31 @@ def test_changes_and_logins_are_recorded_with_their_target(iris: Kea, models: Mo
     (login,) = records(iris, caller="mallory")
     assert (login["event.action"], login["kea.outcome"], login["event.type"]) == ("login", "denied", ["denied"])
     assert "guess" not in json.dumps(login)
+
+
+def test_bodies_are_kept_for_whom_the_rules_say_and_without_what_is_masked(iris: Kea) -> None:
+    rules = {"payload": {"sample": 1, "mask": ["/inputs/X", "/predictions/*/label"]}}
+    answer = iris.request("PUT", "/logs/rules/iris", json=rules)
+    assert answer.status_code == 200, answer.text
+    assert iris.request("GET", "/logs/rules/iris").json()["payload"]["sample"] == 1
+    for wrong in [{"sample": 2}, {"maxBytes": "1Gi"}, {"mask": ["inputs"]}, {"masks": []}]:
+        assert iris.request("PUT", "/logs/rules/iris", json={"payload": wrong}).status_code == 400, wrong
+
+    def kept() -> dict[str, Any] | None:
+        assert call(iris, "kept") == 200
+        newest = of(iris, "kept")[0]
+        return newest if "http.request.body.content" in newest else None
+
+    record = iris.wait_for(kept, "the rules to hold", 10)
+    assert json.loads(record["http.request.body.content"]) == {"inputs": {"X": "***"}}
+    assert "***" in record["http.response.body.content"] or "label" not in record["http.response.body.content"]
+    assert iris.request("PUT", "/logs/rules/iris", json={}).status_code == 200
+
+    def no_more() -> bool:
+        assert call(iris, "not-kept") == 200
+        return "http.request.body.content" not in of(iris, "not-kept")[0]
+
+    iris.wait_for(no_more, "the rules to end", 10)
 
 
 def test_each_request_of_a_load_is_one_record_while_a_replica_is_killed(iris: Kea) -> None:

@@ -3,12 +3,18 @@
 use axum::{Json, extract::State};
 use jiff::Timestamp;
 use kea_audit::{QUERY_MAX, Query, Recorder};
+use kea_core::{management::UpdateRequest, service::AuditRules};
 use kea_http::ApiError;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{ApiState, errors, extract::Params, logs::Since};
+use crate::{
+    ApiState, errors,
+    extract::{Params, ServiceName},
+    logs::Since,
+    payload::Payload,
+};
 
 /// Records of an answer where nothing is said.
 const LIMIT: usize = 100;
@@ -67,6 +73,26 @@ fn asked(query: AuditQuery) -> Result<Query, ApiError> {
     }
     let time = |since: Option<Since>| since.map(|Since(time)| -> Timestamp { time });
     Ok(Query { since: time(since), until: time(until), caller, service, outcome, limit })
+}
+
+/// `GET /logs/rules/{serviceId}`
+pub(crate) async fn rules(
+    State(state): State<ApiState>,
+    ServiceName(id): ServiceName,
+) -> Result<Json<AuditRules>, ApiError> {
+    let details = state.deployer.get(&id).ok_or_else(|| errors::no_service(id.as_str()))?;
+    Ok(Json(details.settings.audit))
+}
+
+/// `PUT /logs/rules/{serviceId}`
+pub(crate) async fn set_rules(
+    State(state): State<ApiState>,
+    ServiceName(id): ServiceName,
+    Payload(rules): Payload<AuditRules>,
+) -> Result<Json<AuditRules>, ApiError> {
+    let change = UpdateRequest { audit: Some(rules.clone()), ..UpdateRequest::default() };
+    state.deployer.update(&id, change).await.map_err(errors::of_deployer)?;
+    Ok(Json(rules))
 }
 
 /// The record of a request, for handlers that know more of it than its path says.

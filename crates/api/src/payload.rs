@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 
 use axum::extract::{FromRequest, Request};
 use http::{HeaderMap, StatusCode, header};
-use kea_core::management::{
-    DeployRequest, LoadBalancerConfig, LoginRequest, UpdateRequest, ValidationRequest, Violation,
+use kea_core::{
+    management::{DeployRequest, LoadBalancerConfig, LoginRequest, UpdateRequest, ValidationRequest, Violation},
+    service::AuditRules,
 };
 use kea_http::ApiError;
 use serde::de::DeserializeOwned;
@@ -37,7 +38,7 @@ macro_rules! checked {
         }
     )+};
 }
-checked!(DeployRequest, UpdateRequest, LoadBalancerConfig, LoginRequest, ValidationRequest);
+checked!(AuditRules, DeployRequest, UpdateRequest, LoadBalancerConfig, LoginRequest, ValidationRequest);
 
 /// A JSON body, read as its type.
 pub(crate) struct Payload<T>(pub(crate) T);

@@ -9,6 +9,7 @@ use kea_core::management::{
     LoadBalancerResponse, LoginRequest, LoginResponse, Logs, MethodInfo, PredictRequest, PredictResponse,
     ServiceDetails, ServiceInfo, UpdateRequest, UpdateResponse, ValidationRequest, ValidationResponse, VersionInfo,
 };
+use kea_core::service::AuditRules;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -193,6 +194,22 @@ fn logger() -> Vec<Route> {
             .answers::<audit::AuditRecords>(StatusCode::OK, "The records, newest first.")
             .also(&[StatusCode::FORBIDDEN])
             .by(audit::read),
+        get(Tag::Logger, "/logs/rules/{serviceId}", "getLoggingRules")
+            .summary("What the audit trail keeps of a service's calls")
+            .access(Access::Security)
+            .answers::<AuditRules>(StatusCode::OK, "The rules.")
+            .also(&[StatusCode::FORBIDDEN])
+            .by(audit::rules),
+        Operation::new(Verb::Put, path("/logs/rules/{serviceId}"), Tag::Logger, "setLoggingRules")
+            .summary("Set what the audit trail keeps of a service's calls")
+            .description(
+                "Each call has a record. Bodies are kept for a share of them, bounded, and without what is masked.",
+            )
+            .access(Access::Security)
+            .takes::<AuditRules>(json!({"payload": {"sample": 0.1, "maxBytes": "4Ki", "mask": ["/inputs/ssn"]}}))
+            .answers::<AuditRules>(StatusCode::OK, "They hold from now on.")
+            .also(&[StatusCode::FORBIDDEN])
+            .by(audit::set_rules),
         get(Tag::Logger, "/logs/{serviceId}", "getLogs")
             .summary("Log lines of a service")
             .description("With `follow`, the lines are server-sent events, a line each, and further ones as they come.")

@@ -17,6 +17,7 @@ use crate::{
     contracts::VersionQuery,
     errors,
     extract::{Params, ServiceName},
+    guard::{self, Session},
     payload::Payload,
 };
 
@@ -24,9 +25,13 @@ use crate::{
 pub(crate) async fn deploy(
     State(state): State<ApiState>,
     Recorded(record): Recorded,
+    Session(caller): Session,
     Payload(request): Payload<DeployRequest>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<DeployResponse>), ApiError> {
     record.service(request.service_id.as_ref().map_or(request.model_name.as_str(), ServiceId::as_str));
+    if request.audit.is_some() {
+        guard::may_audit(&caller)?;
+    }
     has_something_to_run(&request)?;
     let details = state.deployer.deploy(request).await.map_err(errors::of_deployer)?;
     let ServiceDetails { service_id, version, kubernetes_service, .. } = details;
@@ -70,8 +75,12 @@ pub(crate) async fn get(
 pub(crate) async fn update(
     State(state): State<ApiState>,
     ServiceName(id): ServiceName,
+    Session(caller): Session,
     Payload(change): Payload<UpdateRequest>,
 ) -> Result<Json<UpdateResponse>, ApiError> {
+    if change.audit.is_some() {
+        guard::may_audit(&caller)?;
+    }
     state.deployer.update(&id, change).await.map(changed).map_err(errors::of_deployer)
 }
 

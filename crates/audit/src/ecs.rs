@@ -2,7 +2,10 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::record::{Outcome, Record, Stage};
+use crate::{
+    mask,
+    record::{Outcome, Record, Stage},
+};
 
 /// The version of the schema whose names are used.
 const ECS_VERSION: &str = "8.17.0";
@@ -45,13 +48,13 @@ struct Line<'a> {
     #[serde(rename = "http.request.body.bytes")]
     request_bytes: u64,
     #[serde(rename = "http.request.body.content", skip_serializing_if = "Option::is_none")]
-    request_content: Option<&'a str>,
+    request_content: Option<String>,
     #[serde(rename = "http.response.status_code", skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     #[serde(rename = "http.response.body.bytes")]
     response_bytes: u64,
     #[serde(rename = "http.response.body.content", skip_serializing_if = "Option::is_none")]
-    response_content: Option<&'a str>,
+    response_content: Option<String>,
     #[serde(rename = "client.ip")]
     client: std::net::IpAddr,
     #[serde(rename = "user.name", skip_serializing_if = "Option::is_none")]
@@ -161,10 +164,10 @@ pub(crate) fn render(record: &Record, host: &str, out: &mut Vec<u8>) {
         method: record.method.as_str(),
         path: &path[..path.floor_char_boundary(LONGEST_PATH)],
         request_bytes: record.request_bytes,
-        request_content: record.payload.request.as_deref(),
+        request_content: record.payload.as_ref().map(mask::request),
         status: Some(record.status).filter(|status| *status > 0),
         response_bytes: record.response_bytes,
-        response_content: record.payload.response.as_deref(),
+        response_content: record.payload.as_ref().map(mask::response),
         client: record.client,
         user: record.user.as_ref().map(|user| &*user.name),
         roles: record.user.as_ref().map(|user| &*user.roles),

@@ -8,6 +8,7 @@
 mod chain;
 mod ecs;
 mod files;
+mod mask;
 mod query;
 mod queue;
 mod record;

@@ -5,8 +5,10 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use http::{Method, Uri};
 use jiff::Timestamp;
+use kea_core::Settings;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,13 +85,15 @@ pub struct User {
     pub key: Option<Arc<str>>,
 }
 
-/// What of a request and its answer is kept, as text; bounded and masked already.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What of a request's and an answer's body is kept. The writer masks it; no request waits for that.
+#[derive(Clone, Debug)]
 pub struct Payload {
+    /// The service's settings, of which the rules are a part.
+    pub settings: Arc<Settings>,
     /// The request's body.
-    pub request: Option<String>,
-    /// The answer's body.
-    pub response: Option<String>,
+    pub request: Bytes,
+    /// The answer's, as far as it is kept.
+    pub response: Vec<Bytes>,
 }
 
 /// One request, and what became of it.
@@ -144,7 +148,7 @@ pub struct Record {
     /// Microseconds of all of it.
     pub total: u64,
     /// What was sent and answered, where the service's rules say so.
-    pub payload: Payload,
+    pub payload: Option<Payload>,
 }
 
 impl Record {
@@ -175,7 +179,7 @@ impl Record {
             response_bytes: 0,
             stages: [0; 6],
             total: 0,
-            payload: Payload::default(),
+            payload: None,
         }
     }
 

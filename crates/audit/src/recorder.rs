@@ -11,11 +11,12 @@ use std::{
 use bytes::Bytes;
 use http::{Extensions, Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
+use kea_core::Settings;
 use pin_project_lite::pin_project;
 
 use crate::{
     queue::Queue,
-    record::{End, Outcome, Record, Stage, User},
+    record::{End, Outcome, Payload, Record, Stage, User},
 };
 
 /// Bytes of a name that a caller chose: a path can be long.
@@ -97,14 +98,13 @@ impl Recorder {
         self.with(|record| record.cache = Some(state));
     }
 
-    /// What was sent, where it is to be kept.
-    pub fn request_payload(&self, text: String) {
-        self.with(|record| record.payload.request = Some(text));
-    }
-
-    /// What was answered, where it is to be kept.
-    pub fn response_payload(&self, text: String) {
-        self.with(|record| record.payload.response = Some(text));
+    /// Keeps the bodies of this call where the service's rules say so, for a share of the calls.
+    pub fn payload(&self, settings: &Arc<Settings>, request: &Bytes) {
+        let sample = settings.audit.payload.sample;
+        if sample > 0.0 && rand::random::<f64>() < sample {
+            let payload = Payload { settings: settings.clone(), request: request.clone(), response: Vec::new() };
+            self.with(|record| record.payload = Some(payload));
+        }
     }
 
     /// The time since the last stage ended was this one's.
@@ -153,6 +153,8 @@ pub struct Entry {
     queue: Arc<Queue>,
     end: End,
     sent: u64,
+    /// Bytes of the answer that are kept; 0 for nearly all.
+    keep: usize,
 }
 
 impl Entry {
@@ -165,7 +167,7 @@ impl Entry {
         };
         let now = Instant::now();
         let draft = Draft { record, started: now, last: now };
-        Self { recorder: Recorder(Some(Arc::new(Mutex::new(draft)))), queue, end: End::Left, sent: 0 }
+        Self { recorder: Recorder(Some(Arc::new(Mutex::new(draft)))), queue, end: End::Left, sent: 0, keep: 0 }
     }
 
     /// The handle for the stages.
@@ -183,6 +185,8 @@ impl Entry {
         self.recorder.with(|record| {
             record.status = status.as_u16();
             record.problem = problem;
+            // One more than the limit tells a body that is cut from one that is not.
+            self.keep = record.payload.as_ref().map_or(0, |payload| payload.settings.audit.payload.limit() + 1);
         });
         if self.has_no_body(status) || response.body().is_end_stream() {
             self.end = End::Whole;
@@ -208,6 +212,16 @@ impl Drop for Entry {
 }
 
 impl Entry {
+    fn hand_over(&mut self, data: Option<&Bytes>) {
+        let Some(data) = data else { return };
+        self.sent += data.len() as u64;
+        if self.keep > 0 {
+            let part = data.slice(..data.len().min(self.keep));
+            self.keep -= part.len();
+            self.recorder.with(|record| record.payload.iter_mut().for_each(|p| p.response.push(part.clone())));
+        }
+    }
+
     fn finish(&self, draft: &Mutex<Draft>) {
         let mut draft = lock(draft);
         let now = Instant::now();
@@ -249,7 +263,7 @@ impl<B: Body<Data = Bytes>> Body for Recorded<B> {
         let polled = this.body.as_mut().poll_frame(context);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                this.entry.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+                this.entry.hand_over(frame.data_ref());
                 // A server that knows the length does not ask for what comes after it.
                 if this.body.is_end_stream() || *this.expected == Some(this.entry.sent) {
                     this.entry.end = End::Whole;

@@ -155,6 +155,8 @@ pub struct Settings {
     pub load_balancer: Option<LoadBalancing>,
     /// How the model server runs the model.
     pub server: ServerSettings,
+    /// What the audit trail keeps of its calls beside their records.
+    pub audit: AuditRules,
 }
 
 impl Settings {
@@ -188,6 +190,43 @@ pub struct CacheSettings {
 pub struct Access {
     /// Whether documentation and calls need no token.
     pub public: bool,
+}
+
+/// What the audit trail keeps of a service's calls beside their records, which are always kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct AuditRules {
+    /// What is kept of the bodies of requests and answers. Nothing unless it is asked for.
+    pub payload: PayloadRules,
+}
+
+/// What is kept of the bodies of requests and answers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PayloadRules {
+    /// Share of the calls whose bodies are kept, from 0 to 1.
+    #[schemars(range(min = 0, max = 1))]
+    pub sample: f64,
+    /// Bytes that are kept of a body; `4Ki` where nothing is said, `64Ki` at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<Memory>,
+    /// JSON pointers to what is not kept, as `/inputs/ssn`; `*` stands for any one name or index.
+    #[schemars(length(max = 64))]
+    pub mask: Vec<String>,
+}
+
+impl PayloadRules {
+    /// Most bytes of a body that can be kept.
+    pub const MAX_BYTES: u64 = 64 << 10;
+
+    /// Most masks.
+    pub const MASKS: usize = 64;
+
+    /// Bytes that are kept of a body.
+    pub fn limit(&self) -> usize {
+        let bytes = self.max_bytes.map_or(4 << 10, |memory| memory.bytes.min(Self::MAX_BYTES));
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
 }
 
 /// How replicas are chosen.

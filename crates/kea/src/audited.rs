@@ -138,20 +138,23 @@ const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
 /// Answers a request by `inner`, and records what became of it.
 pub(crate) async fn recorded<F: Future<Output = Response>>(
-    trail: &Trail,
+    entry: Option<Entry>,
     request: Request,
     inner: impl FnOnce(Request) -> F,
 ) -> Response {
-    if PROBES.contains(&request.uri().path()) {
-        return inner(request).await;
-    }
-    let (entry, request) = begin(trail, request);
     let response = inner(request).await;
     let problem = response.extensions().get::<ProblemKind>().map(|ProblemKind(kind)| *kind);
-    entry.answer(response, problem).map(Body::new)
+    match entry {
+        Some(entry) => entry.answer(response, problem).map(Body::new),
+        None => response,
+    }
 }
 
-fn begin(trail: &Trail, mut request: Request) -> (Entry, Request) {
+/// Begins the record of a request. To be called before anything is awaited: a caller may leave before that.
+pub(crate) fn begin(trail: &Trail, mut request: Request) -> (Option<Entry>, Request) {
+    if PROBES.contains(&request.uri().path()) {
+        return (None, request);
+    }
     let (id, trace) = (RequestId::of(request.headers()), TraceContext::of(request.headers()));
     let peer = request.extensions().get::<PeerAddress>();
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
@@ -171,7 +174,7 @@ fn begin(trail: &Trail, mut request: Request) -> (Entry, Request) {
         let recorder = entry.recorder();
         request = request.map(|body| Body::new(Counted::new(body, recorder)));
     }
-    (entry, request)
+    (Some(entry), request)
 }
 
 #[cfg(test)]

@@ -136,11 +136,10 @@ pub(crate) fn dispatcher(
     audit: Arc<Trail>,
 ) -> impl Fn(Request) -> futures_util::future::BoxFuture<'static, Response> + Clone + Send + 'static {
     move |request| {
-        let (router, api, audit) = (router.clone(), api.clone(), audit.clone());
-        Box::pin(async move {
-            let inner = |request| kea_http::rim(request, |request| dispatch(router, api, request));
-            audited::recorded(&audit, request, inner).await
-        })
+        let (router, api) = (router.clone(), api.clone());
+        let (entry, request) = audited::begin(&audit, request);
+        let inner = |request| kea_http::rim(request, |request| dispatch(router, api, request));
+        Box::pin(audited::recorded(entry, request, inner))
     }
 }
 

@@ -10,6 +10,7 @@ use kea_core::{VersionId, service::Engine};
 use crate::{
     identify::Admitted,
     path::{self, Protocol},
+    validate::{CallBody, ValidCall},
 };
 
 /// What a path asks for, before it is known whether that is there.
@@ -43,6 +44,14 @@ pub(crate) fn admitted(record: &Recorder, admitted: &Admitted) {
     let known = contract.is_some_and(|contract| contract.function(&admitted.function).is_some());
     record.version(name(&version.version), known);
     record.ended(Stage::Authenticate);
+}
+
+/// What it sends. A body that is streamed to a web service is never kept.
+pub(crate) fn valid(record: &Recorder, call: &ValidCall) {
+    if let CallBody::Whole(body) = &call.body {
+        record.payload(&call.admitted.service.route.settings, body);
+    }
+    record.ended(Stage::Validate);
 }
 
 fn protocol(protocol: Protocol) -> &'static str {

@@ -70,7 +70,7 @@ impl Router {
         let metrics = admitted.version().metrics.clone();
         let routed = async {
             let mut call = validate::call(admitted, self.body_limit).await?; // 400, 413, 415
-            record.ended(Stage::Validate);
+            audited::valid(&record, &call);
             let Some(plan) = cache::plan(&call) else {
                 record.cache("bypass");
                 let response = forward::send(&mut call).await?; // 502, 503, 504

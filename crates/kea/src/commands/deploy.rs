@@ -93,6 +93,7 @@ fn request(model_name: String, changes: UpdateRequest) -> DeployRequest {
         load_balancer,
         server,
         canary,
+        audit,
     } = changes;
     DeployRequest {
         model_name,
@@ -112,6 +113,7 @@ fn request(model_name: String, changes: UpdateRequest) -> DeployRequest {
         load_balancer,
         server,
         canary,
+        audit,
     }
 }
 
