@@ -201,6 +201,7 @@ fn problems(problem: &Value) -> Value {
     json!({
         "BadRequest": problem("The request does not fit: `errors` names each wrong field."),
         "Unauthorized": with("A valid token is needed.", headers("WWW-Authenticate", "Always `Bearer`.")),
+        "Forbidden": problem("The caller has no role that may do this."),
         "NotFound": problem("There is no such thing."),
         "RequestTimeout": problem("The body stopped arriving."),
         "Conflict": problem("The request contradicts what there is."),

@@ -12,6 +12,13 @@ use crate::ApiState;
 /// How KEA is, in a word.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Health {
+    /// `ok`.
+    status: &'static str,
+}
+
+/// Whether KEA takes requests.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Readiness {
     /// `ok`, or `starting` where it does not take requests yet.
     status: &'static str,
     /// What does not keep KEA from answering, and is to be mended, a sentence each.
@@ -20,16 +27,16 @@ pub(crate) struct Health {
 
 /// `GET /healthz`
 pub(crate) async fn live() -> Json<Health> {
-    Json(Health { status: "ok", troubles: Vec::new() })
+    Json(Health { status: "ok" })
 }
 
 /// `GET /readyz`
-pub(crate) async fn ready(State(state): State<ApiState>) -> (StatusCode, Json<Health>) {
-    if state.ready.load(Ordering::Acquire) {
-        (StatusCode::OK, Json(Health { status: "ok", troubles: state.audit.troubles() }))
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: "starting", troubles: Vec::new() }))
-    }
+pub(crate) async fn ready(State(state): State<ApiState>) -> (StatusCode, Json<Readiness>) {
+    let (code, status) = match state.ready.load(Ordering::Acquire) {
+        true => (StatusCode::OK, "ok"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+    };
+    (code, Json(Readiness { status, troubles: state.audit.troubles() }))
 }
 
 /// `GET /metrics`

@@ -86,7 +86,7 @@ fn service_deployer() -> Vec<Route> {
             .takes::<DeployRequest>(json!({"modelName": "Iris", "sourceCode": "./iris.joblib", "replicas": 2}))
             .answers::<DeployResponse>(StatusCode::CREATED, "What was asked for is on the way.")
             .header("Location", "Path of the service's details.")
-            .also(&[StatusCode::CONFLICT])
+            .also(&[StatusCode::FORBIDDEN, StatusCode::CONFLICT])
             .by(services::deploy),
         get(tag, "/services", "listServices")
             .summary("List the services")
@@ -103,7 +103,7 @@ fn service_deployer() -> Vec<Route> {
             )
             .takes::<UpdateRequest>(json!({"replicas": 4}))
             .answers::<UpdateResponse>(StatusCode::OK, "The change is on the way.")
-            .also(&[StatusCode::CONFLICT])
+            .also(&[StatusCode::FORBIDDEN, StatusCode::CONFLICT])
             .by(services::update),
         delete(tag, "/services/{serviceId}", "deleteService")
             .summary("Delete a service")
@@ -269,7 +269,7 @@ fn health() -> Vec<Route> {
         get("/readyz", "isReady")
             .summary("Whether KEA takes requests")
             .access(Access::Open)
-            .answers::<health::Health>(StatusCode::OK, "It does.")
+            .answers::<health::Readiness>(StatusCode::OK, "It does.")
             .by(health::ready),
         get("/metrics", "getMetrics")
             .summary("Metrics in Prometheus' text format")
