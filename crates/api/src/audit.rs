@@ -31,6 +31,7 @@ pub(crate) struct AuditQuery {
     /// Name of the service that was meant.
     service: Option<String>,
     /// How it ended: `success`, `denied`, `invalid`, `unavailable`, `error` or `cancelled`.
+    #[schemars(extend("enum" = kea_audit::Outcome::WORDS))]
     outcome: Option<String>,
     /// How many of the latest; 100 where it is not given.
     #[schemars(range(min = 1, max = 10000))]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -209,10 +209,24 @@ pub struct PayloadRules {
     pub sample: f64,
     /// Bytes that are kept of a body; `4Ki` where nothing is said, `64Ki` at most.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "body_bytes")]
     pub max_bytes: Option<Memory>,
     /// JSON pointers to what is not kept, as `/inputs/ssn`; `*` stands for any one name or index.
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), inner(pattern("^/")))]
     pub mask: Vec<String>,
+}
+
+/// Up to 64Ki, as whole KiB or as bytes: a schema can say no other bound of an amount.
+const BODY_BYTES: &str = "^([1-9]|[1-5][0-9]|6[0-4])Ki$|^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|\
+                          655[0-2][0-9]|6553[0-6])$";
+
+fn body_bytes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [
+            {"type": "string", "pattern": BODY_BYTES, "example": "4Ki"},
+            {"type": "number", "minimum": 1, "maximum": PayloadRules::MAX_BYTES, "multipleOf": 1},
+        ],
+    })
 }
 
 impl PayloadRules {
