@@ -13,15 +13,17 @@ use kea_core::{
 };
 use kea_http::ApiError;
 
-use crate::{ApiState, errors, extract::ServiceName, guard::Session, payload::Payload, permissions};
+use crate::{ApiState, audit::Recorded, errors, extract::ServiceName, guard::Session, payload::Payload, permissions};
 
 /// `POST /router/loadbalancer`
 pub(crate) async fn configure(
     State(state): State<ApiState>,
+    Recorded(record): Recorded,
     Session(caller): Session,
     Payload(config): Payload<LoadBalancerConfig>,
 ) -> Result<(StatusCode, Json<LoadBalancerResponse>), ApiError> {
     let LoadBalancerConfig { service_id, algorithm, replicas } = config;
+    record.service(service_id.as_str());
     permissions::check_service(&state, &caller, Verb::Balance, service_id.as_str())?;
     let details = state.deployer.get(&service_id).ok_or_else(|| errors::no_service(service_id.as_str()))?;
     let replicas = names(&replicas, &details.replica_statuses)?;

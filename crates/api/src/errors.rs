@@ -1,6 +1,7 @@
 //! Turns the components' errors into answers: one exhaustive match each.
 
 use http::StatusCode;
+use kea_audit::AuditError;
 use kea_auth::AuthError;
 use kea_core::{
     ServiceId,
@@ -49,6 +50,13 @@ pub(crate) fn of_deployer(error: DeployError) -> ApiError {
         }
         DeployError::Store(error) => of_store(&error),
     }
+}
+
+/// Answer to a query of an audit trail that cannot be read. The error's own words name files of the server.
+pub(crate) fn of_audit(error: &AuditError) -> ApiError {
+    tracing::error!(%error, "the audit trail cannot be read");
+    let detail = "the audit trail cannot be read: KEA's own log says why";
+    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "log-unreadable", detail)
 }
 
 /// Answer to a request for logs that cannot be read. The error's own words name files of the server.

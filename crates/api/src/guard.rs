@@ -7,8 +7,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, StatusCode, request::Parts};
+use kea_audit::{Recorder, User};
 use kea_auth::{ADMIN_ROLE, Caller, policy::Ask};
-use kea_core::{ServiceId, policy::Verb};
+use kea_core::{ServiceId, management::BASE_PATH, policy::Verb};
 use kea_http::ApiError;
 
 use crate::{
@@ -21,6 +22,9 @@ use crate::{
 /// The checks of one operation.
 pub(crate) struct Guard {
     pub(crate) state: ApiState,
+    /// The operation's id, and whether it changes something: what the audit trail says.
+    pub(crate) action: &'static str,
+    pub(crate) changes: bool,
     pub(crate) access: Access,
     pub(crate) needs: Needs,
     /// Names of the query parameters there are.
@@ -30,10 +34,20 @@ pub(crate) struct Guard {
 impl Guard {
     /// Lets the request through to the handler, or answers why not.
     pub(crate) async fn pass(&self, request: Request, next: Next) -> Response {
+        self.record(&request);
         let (mut parts, body) = request.into_parts();
         match self.check(&mut parts).await {
             Ok(()) => next.run(Request::from_parts(parts, body)).await,
             Err(error) => error.into_response(),
+        }
+    }
+
+    /// Tells the audit trail what is asked for. The gateway tells of calls by itself.
+    fn record(&self, request: &Request) {
+        let record = Recorder::of(request.extensions());
+        record.action(self.action, self.changes);
+        if let Some(service) = service_of(request.uri().path()) {
+            record.service(service);
         }
     }
 
@@ -42,11 +56,11 @@ impl Guard {
             // The gateway decides, and forwards a query to services that have one.
             Access::Gateway => return Ok(()),
             Access::Token => {
-                let caller = caller(&self.state, &parts.headers)?;
+                let caller = known(&self.state, parts)?;
                 self.may(&caller, parts).await?;
             }
             // The handler knows the service.
-            Access::TokenUnlessPublic | Access::Open => {}
+            Access::TokenUnlessPublic | Access::Open => drop(known(&self.state, parts)),
         }
         known_query(parts.uri.query().unwrap_or_default(), &self.query)
     }
@@ -75,6 +89,28 @@ fn known_query(query: &str, known: &[String]) -> Result<(), ApiError> {
         None => Ok(()),
         Some(name) => Err(errors::unknown_query(name, known)),
     }
+}
+
+/// Who calls, as the audit trail hears it, too.
+fn known(state: &ApiState, parts: &Parts) -> Result<Caller, ApiError> {
+    let caller = caller(state, &parts.headers)?;
+    let Caller { username, roles, key, groups: _ } = &caller;
+    let user = User { name: username.clone(), roles: roles.clone(), key: key.clone() };
+    Recorder::of(&parts.extensions).user(user);
+    Ok(caller)
+}
+
+/// Whether a caller may read what others did, and say what of it is kept.
+pub(crate) fn may_audit(state: &ApiState, caller: &Caller) -> Result<(), ApiError> {
+    permissions::check(state, caller, &Ask::of_kea(Verb::Audit))
+}
+
+/// The service that a path of the API is about: what comes after the name of a collection of theirs.
+fn service_of(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix(BASE_PATH)?;
+    let after = ["/services/", "/openapi/", "/router/loadbalancer/", "/logs/rules/", "/logs/"];
+    let name = after.iter().find_map(|collection| rest.strip_prefix(collection))?.split('/').next()?;
+    Some(name).filter(|name| !name.is_empty() && *name != "audit")
 }
 
 fn caller(state: &ApiState, headers: &HeaderMap) -> Result<Caller, ApiError> {

@@ -12,8 +12,17 @@ use crate::ApiState;
 /// How KEA is, in a word.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Health {
+    /// `ok`.
+    status: &'static str,
+}
+
+/// Whether KEA takes requests.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Readiness {
     /// `ok`, or `starting` where it does not take requests yet.
     status: &'static str,
+    /// What does not keep KEA from answering, and is to be mended, a sentence each.
+    troubles: Vec<String>,
 }
 
 /// `GET /healthz`
@@ -22,12 +31,12 @@ pub(crate) async fn live() -> Json<Health> {
 }
 
 /// `GET /readyz`
-pub(crate) async fn ready(State(state): State<ApiState>) -> (StatusCode, Json<Health>) {
-    if state.ready.load(Ordering::Acquire) {
-        (StatusCode::OK, Json(Health { status: "ok" }))
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: "starting" }))
-    }
+pub(crate) async fn ready(State(state): State<ApiState>) -> (StatusCode, Json<Readiness>) {
+    let (code, status) = match state.ready.load(Ordering::Acquire) {
+        true => (StatusCode::OK, "ok"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+    };
+    (code, Json(Readiness { status, troubles: state.audit.troubles() }))
 }
 
 /// `GET /metrics`

@@ -42,7 +42,7 @@ pub(crate) struct LogQuery {
 }
 
 /// A moment, given as such or as the time since.
-struct Since(Timestamp);
+pub(crate) struct Since(pub(crate) Timestamp);
 
 impl<'de> Deserialize<'de> for Since {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

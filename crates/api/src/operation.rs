@@ -230,6 +230,12 @@ impl Operation {
         Self { also: also.to_vec(), ..self }
     }
 
+    /// Whether it changes something, so that the audit trail tells it as a change: all but reads, checks and calls.
+    pub(crate) fn changes(&self) -> bool {
+        let only_asks = ["validateRequest", "predict", "callFunction", "login"].contains(&self.id);
+        self.verb != Verb::Get && !only_asks
+    }
+
     /// Names of its query parameters.
     pub(crate) fn query_names(&self) -> Vec<String> {
         let schema = self.query.map(|schema| schema(&mut SchemaGenerator::default()));

@@ -9,9 +9,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
-use http::{HeaderName, HeaderValue, StatusCode, header};
-use kea_core::management::BASE_PATH;
-use kea_http::ApiError;
+use http::{HeaderName, HeaderValue, header};
 
 use crate::ApiState;
 
@@ -38,7 +36,6 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/docs/api", get(document_page))
         .route("/docs/{serviceId}", get(document_page))
         .route("/docs/assets/{file}", get(assets::serve))
-        .route(&format!("{BASE_PATH}/logs/audit"), get(no_audit_trail))
 }
 
 async fn document_page() -> Response {
@@ -47,9 +44,4 @@ async fn document_page() -> Response {
 
 fn page(html: &'static str) -> Response {
     (HEADERS, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
-}
-
-/// The path is taken, so that it does not look like a service's.
-async fn no_audit_trail() -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, "no-audit-trail", "the audit trail is not kept yet")
 }

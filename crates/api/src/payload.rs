@@ -10,6 +10,7 @@ use kea_core::{
         CanIRequest, DeployRequest, LoadBalancerConfig, LoginRequest, UpdateRequest, ValidationRequest, Violation,
     },
     policy::{BindingSpec, RoleSpec},
+    service::AuditRules,
 };
 use kea_http::ApiError;
 use serde::de::DeserializeOwned;
@@ -41,7 +42,7 @@ macro_rules! checked {
     )+};
 }
 checked!(DeployRequest, UpdateRequest, LoadBalancerConfig, LoginRequest, ValidationRequest);
-checked!(BindingSpec, CanIRequest, RoleSpec);
+checked!(AuditRules, BindingSpec, CanIRequest, RoleSpec);
 
 /// A JSON body, read as its type.
 pub(crate) struct Payload<T>(pub(crate) T);

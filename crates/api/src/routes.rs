@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{Router, middleware::from_fn, routing::MethodRouter};
 use http::StatusCode;
+use kea_core::service::AuditRules;
 use kea_core::{
     management::{
         BASE_PATH, DeployRequest, DeployResponse, LoadBalancerConfig, LoadBalancerDetails, LoadBalancerInfo,
@@ -15,7 +16,7 @@ use kea_core::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    ApiState, balancing, contracts, document,
+    ApiState, audit, balancing, contracts, document,
     guard::{self, Guard},
     health, login, logs,
     operation::{Access, Needs, Operation, Route, Tag, Verb},
@@ -38,8 +39,14 @@ pub fn router(state: ApiState) -> Router {
 }
 
 fn guarded(operation: &Operation, handler: MethodRouter<ApiState>, state: &ApiState) -> MethodRouter<ApiState> {
-    let (access, needs) = (operation.access, operation.needs);
-    let guard = Guard { state: state.clone(), access, needs, query: operation.query_names() };
+    let guard = Guard {
+        state: state.clone(),
+        action: operation.id,
+        changes: operation.changes(),
+        access: operation.access,
+        needs: operation.needs,
+        query: operation.query_names(),
+    };
     let guard = Arc::new(guard);
     handler.route_layer(from_fn(move |request, next| {
         let guard = guard.clone();
@@ -93,7 +100,7 @@ fn service_deployer() -> Vec<Route> {
             .takes::<DeployRequest>(json!({"modelName": "Iris", "sourceCode": "./iris.joblib", "replicas": 2}))
             .answers::<DeployResponse>(StatusCode::CREATED, "What was asked for is on the way.")
             .header("Location", "Path of the service's details.")
-            .also(&[StatusCode::CONFLICT])
+            .also(&[StatusCode::FORBIDDEN, StatusCode::CONFLICT])
             .by(services::deploy),
         get(tag, "/services", "listServices")
             .summary("List the services")
@@ -113,7 +120,7 @@ fn service_deployer() -> Vec<Route> {
             )
             .takes::<UpdateRequest>(json!({"replicas": 4}))
             .answers::<UpdateResponse>(StatusCode::OK, "The change is on the way.")
-            .also(&[StatusCode::CONFLICT])
+            .also(&[StatusCode::FORBIDDEN, StatusCode::CONFLICT])
             .by(services::update),
         delete(tag, "/services/{serviceId}", "deleteService")
             .summary("Delete a service")
@@ -202,6 +209,27 @@ fn openapi_generator() -> Vec<Route> {
 
 fn logger() -> Vec<Route> {
     vec![
+        get(Tag::Logger, "/logs/audit", "getAuditTrail")
+            .summary("Who did what, and how it ended")
+            .description("In a cluster each router has a trail of its own.")
+            .needs(Needs::OfKea(Permit::Audit))
+            .query::<audit::AuditQuery>()
+            .answers::<audit::AuditRecords>(StatusCode::OK, "The records, newest first.")
+            .by(audit::read),
+        get(Tag::Logger, "/logs/rules/{serviceId}", "getLoggingRules")
+            .summary("What the audit trail keeps of a service's calls")
+            .needs(Needs::OfKea(Permit::Audit))
+            .answers::<AuditRules>(StatusCode::OK, "The rules.")
+            .by(audit::rules),
+        Operation::new(Verb::Put, path("/logs/rules/{serviceId}"), Tag::Logger, "setLoggingRules")
+            .summary("Set what the audit trail keeps of a service's calls")
+            .description(
+                "Each call has a record. Bodies are kept for a share of them, bounded, and without what is masked.",
+            )
+            .needs(Needs::OfKea(Permit::Audit))
+            .takes::<AuditRules>(json!({"payload": {"sample": 0.1, "maxBytes": "4Ki", "mask": ["/inputs/ssn"]}}))
+            .answers::<AuditRules>(StatusCode::OK, "They hold from now on.")
+            .by(audit::set_rules),
         get(Tag::Logger, "/logs/{serviceId}", "getLogs")
             .summary("Log lines of a service")
             .needs(Needs::OfPath(Permit::Logs))
@@ -268,7 +296,7 @@ fn health() -> Vec<Route> {
         get("/readyz", "isReady")
             .summary("Whether KEA takes requests")
             .access(Access::Open)
-            .answers::<health::Health>(StatusCode::OK, "It does.")
+            .answers::<health::Readiness>(StatusCode::OK, "It does.")
             .by(health::ready),
         get("/metrics", "getMetrics")
             .summary("Metrics in Prometheus' text format")

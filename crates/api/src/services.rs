@@ -17,10 +17,11 @@ use kea_http::ApiError;
 
 use crate::{
     ApiState,
+    audit::Recorded,
     contracts::VersionQuery,
     errors,
     extract::{Params, ServiceName},
-    guard::Session,
+    guard::{self, Session},
     payload::Payload,
     permissions,
 };
@@ -28,13 +29,19 @@ use crate::{
 /// `POST /services`
 pub(crate) async fn deploy(
     State(state): State<ApiState>,
+    Recorded(record): Recorded,
     Session(caller): Session,
     Payload(request): Payload<DeployRequest>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<DeployResponse>), ApiError> {
+    record.service(request.service_id.as_ref().map_or(request.model_name.as_str(), ServiceId::as_str));
     may_deploy(&state, &caller, &request)?;
+    if request.audit.is_some() {
+        guard::may_audit(&state, &caller)?;
+    }
     has_something_to_run(&request)?;
     let details = state.deployer.deploy(request).await.map_err(errors::of_deployer)?;
     let ServiceDetails { service_id, version, kubernetes_service, .. } = details;
+    record.service(service_id.as_str());
     let location = [(header::LOCATION, format!("{BASE_PATH}/services/{service_id}"))];
     Ok((StatusCode::CREATED, location, Json(DeployResponse { service_id, version, kubernetes_service })))
 }
@@ -104,6 +111,9 @@ pub(crate) async fn update(
 ) -> Result<Json<UpdateResponse>, ApiError> {
     let now = state.deployer.get(&id).map(|details| details.settings);
     may_label(&state, &caller, Verb::Update, &id, now.as_ref(), change.labels.as_ref())?;
+    if change.audit.is_some() {
+        guard::may_audit(&state, &caller)?;
+    }
     state.deployer.update(&id, change).await.map(changed).map_err(errors::of_deployer)
 }
 

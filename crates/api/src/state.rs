@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicBool};
 
+use kea_audit::Trail;
 use kea_auth::{Authenticator, policy::Policies};
 use kea_core::port::Deployer;
 use kea_logs::ServiceLogs;
@@ -31,4 +32,6 @@ pub struct ApiState {
     pub stopping: CancellationToken,
     /// What `/metrics` answers.
     pub metrics: Metrics,
+    /// The audit half of the Logger.
+    pub audit: Arc<Trail>,
 }

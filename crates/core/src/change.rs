@@ -6,7 +6,7 @@ use crate::{
     ServiceId, Settings, VersionId,
     management::{DeployRequest, UpdateRequest},
     port::DeployError,
-    service::{Access, Canary, ServerSettings, is_label},
+    service::{Access, Canary, PayloadRules, ServerSettings, is_label},
 };
 
 /// As many replicas as anyone runs; more is a slip of the keyboard.
@@ -28,14 +28,15 @@ pub fn service_id(request: &DeployRequest) -> Result<ServiceId, DeployError> {
 
 /// Takes over what a deploy request says of settings.
 pub fn settings(settings: &mut Settings, request: &DeployRequest) -> Result<(), DeployError> {
-    let DeployRequest { cache, timeout, access, labels, load_balancer, server, .. } = request.clone();
-    let change = UpdateRequest { cache, timeout, access, labels, load_balancer, server, ..UpdateRequest::default() };
+    let DeployRequest { cache, timeout, access, labels, load_balancer, server, audit, .. } = request.clone();
+    let change =
+        UpdateRequest { cache, timeout, access, labels, load_balancer, server, audit, ..UpdateRequest::default() };
     changed_settings(settings, &change)
 }
 
 /// Takes over what an update says of settings.
 pub fn changed_settings(settings: &mut Settings, change: &UpdateRequest) -> Result<(), DeployError> {
-    let UpdateRequest { cache, timeout, access, labels, load_balancer, server, .. } = change.clone();
+    let UpdateRequest { cache, timeout, access, labels, load_balancer, server, audit, .. } = change.clone();
     if timeout.is_some_and(|timeout| timeout.0.is_zero()) {
         return Err(invalid("/timeout", "a timeout of 0 answers nothing: give for example `5s`"));
     }
@@ -47,6 +48,10 @@ pub fn changed_settings(settings: &mut Settings, change: &UpdateRequest) -> Resu
     }
     access.as_ref().map_or(Ok(()), check_access)?;
     labels.as_ref().map_or(Ok(()), check_labels)?;
+    if let Some(audit) = &audit {
+        check_payload(&audit.payload)?;
+    }
+    settings.audit = audit.unwrap_or_else(|| settings.audit.clone());
     settings.cache = cache.unwrap_or_else(|| settings.cache.clone());
     settings.timeout = timeout.or(settings.timeout);
     settings.access = access.unwrap_or_else(|| settings.access.clone());
@@ -54,6 +59,25 @@ pub fn changed_settings(settings: &mut Settings, change: &UpdateRequest) -> Resu
     settings.load_balancer = load_balancer.or(settings.load_balancer.take());
     settings.server = server.unwrap_or_else(|| settings.server.clone());
     Ok(())
+}
+
+fn check_payload(PayloadRules { sample, max_bytes, mask }: &PayloadRules) -> Result<(), DeployError> {
+    if !(0.0..=1.0).contains(sample) {
+        return Err(invalid("/audit/payload/sample", "it is a share of the calls: give for example 0.1, or 1 for all"));
+    }
+    if max_bytes.is_some_and(|most| most.bytes > PayloadRules::MAX_BYTES) {
+        return Err(invalid("/audit/payload/maxBytes", "at most `64Ki` of a body are kept"));
+    }
+    if mask.len() > PayloadRules::MASKS {
+        return Err(invalid("/audit/payload/mask", format!("there are at most {} masks", PayloadRules::MASKS)));
+    }
+    match mask.iter().position(|pointer| !pointer.starts_with('/')) {
+        Some(index) => Err(invalid(
+            &format!("/audit/payload/mask/{index}"),
+            "a mask is a JSON pointer from the body's root: write for example `/inputs/ssn` or `/predictions/*/name`",
+        )),
+        None => Ok(()),
+    }
 }
 
 /// A share of the requests is one.

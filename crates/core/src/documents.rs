@@ -12,7 +12,9 @@ use crate::{
     management::DeployRequest,
     name::{NameError, ServiceId, VersionId},
     quantity::Span,
-    service::{Access, Autoscaling, CacheSettings, Canary, Framework, LoadBalancing, Resources, ServerSettings},
+    service::{
+        Access, AuditRules, Autoscaling, CacheSettings, Canary, Framework, LoadBalancing, Resources, ServerSettings,
+    },
 };
 
 /// Group and version of the documents.
@@ -125,6 +127,9 @@ pub struct DeploymentDocument {
     /// Who may call it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
+    /// What the audit trail keeps beside records.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditRules>,
     /// How replicas are chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_balancer: Option<LoadBalancing>,
@@ -360,6 +365,7 @@ pub fn request(
         timeout: spec.timeout,
         access: spec.access,
         labels: None,
+        audit: spec.audit,
         load_balancer: spec.load_balancer,
         server: spec.server,
         canary: spec.canary,

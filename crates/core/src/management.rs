@@ -15,7 +15,8 @@ use crate::{
     policy::{Permission, PolicyName, Rule, Subject, Verb},
     quantity::Span,
     service::{
-        Access, Algorithm, CacheSettings, Canary, Engine, Framework, LoadBalancing, Resources, ServerSettings, Settings,
+        Access, Algorithm, AuditRules, CacheSettings, Canary, Engine, Framework, LoadBalancing, Resources,
+        ServerSettings, Settings,
     },
 };
 
@@ -84,6 +85,9 @@ pub struct DeployRequest {
     /// A version that takes a share of the requests beside the live one; needs Kubernetes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
+    /// What the audit trail keeps beside records; needs the role `admin` or `security`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditRules>,
 }
 
 /// Changes what it names, and nothing else.
@@ -140,6 +144,9 @@ pub struct UpdateRequest {
     /// Naming the version that is to answer, without this, ends it. Needs Kubernetes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
+    /// What the audit trail keeps beside records; needs the role `admin` or `security`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditRules>,
 }
 
 impl UpdateRequest {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -158,6 +158,8 @@ pub struct Settings {
     pub server: ServerSettings,
     /// Labels by which roles find the service.
     pub labels: BTreeMap<String, String>,
+    /// What the audit trail keeps of its calls beside their records.
+    pub audit: AuditRules,
 }
 
 impl Settings {
@@ -238,6 +240,57 @@ pub fn is_label(name: &str, value: &str) -> bool {
     };
     let (prefix, name) = name.rsplit_once('/').map_or((None, name), |(prefix, name)| (Some(prefix), name));
     prefix.is_none_or(|prefix| word(prefix, 253)) && word(name, 63) && (value.is_empty() || word(value, 63))
+}
+
+/// What the audit trail keeps of a service's calls beside their records, which are always kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct AuditRules {
+    /// What is kept of the bodies of requests and answers. Nothing unless it is asked for.
+    pub payload: PayloadRules,
+}
+
+/// What is kept of the bodies of requests and answers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PayloadRules {
+    /// Share of the calls whose bodies are kept, from 0 to 1.
+    #[schemars(range(min = 0, max = 1))]
+    pub sample: f64,
+    /// Bytes that are kept of a body; `4Ki` where nothing is said, `64Ki` at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "body_bytes")]
+    pub max_bytes: Option<Memory>,
+    /// JSON pointers to what is not kept, as `/inputs/ssn`; `*` stands for any one name or index.
+    #[schemars(length(max = 64), inner(pattern("^/")))]
+    pub mask: Vec<String>,
+}
+
+/// Up to 64Ki, as whole KiB or as bytes: a schema can say no other bound of an amount.
+const BODY_BYTES: &str = "^([1-9]|[1-5][0-9]|6[0-4])Ki$|^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|\
+                          655[0-2][0-9]|6553[0-6])$";
+
+fn body_bytes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [
+            {"type": "string", "pattern": BODY_BYTES, "example": "4Ki"},
+            {"type": "number", "minimum": 1, "maximum": PayloadRules::MAX_BYTES, "multipleOf": 1},
+        ],
+    })
+}
+
+impl PayloadRules {
+    /// Most bytes of a body that can be kept.
+    pub const MAX_BYTES: u64 = 64 << 10;
+
+    /// Most masks.
+    pub const MASKS: usize = 64;
+
+    /// Bytes that are kept of a body.
+    pub fn limit(&self) -> usize {
+        let bytes = self.max_bytes.map_or(4 << 10, |memory| memory.bytes.min(Self::MAX_BYTES));
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
 }
 
 /// How replicas are chosen.

@@ -13,10 +13,12 @@ mod rim;
 mod serve;
 pub mod timeout;
 mod tls;
+mod trace_context;
 
 pub use hop_by_hop::drop_hop_by_hop;
-pub use problem::ApiError;
+pub use problem::{ApiError, ProblemKind};
 pub use request_id::{REQUEST_ID, RequestId};
 pub use rim::rim;
 pub use serve::{PeerAddress, serve, serve_tls};
 pub use tls::{Tls, TlsError, TlsFiles};
+pub use trace_context::{TRACEPARENT, TraceContext};

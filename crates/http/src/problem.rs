@@ -59,6 +59,10 @@ impl ApiError {
     }
 }
 
+/// The kind of problem that an answer tells of; an extension of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProblemKind(pub &'static str);
+
 /// The shape of errors on a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -103,6 +107,7 @@ pub(crate) fn shape(mut response: Response, shape: Shape, request_id: &str) -> R
     let Some(error) = response.extensions_mut().remove::<ApiError>() else {
         return response;
     };
+    response.extensions_mut().insert(ProblemKind(error.kind));
     let (content_type, body) = match shape {
         Shape::Problem => ("application/problem+json", problem(error, request_id)),
         Shape::Inference => ("application/json", inference(&error)),

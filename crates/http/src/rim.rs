@@ -16,7 +16,9 @@ use crate::{ApiError, RequestId, problem, request_id};
 
 /// Runs `inner` for a request, within the rim.
 pub async fn rim<F: Future<Output = Response>>(mut request: Request, inner: impl FnOnce(Request) -> F) -> Response {
-    let id = RequestId::of(request.headers());
+    // Whoever records requests gave them their ids before.
+    let given = request.extensions().get::<RequestId>().cloned();
+    let id = given.unwrap_or_else(|| RequestId::of(request.headers()));
     let had_body = !request.body().is_end_stream();
     let method = request.method().clone();
     let path = request.uri().path();

@@ -6,9 +6,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use kea_core::quantity::Span;
 
 use crate::{
+    audited::AuditArgs,
     client::ServerUrl,
     cluster::{ManifestsArgs, OperatorArgs, RouterArgs},
     commands::{
+        audit,
         auth::AuthCommand,
         build::BuildArgs,
         completions::CompletionsArgs,
@@ -111,6 +113,8 @@ pub(crate) enum ClientCommand {
     Docs(DocsArgs),
     /// Print what the replicas of a service write
     Logs(LogsArgs),
+    /// Show who did what, or verify the audit trail
+    Audit(audit::AuditArgs),
     /// Call a function of a service
     Predict(PredictArgs),
     /// Change the number of replicas and wait until they answer
@@ -157,6 +161,8 @@ pub(crate) struct ServeArgs {
     pub(crate) url: Option<String>,
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
+    #[command(flatten)]
+    pub(crate) audit: AuditArgs,
 }
 
 /// How KEA writes its own log.

@@ -37,12 +37,13 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    audited::{AuditArgs, AuditConfig},
     cli::LogFormat,
     config,
     edge::{self, TlsArgs},
     gateway::RouterGateway,
     progress,
-    serve::{DRAIN, dispatcher, first_admin, log_format},
+    serve::{DRAIN, dispatcher, first_admin, log_format, metrics},
     signals,
 };
 
@@ -119,6 +120,8 @@ pub(crate) struct RouterArgs {
     linger: Span,
     #[command(flatten)]
     tls: TlsArgs,
+    #[command(flatten)]
+    audit: AuditArgs,
 }
 
 /// How KEA is installed in a cluster.
@@ -371,7 +374,7 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     let gateway = ClusterGateway::new(client, settings, router.clone());
     let ready = Arc::new(AtomicBool::new(false));
     let (stopping, watching) = (CancellationToken::new(), CancellationToken::new());
-    let metrics = router.clone();
+    let audit = AuditConfig::default().with(&args.audit)?.start(std::env::temp_dir().join("kea-audit"))?;
     let api = kea_api::router(ApiState {
         deployer: Arc::new(gateway.deployer()),
         auth,
@@ -380,7 +383,8 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
         gateway: Arc::new(RouterGateway::new(router.clone())),
         ready: ready.clone(),
         stopping: stopping.clone(),
-        metrics: Arc::new(move || metrics.metrics()),
+        metrics: metrics(router.clone(), audit.clone()),
+        audit: audit.clone(),
     });
     let whole = ready.clone();
     let following = async {
@@ -397,9 +401,10 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
         tokio::time::sleep(linger).await;
         stopping.cancel();
     };
-    tokio::join!(following, edge::serve(listener, tls, dispatcher(router, api), stop, DRAIN));
+    tokio::join!(following, edge::serve(listener, tls, dispatcher(router, api, audit.clone()), stop, DRAIN));
     watching.cancel();
     changes.abort();
+    audit.stop().await;
     Ok(())
 }
 

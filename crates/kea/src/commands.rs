@@ -1,5 +1,6 @@
 //! The commands of people who use KEA: each makes a request or two, and shows the answer.
 
+pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod build;
 pub(crate) mod completions;
@@ -54,6 +55,7 @@ pub(crate) fn run(global: &Global, command: ClientCommand) -> ExitCode {
 async fn dispatch(global: &Global, command: ClientCommand) -> Result<(), Failure> {
     let output = || global.output.format().map(Output::new);
     match command {
+        ClientCommand::Audit(args) => args.run(output()?, || Session::open(global)).await,
         ClientCommand::Build(args) => build::run(&global.output, *args).await,
         ClientCommand::Login(args) => login::login(global, output()?, args).await,
         ClientCommand::Logout(args) => login::logout(global, output()?, args),

@@ -14,6 +14,7 @@ use kea_store::DatabaseUrl;
 use serde::de::DeserializeOwned;
 
 use crate::{
+    audited::AuditConfig,
     cli::{LogFormat, ServeArgs},
     edge::TlsArgs,
 };
@@ -40,6 +41,7 @@ pub(crate) struct Config {
     /// Where callers reach it; where it listens where it is not given.
     pub(crate) url: Option<String>,
     pub(crate) tls: TlsArgs,
+    pub(crate) audit: AuditConfig,
 }
 
 /// How images are made, as far as the file says it.
@@ -80,6 +82,7 @@ impl Default for Config {
             images: ImageConfig::default(),
             url: None,
             tls: TlsArgs::default(),
+            audit: AuditConfig::default(),
         }
     }
 }
@@ -101,6 +104,7 @@ impl Config {
         }
         config.log_format = args.log_format.unwrap_or(config.log_format);
         config.token_ttl = args.token_ttl.unwrap_or(config.token_ttl);
+        config.audit = config.audit.with(&args.audit)?;
         config.registry = args.registry.clone().or(config.registry).filter(|registry| !registry.is_empty());
         config.url = args.url.clone().or(config.url).map(|url| base_url(&url)).transpose()?;
         config.tls = args.tls.clone().or(config.tls);
@@ -136,10 +140,19 @@ impl Config {
                 "tls-certificate" => set(&mut self.tls.certificate, value),
                 "tls-key" => set(&mut self.tls.key, value),
                 "tls-client-ca" => set(&mut self.tls.client_ca, value),
+                "audit" => set(&mut self.audit.enabled, value),
+                "audit-dir" => set(&mut self.audit.dir, value),
+                "audit-file-size" => set_bytes(&mut self.audit.file_bytes, value),
+                "audit-files" => set(&mut self.audit.files, value),
+                "audit-keep" => set(&mut self.audit.keep, value),
+                "audit-stdout" => set(&mut self.audit.stdout, value),
+                "audit-elasticsearch" => set(&mut self.audit.elasticsearch, value),
+                "audit-otlp" => set(&mut self.audit.otlp, value),
                 _ => Err("is not a key of KEA: there are listen, data-dir, database, log-format, token-ttl, \
                           body-limit, cache-size, registry, base-image-onnx, base-image-python, \
                           plain-http-registries, registry-endpoints, dockerfile-builder, url, tls-certificate, \
-                          tls-key and tls-client-ca"
+                          tls-key, tls-client-ca, audit, audit-dir, audit-file-size, audit-files, audit-keep, \
+                          audit-stdout, audit-elasticsearch and audit-otlp"
                     .into()),
             };
             mistakes.extend(read.err().map(|why| format!("`{key}`: {why}")));

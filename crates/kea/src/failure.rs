@@ -65,6 +65,15 @@ pub(crate) enum Failure {
     /// A path that JSON cannot carry.
     #[error("the path {} is not UTF-8: rename it", .0.display())]
     NotText(PathBuf),
+    /// Elasticsearch or Kibana refused.
+    #[error(transparent)]
+    Audit(#[from] kea_audit::AuditError),
+    /// A folder without an audit trail.
+    #[error("there is no audit trail in {}: name the folder of its files, `audit` in the data folder", .0.display())]
+    NoTrail(PathBuf),
+    /// An audit trail that is not as it was written.
+    #[error("the audit trail is not as it was written: findings: {0}")]
+    Tampered(usize),
     /// A file cannot be read or written.
     #[error("{}: {source}", .path.display())]
     File { path: PathBuf, source: io::Error },

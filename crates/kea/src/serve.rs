@@ -15,6 +15,7 @@ use anyhow::{Context, bail};
 use axum::{extract::Request, response::Response};
 use http::header;
 use kea_api::ApiState;
+use kea_audit::Trail;
 use kea_auth::{ADMIN_USERNAME, Authenticator, policy::Policies};
 use kea_core::port::{PolicyStore, ServiceStore, StoreError, UserStore};
 use kea_deployer::{LocalDeployer, LocalOptions};
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::{
+    audited,
     cli::{LogFormat, ServeArgs},
     config::Config,
     edge,
@@ -65,6 +67,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let auth = Arc::new(Authenticator::new(store.clone() as Arc<dyn UserStore>, config.token_ttl.0).await?);
     let policies = Arc::new(Policies::open(store.clone() as Arc<dyn PolicyStore>, store.clone()).await?);
     let logs = Arc::new(LogBook::open(folder.join("logs"), Limits::default()).context("no place for logs")?);
+    let audit = config.audit.start(folder.join("audit"))?;
     let listener = TcpListener::bind(config.listen).await.with_context(|| {
         format!("cannot listen on {}: is another KEA running? `--listen` takes another address", config.listen)
     })?;
@@ -94,7 +97,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     let ready = Arc::new(AtomicBool::new(true));
     let stopping = CancellationToken::new();
-    let metrics = router.clone();
     let api = kea_api::router(ApiState {
         deployer: deployer.clone(),
         auth,
@@ -103,7 +105,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         gateway: Arc::new(RouterGateway::new(router.clone())),
         ready: ready.clone(),
         stopping: stopping.clone(),
-        metrics: Arc::new(move || metrics.metrics()),
+        metrics: metrics(router.clone(), audit.clone()),
+        audit: audit.clone(),
     });
     welcome(&url, made_password.as_deref());
     let stop = async move {
@@ -113,9 +116,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tracing::info!("stopping: requests under way finish first");
     };
     let following = tokio::spawn(async move { policies.follow().await });
-    edge::serve(listener, tls, dispatcher(router, api), stop, DRAIN).await;
+    edge::serve(listener, tls, dispatcher(router, api, audit.clone()), stop, DRAIN).await;
     following.abort();
     deployer.stop().await;
+    audit.stop().await;
     Ok(())
 }
 
@@ -137,21 +141,35 @@ pub(crate) fn log_format(format: LogFormat) -> Format {
 pub(crate) fn dispatcher(
     router: Arc<Router>,
     api: axum::Router,
+    audit: Arc<Trail>,
 ) -> impl Fn(Request) -> futures_util::future::BoxFuture<'static, Response> + Clone + Send + 'static {
     move |request| {
         let (router, api) = (router.clone(), api.clone());
         let accepted = request.headers().get(header::ACCEPT_ENCODING).cloned();
-        let answer = kea_http::rim(request, |request| async move {
-            if is_service_request(request.uri().path()) {
-                return router.handle(request).await;
-            }
-            match api.oneshot(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            }
-        });
+        let (entry, request) = audited::begin(&audit, request);
+        let inner = |request| kea_http::rim(request, |request| dispatch(router, api, request));
+        let answer = audited::recorded(entry, request, inner);
         Box::pin(async move { kea_http::encoding::negotiated(accepted, answer.await).await })
     }
+}
+
+async fn dispatch(router: Arc<Router>, api: axum::Router, request: Request) -> Response {
+    if is_service_request(request.uri().path()) {
+        return router.handle(request).await;
+    }
+    match api.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// The metrics of all components.
+pub(crate) fn metrics(router: Arc<Router>, audit: Arc<Trail>) -> kea_api::Metrics {
+    Arc::new(move || {
+        let mut page = router.metrics();
+        audit.metrics(&mut page);
+        page
+    })
 }
 
 /// Two servers on one folder would start every service twice.

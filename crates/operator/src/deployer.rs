@@ -264,11 +264,13 @@ fn check_settings(request: &UpdateRequest) -> Result<(), DeployError> {
 
 /// Takes over what a change says of how a model is run.
 fn changed_deployment(spec: &mut DeploymentDocument, change: &UpdateRequest) {
-    let UpdateRequest { replicas, env, resources, cache, timeout, access, load_balancer, server, canary, .. } =
-        change.clone();
+    let UpdateRequest {
+        replicas, env, resources, cache, timeout, access, load_balancer, server, canary, audit, ..
+    } = change.clone();
     spec.replicas = replicas.or(spec.replicas);
     spec.env = env.or(spec.env.take());
     spec.resources = resources.or(spec.resources.take());
+    spec.audit = audit.or(spec.audit.take());
     spec.cache = cache.or(spec.cache.take());
     spec.timeout = timeout.or(spec.timeout.take());
     spec.access = access.or(spec.access.take());
@@ -324,6 +326,7 @@ impl Deployer for ClusterDeployer {
             replicas: request.replicas,
             env: request.env.clone(),
             resources: request.resources.clone(),
+            audit: request.audit.clone(),
             cache: request.cache.clone(),
             timeout: request.timeout,
             access: request.access.clone(),

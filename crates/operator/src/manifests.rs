@@ -230,6 +230,9 @@ fn operator(options: &InstallOptions) -> Value {
     deployment(options, "operator", options.operators, 10, &container)
 }
 
+/// Where a router keeps its audit trail: it is bounded, and lives as long as the pod.
+const AUDIT_FOLDER: &str = "/var/lib/kea/audit";
+
 fn router(options: &InstallOptions) -> Value {
     let mut env = variables(options);
     env.push(json!({
@@ -241,6 +244,7 @@ fn router(options: &InstallOptions) -> Value {
             |secret| json!({"name": "KEA_DATABASE", "valueFrom": {"secretKeyRef": {"name": secret, "key": "url"}}}),
         ),
     );
+    env.push(json!({"name": "KEA_AUDIT_DIR", "value": AUDIT_FOLDER}));
     let container = json!({
         "name": "router",
         "image": options.image,
@@ -251,8 +255,11 @@ fn router(options: &InstallOptions) -> Value {
         "readinessProbe": probe("/readyz", 8080, 1),
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
         "securityContext": restricted(),
+        "volumeMounts": [{"name": "audit", "mountPath": AUDIT_FOLDER}],
     });
-    deployment(options, "router", options.routers, 45, &container)
+    let mut router = deployment(options, "router", options.routers, 45, &container);
+    router["spec"]["template"]["spec"]["volumes"] = json!([{"name": "audit", "emptyDir": {}}]);
+    router
 }
 
 fn variables(options: &InstallOptions) -> Vec<Value> {

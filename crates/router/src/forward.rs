@@ -14,8 +14,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
+use kea_audit::{Recorder, Stage};
 use kea_core::service::Engine;
-use kea_http::{RequestId, drop_hop_by_hop};
+use kea_http::{RequestId, TraceContext, drop_hop_by_hop};
 
 use crate::{
     RouterError,
@@ -42,6 +43,7 @@ pub(crate) async fn send(call: &mut ValidCall) -> Result<Response, RouterError> 
     let settings = &route.settings;
     let limit = settings.timeout.map_or(DEFAULT_TIMEOUT, |span| span.0);
     let service = || route.id.to_string();
+    let record = Recorder::of(&call.parts.extensions);
     let mut tried: Vec<Arc<str>> = Vec::new();
     let mut last = None;
     loop {
@@ -59,7 +61,11 @@ pub(crate) async fn send(call: &mut ValidCall) -> Result<Response, RouterError> 
             call.admitted.version().metrics.retried();
         }
         let once = matches!(call.body, CallBody::Stream(_));
-        last = match attempt(&endpoint, call, limit).await {
+        record.replica(&endpoint.name);
+        record.ended(Stage::Balance);
+        let answered = attempt(&endpoint, call, limit).await;
+        record.ended(Stage::Upstream);
+        last = match answered {
             // Its queue is full or it is on its way out: the model has not seen the request.
             Ok(busy) if busy.status() == StatusCode::SERVICE_UNAVAILABLE && !once => Some(Last::Busy(Box::new(busy))),
             Ok(response) => return Ok(response),
@@ -145,6 +151,9 @@ fn outgoing(endpoint: &Endpoint, call: &mut ValidCall, limit: Duration) -> Reque
     }
     if let Some(id) = call.parts.extensions.get::<RequestId>() {
         request.headers_mut().insert(kea_http::REQUEST_ID, id.header_value());
+    }
+    if let Some(trace) = call.parts.extensions.get::<TraceContext>() {
+        request.headers_mut().insert(kea_http::TRACEPARENT, trace.header_value());
     }
     request
 }

@@ -12,7 +12,7 @@ use kea_core::service::Engine;
 use kea_http::PeerAddress;
 
 use crate::{
-    RouterError,
+    RouterError, audited,
     path::{self, Protocol},
     table::{ServiceEntry, Table, VersionEntry},
 };
@@ -52,7 +52,10 @@ pub(crate) fn admit(
     let service = table.services.get(target.service);
     let public = service.is_some_and(|service| service.is_public(target.function));
     let caller = match auth.authenticate(request.headers()) {
-        Ok(caller) => Some(caller),
+        Ok(caller) => {
+            audited::caller(request.extensions(), &caller);
+            Some(caller)
+        }
         Err(_) if public => None,
         Err(error) => return Err(RouterError::Unauthenticated(error)),
     };

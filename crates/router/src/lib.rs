@@ -4,6 +4,7 @@
 //! forward, fill the cache. It follows the snapshots that a deployer gives; it knows neither Kubernetes nor SQL.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod audited;
 mod balance;
 pub mod cache;
 mod endpoint;

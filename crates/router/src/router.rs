@@ -10,12 +10,13 @@ use axum::{
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
+use kea_audit::{Recorder, Stage};
 use kea_auth::{Authenticator, Caller, policy::Policies};
 use kea_core::{ServiceId, VersionId, contract::DEFAULT_FUNCTION, port::RouteFollower, routing::RoutingSnapshot};
 use kea_http::ApiError;
 
 use crate::{
-    RouterError,
+    RouterError, audited,
     cache::{self, CachedResponse, Plan, ResponseCache},
     error, forward, identify, metrics,
     table::{ServiceEntry, Table},
@@ -58,6 +59,7 @@ impl Router {
     pub async fn handle(&self, request: Request) -> Response {
         let path = request.uri().path();
         if path.starts_with("/v2") && !path.ends_with("/infer") {
+            audited::described(&Recorder::of(request.extensions()), path);
             let answered = v2::answer(&self.table.load_full(), &self.auth, &self.policies, &request);
             return answered.unwrap_or_else(|error| ApiError::from(error).into_response());
         }
@@ -67,15 +69,23 @@ impl Router {
     /// The request path: each stage takes what only the one before can make.
     async fn route(&self, request: Request) -> Result<Response, RouterError> {
         let table = self.table.load_full(); // one immutable snapshot a request
+        let record = Recorder::of(request.extensions());
+        audited::asked(&record, request.uri().path());
         let admitted = identify::admit(&table, &self.auth, &self.policies, request)?; // 401, 403, 404, 405, 503
+        audited::admitted(&record, &admitted);
         let metrics = admitted.version().metrics.clone();
         let routed = async {
             let mut call = validate::call(admitted, self.body_limit).await?; // 400, 413, 415
+            audited::valid(&record, &call);
             let Some(plan) = cache::plan(&call) else {
+                record.cache("bypass");
                 let response = forward::send(&mut call).await?; // 502, 503, 504
                 return Ok(marked(response, &call, "bypass", None));
             };
-            if let Some(hit) = self.cache.get(&plan.key).await {
+            let found = self.cache.get(&plan.key).await;
+            record.ended(Stage::Cache);
+            record.cache(if found.is_some() { "hit" } else { "miss" });
+            if let Some(hit) = found {
                 call.admitted.version().metrics.cache_hit();
                 return Ok(marked(from_cache(hit), &call, "hit", Some(&plan.key)));
             }

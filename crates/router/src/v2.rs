@@ -13,7 +13,7 @@ use kea_openapi::render;
 use serde_json::{Value, json};
 
 use crate::{
-    RouterError,
+    RouterError, audited,
     identify::may,
     table::{ServiceEntry, Table, VersionEntry},
 };
@@ -36,7 +36,7 @@ pub(crate) fn answer(
         ["health", "ready"] => json!({"ready": true}),
         [] => json!({"name": "kea", "version": env!("CARGO_PKG_VERSION"), "extensions": []}),
         ["models"] => {
-            let caller = auth.authenticate(request.headers()).map_err(RouterError::Unauthenticated)?;
+            let caller = authenticated(auth, request)?;
             json!({ "models": readable_names(table, policies, &caller)? })
         }
         ["models", name, ref rest @ ..] => {
@@ -72,6 +72,12 @@ fn readable_names<'a>(table: &'a Table, policies: &Policies, caller: &Caller) ->
     Ok(names)
 }
 
+fn authenticated(auth: &Authenticator, request: &Request) -> Result<Caller, RouterError> {
+    let caller = auth.authenticate(request.headers()).map_err(RouterError::Unauthenticated)?;
+    audited::caller(request.extensions(), &caller);
+    Ok(caller)
+}
+
 fn readable<'a>(
     table: &'a Table,
     auth: &Authenticator,
@@ -82,7 +88,7 @@ fn readable<'a>(
     let service = table.services.get(name);
     let public = service.is_some_and(|service| service.route.settings.access.public);
     if !public {
-        let caller = auth.authenticate(request.headers()).map_err(RouterError::Unauthenticated)?;
+        let caller = authenticated(auth, request)?;
         let settings = service.map(|service| &*service.route.settings);
         may(policies, &caller, &Ask::of_service(Verb::Read, name, settings))?;
     }

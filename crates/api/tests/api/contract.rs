@@ -109,6 +109,17 @@ const ROWS: &[Row] = &[
     row(("GET", "/openapi/nope", "/openapi/{serviceId}"), "", 404, &[]),
     row(("GET", "/logs/iris", "/logs/{serviceId}"), "", 200, &["logEntries"]),
     row(("GET", "/logs/nope", "/logs/{serviceId}"), "", 404, &[]),
+    row(("GET", "/logs/audit", "/logs/audit"), "", 200, &["records"]),
+    row(("GET", "/logs/audit?outcome=fine", "/logs/audit"), "", 400, &[]),
+    row(("GET", "/logs/rules/iris", "/logs/rules/{serviceId}"), "", 200, &["payload"]),
+    row(("GET", "/logs/rules/nope", "/logs/rules/{serviceId}"), "", 404, &[]),
+    row(
+        ("PUT", "/logs/rules/iris", "/logs/rules/{serviceId}"),
+        r#"{"payload": {"sample": 0.1, "maxBytes": "4Ki", "mask": ["/inputs/name"]}}"#,
+        200,
+        &["payload"],
+    ),
+    row(("PUT", "/logs/rules/iris", "/logs/rules/{serviceId}"), r#"{"payload": {"sample": 2}}"#, 400, &[]),
     row(
         ("GET", "/services/iris/methods", "/services/{serviceId}/methods"),
         "",

@@ -60,6 +60,13 @@ impl TestApi {
         let logs = Arc::new(LogBook::open(folder.path().to_owned(), kea_logs::Limits::default()).unwrap());
         let ready = Arc::new(AtomicBool::new(true));
         let stopping = CancellationToken::new();
+        let options = kea_audit::Options {
+            folder: Some(folder.path().join("audit")),
+            limits: kea_audit::Limits::default(),
+            host: "here".into(),
+            sinks: kea_audit::SinkOptions::default(),
+        };
+        let audit = kea_audit::Trail::start(options).unwrap();
         let state = ApiState {
             deployer: Arc::new(FakeDeployer::new()),
             auth: Arc::new(auth),
@@ -69,6 +76,7 @@ impl TestApi {
             ready: ready.clone(),
             stopping: stopping.clone(),
             metrics: Arc::new(|| "kea_up 1\n".into()),
+            audit,
         };
         Self { router: kea_api::router(state), token, ready, logs, stopping, _folder: folder }
     }

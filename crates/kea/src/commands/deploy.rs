@@ -99,6 +99,7 @@ fn request(model_name: String, changes: UpdateRequest) -> DeployRequest {
         load_balancer,
         server,
         canary,
+        audit,
     } = changes;
     DeployRequest {
         model_name,
@@ -119,6 +120,7 @@ fn request(model_name: String, changes: UpdateRequest) -> DeployRequest {
         load_balancer,
         server,
         canary,
+        audit,
     }
 }
 

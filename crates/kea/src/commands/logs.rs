@@ -68,7 +68,7 @@ impl LogsArgs {
     }
 }
 
-fn since(text: &str) -> Result<Timestamp, String> {
+pub(super) fn since(text: &str) -> Result<Timestamp, String> {
     let before = |Span(span): Span| Timestamp::now() - span.min(Duration::from_secs(u32::MAX.into()));
     let parsed = text.parse().map(before).ok().or_else(|| text.parse().ok());
     parsed.ok_or_else(|| "write a span like `10m` or a time like `2026-01-31T12:00:00Z`".into())

@@ -102,6 +102,8 @@ impl ModelOptions {
             load_balancer: None,
             server: given(server_settings),
             canary: None,
+            // Rules are for the security role: `PUT /logs/rules`, or the document.
+            audit: None,
         })
     }
 }

@@ -1,0 +1,66 @@
+//! What the stages tell the record of their request.
+
+use std::sync::Arc;
+
+use http::Extensions;
+use kea_audit::{Recorder, Stage, User};
+use kea_auth::Caller;
+use kea_core::{VersionId, service::Engine};
+
+use crate::{
+    identify::Admitted,
+    path::{self, Protocol},
+    validate::{CallBody, ValidCall},
+};
+
+/// What a path asks for, before it is known whether that is there.
+pub(crate) fn asked(record: &Recorder, path: &str) {
+    record.action("call", false);
+    if let Some(target) = path::read(path) {
+        record.service(target.service);
+        record.function(target.function, protocol(target.protocol));
+    }
+}
+
+/// What is asked of health or metadata.
+pub(crate) fn described(record: &Recorder, path: &str) {
+    record.action("describe", false);
+    if let Some(rest) = path.strip_prefix("/v2/models/") {
+        record.service(rest.split('/').next().unwrap_or_default());
+    }
+}
+
+/// Who calls. Told as soon as it is known, so that refusals have it, too.
+pub(crate) fn caller(extensions: &Extensions, caller: &Caller) {
+    let Caller { username, roles, key, groups: _ } = caller;
+    Recorder::of(extensions).user(User { name: username.clone(), roles: roles.clone(), key: key.clone() });
+}
+
+/// What answers.
+pub(crate) fn admitted(record: &Recorder, admitted: &Admitted) {
+    let version = admitted.version();
+    // A web service has paths, of which there is no end: they are no functions.
+    let contract = version.validator.as_ref().filter(|_| version.engine != Engine::External).map(|v| v.contract());
+    let known = contract.is_some_and(|contract| contract.function(&admitted.function).is_some());
+    record.version(name(&version.version), known);
+    record.ended(Stage::Authenticate);
+}
+
+/// What it sends. A body that is streamed to a web service is never kept.
+pub(crate) fn valid(record: &Recorder, call: &ValidCall) {
+    if let CallBody::Whole(body) = &call.body {
+        record.payload(&call.admitted.service.route.settings, body);
+    }
+    record.ended(Stage::Validate);
+}
+
+fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Kea => "kea",
+        Protocol::V2 => "v2",
+    }
+}
+
+fn name(version: &VersionId) -> Arc<str> {
+    Arc::from(version.as_str())
+}
