@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    caching::CacheSettings,
     management::DeployRequest,
     name::{NameError, ServiceId, VersionId},
     quantity::Span,
-    service::{Access, Autoscaling, CacheSettings, Canary, Framework, LoadBalancing, Resources, ServerSettings},
+    service::{Access, Autoscaling, Canary, Framework, LoadBalancing, Resources, ServerSettings},
 };
 
 /// Group and version of the documents.

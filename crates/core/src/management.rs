@@ -10,12 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
+    caching::CacheSettings,
     contract::Field,
     name::{ServiceId, VersionId},
     quantity::Span,
-    service::{
-        Access, Algorithm, CacheSettings, Canary, Engine, Framework, LoadBalancing, Resources, ServerSettings, Settings,
-    },
+    service::{Access, Algorithm, Canary, Engine, Framework, LoadBalancing, Resources, ServerSettings, Settings},
 };
 
 /// Where the management API lives.

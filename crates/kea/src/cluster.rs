@@ -27,12 +27,13 @@ use kea_http::ApiError;
 use kea_operator::{
     Client, ClusterGateway, ClusterSettings, Exposure, GatewayName, InstallOptions, Operator, SecretUsers, manifests,
 };
-use kea_router::{Router, cache::MemoryCache};
+use kea_router::Router;
 use kea_store::SqlStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    caching,
     cli::LogFormat,
     config,
     gateway::RouterGateway,
@@ -106,6 +107,10 @@ pub(crate) struct RouterArgs {
     /// Database for users and keys: postgres://USER:PASSWORD@HOST:PORT/NAME or sqlite:PATH [default: Secrets]
     #[arg(long, env = "KEA_DATABASE", hide_env_values = true, value_name = "URL")]
     database: Option<String>,
+    /// Redis for the response cache of all routers: redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], or rediss:// for TLS
+    /// [default: each router has one in memory]
+    #[arg(long, env = "KEA_CACHE_REDIS", hide_env_values = true, value_name = "URL")]
+    cache_redis: Option<String>,
     /// How long a login lasts
     #[arg(long, env = "KEA_TOKEN_TTL", default_value = "12h", value_name = "SPAN")]
     token_ttl: Span,
@@ -353,7 +358,8 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     let users = users(args.database.as_deref(), &client, &settings.namespace).await?;
     let auth = Arc::new(Authenticator::new(users, args.token_ttl.0).await?);
     first_admin(&auth).await?;
-    let router = Arc::new(Router::new(auth.clone(), Arc::new(MemoryCache::new(CACHE_BYTES)), BODY_LIMIT));
+    let redis = caching::redis(args.cache_redis.as_deref()).map_err(|why| anyhow!("`--cache-redis`: {why}"))?;
+    let router = Arc::new(Router::new(auth.clone(), caching::open(redis.as_ref(), CACHE_BYTES), BODY_LIMIT));
     let gateway = ClusterGateway::new(client, settings, router.clone());
     let ready = Arc::new(AtomicBool::new(false));
     let (stopping, watching) = (CancellationToken::new(), CancellationToken::new());

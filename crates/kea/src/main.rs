@@ -1,6 +1,7 @@
 //! The one binary of KEA: the server, what a replica runs, and the commands that talk to a server.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod caching;
 mod cli;
 mod client;
 mod cluster;

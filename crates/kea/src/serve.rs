@@ -19,13 +19,14 @@ use kea_auth::{ADMIN_USERNAME, Authenticator};
 use kea_core::port::{ServiceStore, StoreError, UserStore};
 use kea_deployer::{LocalDeployer, LocalOptions};
 use kea_logs::{Format, Limits, LogBook};
-use kea_router::{Router, cache::MemoryCache, is_service_request};
+use kea_router::{Router, is_service_request};
 use kea_store::SqlStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::{
+    caching,
     cli::{LogFormat, ServeArgs},
     config::Config,
     gateway::RouterGateway,
@@ -68,7 +69,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let made_password = first_admin(&auth).await?;
 
-    let cache = Arc::new(MemoryCache::new(config.cache_bytes));
+    let cache = caching::open(config.cache_redis.as_ref(), config.cache_bytes);
     let router = Arc::new(Router::new(auth.clone(), cache, config.body_limit));
     let program = std::env::current_exe()?;
     let images = match config.registry.clone() {
