@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -159,8 +159,14 @@ impl Answer {
     }
 }
 
-/// Functions `predict` and `other`, and `draw`, which answers differently each time.
+/// One contract for all services, as routes that do not change keep theirs.
 fn contract() -> Arc<Contract> {
+    static CONTRACT: OnceLock<Arc<Contract>> = OnceLock::new();
+    CONTRACT.get_or_init(new_contract).clone()
+}
+
+/// Functions `predict` and `other`, and `draw`, which answers differently each time.
+pub(crate) fn new_contract() -> Arc<Contract> {
     let function = |name: &str| Function {
         name: name.into(),
         description: String::new(),
