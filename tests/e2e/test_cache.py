@@ -14,7 +14,7 @@ import requests
 from harness import API, Kea
 from load import Load
 from models import NAMES, SETOSA, VIRGINICA, ModelShelf
-from redises import Redis
+from redises import Redis, TlsRedis
 
 # Its answers differ from call to call: one that comes again comes from the cache.
 COUNTS = """
@@ -303,3 +303,18 @@ def test_a_redis_that_hangs_is_bypassed(redis_kea: Kea, redis: Redis) -> None:
     finally:
         redis.signal(signal.SIGCONT)
     wait_hit(kea, 20)
+
+
+def test_a_redis_is_reached_over_tls_with_a_certificate_that_is_checked(binary: Path, tmp_path: Path) -> None:
+    with TlsRedis(tmp_path) as redis:
+        kea = Kea(binary, tmp_path / "kea", None, {"KEA_CACHE_REDIS": redis.url})
+        try:
+            kea.start()
+            kea.wait_for(lambda: "Redis cannot be reached" in kea.log_file.read_text(), "the stranger to be refused")
+            kea.stop()
+            kea.env["SSL_CERT_FILE"] = str(redis.authority)
+            kea.start()
+            kea.wait_for(lambda: "kea_cache_redis_up 1" in kea.request("GET", "!/metrics").text, "Redis over TLS")
+            assert "geheim" not in kea.log_file.read_text()
+        finally:
+            kea.stop()

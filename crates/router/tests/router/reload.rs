@@ -22,7 +22,7 @@ const SERVICES: usize = 5_000;
 fn changed(step: usize, replicas: &[Replica]) -> Vec<kea_core::routing::ServiceRoute> {
     let algorithm = ["round_robin", "least_connections", "ip_hash"][step % 3];
     let settings = json!({
-        "cache": {"enabled": step % 5 == 0, "shared": step % 2 == 0},
+        "cache": {"enabled": step.is_multiple_of(5), "shared": step.is_multiple_of(2)},
         "timeout": format!("{}s", 20 + step % 7),
         "loadBalancer": {"algorithm": algorithm},
     });
@@ -64,7 +64,7 @@ async fn ten_thousand_changes_under_load_fail_no_request() {
     for step in 1..=CHANGES {
         gateway.follow(changed(step, &replicas));
         // Requests go on between the changes, however fast those are.
-        while step % 10 == 0 && answered.load(Ordering::Relaxed) == seen {
+        while step.is_multiple_of(10) && answered.load(Ordering::Relaxed) == seen {
             tokio::task::yield_now().await;
         }
         seen = answered.load(Ordering::Relaxed);
