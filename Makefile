@@ -44,13 +44,14 @@ deny: tools
 	cargo-deny --locked check licenses bans sources
 
 unit: ## Tests of the crates, beside a PostgreSQL of their own
+	scripts/apt-install redis-server
 	scripts/with-postgres cargo nextest run --locked --workspace $(NEXTEST_ARGS)
 
 worker: $(VENV)/made ## Tests of the Python worker, with each framework
 	scripts/test-worker
 
 e2e: $(VENV)/made ## Tests of the real binary with real models, clients and a browser
-	scripts/apt-install apache2-utils buildah chromium chromium-driver docker-registry git-lfs openssh-server runc skopeo umoci
+	scripts/apt-install apache2-utils buildah chromium chromium-driver docker-registry git-lfs openssh-server redis-server runc skopeo umoci
 	scripts/azurite .cache/azurite
 	scripts/helm .cache/helm
 	cargo build --locked --bin kea

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use axum::body::Body;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use kea_auth::Caller;
 use kea_core::{ServiceId, VersionId};
 use kea_http::ApiError;
@@ -16,7 +16,20 @@ pub trait Gateway: Send + Sync {
     async fn handle(&self, service: &str, function: &str, request: Request<Body>, peer: SocketAddr) -> Response<Body>;
 
     /// The cached answer of that key, where there is one that `caller` may see.
-    async fn cached(&self, caller: &Caller, key: &str) -> Option<Response<Body>>;
+    /// It is 304 where these headers of a request say that the caller has it.
+    async fn cached(&self, caller: &Caller, key: &str, headers: &HeaderMap) -> Option<Response<Body>>;
+
+    /// Removes the answers of a service, or of one of its functions, from the cache.
+    ///
+    /// # Errors
+    /// No such service or function; the answers cannot be reached.
+    async fn clear_cache(&self, service: &str, function: Option<&str>) -> Result<(), ApiError>;
+
+    /// Removes the answer of that key from the cache, if there is one.
+    ///
+    /// # Errors
+    /// It is no key; the answers cannot be reached.
+    async fn clear_cached(&self, key: &str) -> Result<(), ApiError>;
 
     /// Names of the replicas of a service that take requests at this moment.
     fn active_replicas(&self, id: &ServiceId) -> Vec<String>;

@@ -7,8 +7,9 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use kea_core::{
+    ServiceId,
     contract::DEFAULT_FUNCTION,
     management::{ValidationRequest, ValidationResponse},
     policy::Verb,
@@ -76,17 +77,58 @@ pub(crate) async fn cached(
     State(state): State<ApiState>,
     Params(CacheQuery { cache_key }): Params<CacheQuery>,
     Session(caller): Session,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     if cache_key.is_empty() {
         return Err(errors::bad_query(
             "`cacheKey` is empty: send the value of the header `kea-cache-key` of an answer",
         ));
     }
-    // A key begins with the service's name.
-    let service = cache_key.split_once(':').map_or(cache_key.as_str(), |(service, _)| service);
-    permissions::check_service(&state, &caller, Verb::Cache, service)?;
-    state.gateway.cached(&caller, &cache_key).await.ok_or_else(|| {
+    permissions::check_service(&state, &caller, Verb::Cache, service_of(&cache_key))?;
+    state.gateway.cached(&caller, &cache_key, &headers).await.ok_or_else(|| {
         let detail = "no answer is cached under this key: it has expired, or there was none";
         ApiError::new(StatusCode::NOT_FOUND, "not-cached", detail)
     })
+}
+
+/// A key begins with the service's name.
+fn service_of(cache_key: &str) -> &str {
+    cache_key.split_once(':').map_or(cache_key, |(service, _)| service)
+}
+
+/// Which answers are to go: those of a service, of one of its functions, or the one of a key.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ClearQuery {
+    /// The service whose answers are meant.
+    #[serde(default)]
+    service_id: Option<ServiceId>,
+    /// The function of that service; all where none is named.
+    #[serde(default)]
+    function: Option<String>,
+    /// The value of the header `kea-cache-key` of the answer that is meant, without a service.
+    #[serde(default)]
+    cache_key: Option<String>,
+}
+
+/// `DELETE /router/cache`
+pub(crate) async fn clear_cache(
+    State(state): State<ApiState>,
+    Params(ClearQuery { service_id, function, cache_key }): Params<ClearQuery>,
+    Session(caller): Session,
+) -> Result<StatusCode, ApiError> {
+    let service = service_id.as_ref().map(ServiceId::as_str).or_else(|| cache_key.as_deref().map(service_of));
+    if let Some(service) = service {
+        permissions::check_service(&state, &caller, Verb::Cache, service)?;
+    }
+    match (service_id, function, cache_key) {
+        (Some(service), function, None) => state.gateway.clear_cache(service.as_str(), function.as_deref()).await?,
+        (None, None, Some(key)) => state.gateway.clear_cached(&key).await?,
+        _ => {
+            return Err(errors::bad_query(
+                "say what is to be removed: `serviceId`, with or without `function`, or `cacheKey` alone",
+            ));
+        }
+    }
+    Ok(StatusCode::NO_CONTENT)
 }

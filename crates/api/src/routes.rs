@@ -280,8 +280,16 @@ fn request_router() -> Vec<Route> {
             .needs(Needs::OfRequest(Permit::Cache))
             .query::<requests::CacheQuery>()
             .answers::<PredictResponse>(StatusCode::OK, "The answer as it was given.")
-            .also(&[StatusCode::NOT_FOUND])
+            .header("ETag", "Changes with the answer: send it back as `If-None-Match`.")
+            .also(&[StatusCode::NOT_FOUND, StatusCode::NOT_MODIFIED])
             .by(requests::cached),
+        delete(tag, "/router/cache", "clearCache")
+            .summary("Remove answers from the cache")
+            .description("Those of a service, of one of its functions, or the one of a key.")
+            .query::<requests::ClearQuery>()
+            .answers_nothing(StatusCode::NO_CONTENT, "No request gets one of them any more.")
+            .also(&[StatusCode::NOT_FOUND, StatusCode::SERVICE_UNAVAILABLE])
+            .by(requests::clear_cache),
     ]
 }
 

@@ -40,8 +40,8 @@ pub fn changed_settings(settings: &mut Settings, change: &UpdateRequest) -> Resu
     if timeout.is_some_and(|timeout| timeout.0.is_zero()) {
         return Err(invalid("/timeout", "a timeout of 0 answers nothing: give for example `5s`"));
     }
-    if cache.as_ref().and_then(|cache| cache.ttl).is_some_and(|ttl| ttl.0.is_zero()) {
-        return Err(invalid("/cache/ttl", "a TTL of 0 keeps nothing: leave the cache off, or give for example `60s`"));
+    if let Some(cache) = &cache {
+        cache.check()?;
     }
     if let Some(server) = &server {
         check_server(server)?;

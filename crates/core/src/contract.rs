@@ -47,6 +47,10 @@ pub struct Function {
     /// Whether calling it twice is the same as calling it once, so that a failed call may be sent to another replica.
     #[serde(default)]
     pub idempotent: bool,
+    /// Whether the same inputs give the same answer, so that it may be kept. A service's author turns the response cache
+    /// on, so that it is said of the functions that are to stay out of it.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub deterministic: bool,
 }
 
 /// How `inputs` of a request is laid out.
@@ -104,6 +108,10 @@ pub struct Field {
 
 fn yes() -> bool {
     true
+}
+
+fn is_yes(flag: &bool) -> bool {
+    *flag
 }
 
 /// What values a field takes.

@@ -9,12 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    caching::CacheSettings,
     management::DeployRequest,
     name::{NameError, ServiceId, VersionId},
     quantity::Span,
-    service::{
-        Access, AuditRules, Autoscaling, CacheSettings, Canary, Framework, LoadBalancing, Resources, ServerSettings,
-    },
+    service::{Access, AuditRules, Autoscaling, Canary, Framework, LoadBalancing, Resources, ServerSettings},
 };
 
 /// Group and version of the documents.

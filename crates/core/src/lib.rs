@@ -4,6 +4,7 @@
 //! This crate knows nothing of HTTP, Kubernetes, files or SQL.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::needless_pass_by_value))]
 
+pub mod caching;
 pub mod change;
 pub mod contract;
 pub mod documents;

@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
+    caching::CacheSettings,
     contract::Field,
     name::{ServiceId, VersionId},
     policy::{Permission, PolicyName, Rule, Subject, Verb},
     quantity::Span,
     service::{
-        Access, Algorithm, AuditRules, CacheSettings, Canary, Engine, Framework, LoadBalancing, Resources,
-        ServerSettings, Settings,
+        Access, Algorithm, AuditRules, Canary, Engine, Framework, LoadBalancing, Resources, ServerSettings, Settings,
     },
 };
 

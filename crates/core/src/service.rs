@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    caching::CacheSettings,
     contract::Contract,
     name::{ServiceId, VersionId},
     policy::PolicyName,
@@ -172,19 +173,6 @@ impl Settings {
     pub fn chosen_replicas(&self) -> &[String] {
         self.load_balancer.as_ref().map_or(&[], |rule| &rule.replicas)
     }
-}
-
-/// Response cache of a service. Off by default: only its author knows whether answers may be kept.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct CacheSettings {
-    /// Whether answers are kept.
-    pub enabled: bool,
-    /// How long an answer is kept; 60 s where nothing is said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<Span>,
-    /// Whether one caller's answers may be given to another.
-    pub shared: bool,
 }
 
 /// Who may call a service and read its documentation.

@@ -13,6 +13,7 @@ use crate::{
         audit,
         auth::AuthCommand,
         build::BuildArgs,
+        cache::CacheCommand,
         completions::CompletionsArgs,
         delete::DeleteArgs,
         deploy::DeployArgs,
@@ -121,6 +122,9 @@ pub(crate) enum ClientCommand {
     Scale(ScaleArgs),
     /// Change a service, or replace its model without a gap, and wait until that answers
     Update(Box<UpdateArgs>),
+    /// Remove kept answers of a service
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Return to the version that was live before
     Rollback(RollbackArgs),
     /// List the versions of a service
@@ -150,6 +154,10 @@ pub(crate) struct ServeArgs {
     /// How KEA writes its own log [default: human]
     #[arg(long, env = "KEA_LOG_FORMAT", value_enum, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
+    /// Redis for the response cache: redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], or rediss:// for TLS [default: the
+    /// cache is in memory]
+    #[arg(long, env = "KEA_CACHE_REDIS", hide_env_values = true, value_name = "URL")]
+    pub(crate) cache_redis: Option<String>,
     /// Registry, with a folder in it, to which the image of each version is sent [default: none, no images are made]
     #[arg(long, env = "KEA_REGISTRY", value_name = "REGISTRY/FOLDER")]
     pub(crate) registry: Option<String>,

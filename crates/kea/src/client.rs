@@ -96,8 +96,8 @@ impl Client {
     }
 
     /// DELETE.
-    pub(crate) async fn delete(&self, path: &[&str]) -> Result<Answer, Failure> {
-        self.answer(self.request(Method::DELETE, path, &[]).timeout(MANAGEMENT_TIMEOUT)).await
+    pub(crate) async fn delete(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Answer, Failure> {
+        self.answer(self.request(Method::DELETE, path, query).timeout(MANAGEMENT_TIMEOUT)).await
     }
 
     /// POST of a body that is JSON already, as long as it takes.

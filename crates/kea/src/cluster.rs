@@ -31,13 +31,14 @@ use kea_operator::{
     Client, ClusterGateway, ClusterSettings, Exposure, GatewayName, InstallOptions, Operator, SecretPolicies,
     SecretUsers, manifests,
 };
-use kea_router::{Router, cache::MemoryCache};
+use kea_router::Router;
 use kea_store::SqlStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     audited::{AuditArgs, AuditConfig},
+    caching,
     cli::LogFormat,
     config,
     edge::{self, TlsArgs},
@@ -112,6 +113,10 @@ pub(crate) struct RouterArgs {
     /// Database for users and keys: postgres://USER:PASSWORD@HOST:PORT/NAME or sqlite:PATH [default: Secrets]
     #[arg(long, env = "KEA_DATABASE", hide_env_values = true, value_name = "URL")]
     database: Option<String>,
+    /// Redis for the response cache of all routers: redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], or rediss:// for TLS
+    /// [default: each router has one in memory]
+    #[arg(long, env = "KEA_CACHE_REDIS", hide_env_values = true, value_name = "URL")]
+    cache_redis: Option<String>,
     /// How long a login lasts
     #[arg(long, env = "KEA_TOKEN_TTL", default_value = "12h", value_name = "SPAN")]
     token_ttl: Span,
@@ -369,8 +374,9 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     let policies = Arc::new(Policies::open(policies, users.clone()).await?);
     let auth = Arc::new(Authenticator::new(users, args.token_ttl.0).await?);
     first_admin(&auth).await?;
-    let router =
-        Arc::new(Router::new(auth.clone(), policies.clone(), Arc::new(MemoryCache::new(CACHE_BYTES)), BODY_LIMIT));
+    let redis = caching::redis(args.cache_redis.as_deref()).map_err(|why| anyhow!("`--cache-redis`: {why}"))?;
+    let cache = caching::open(redis.as_ref(), CACHE_BYTES);
+    let router = Arc::new(Router::new(auth.clone(), policies.clone(), cache, BODY_LIMIT));
     let gateway = ClusterGateway::new(client, settings, router.clone());
     let ready = Arc::new(AtomicBool::new(false));
     let (stopping, watching) = (CancellationToken::new(), CancellationToken::new());

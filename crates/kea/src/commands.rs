@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod build;
+pub(crate) mod cache;
 pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod deploy;
@@ -70,6 +71,7 @@ async fn dispatch(global: &Global, command: ClientCommand) -> Result<(), Failure
         ClientCommand::Docs(args) => docs::run(&Session::open(global)?, &args).await,
         ClientCommand::Logs(args) => logs::run(&Session::open(global)?, &args).await,
         ClientCommand::Predict(args) => predict::run(&Session::open(global)?, args).await,
+        ClientCommand::Cache(command) => cache::run(&Session::open(global)?, &command).await,
         ClientCommand::Scale(args) => update::scale(&Session::open(global)?, &args).await,
         ClientCommand::Update(args) => update::update(&Session::open(global)?, *args).await,
         ClientCommand::Rollback(args) => update::rollback(&Session::open(global)?, &args).await,

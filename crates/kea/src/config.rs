@@ -10,11 +10,13 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use kea_containerizer::{ImageBuilder, ImageSettings, RegistryEndpoint, RegistryError};
 use kea_core::quantity::{Memory, Span};
+use kea_router::cache::RedisUrl;
 use kea_store::DatabaseUrl;
 use serde::de::DeserializeOwned;
 
 use crate::{
     audited::AuditConfig,
+    caching,
     cli::{LogFormat, ServeArgs},
     edge::TlsArgs,
 };
@@ -35,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) body_limit: usize,
     /// Size of the response cache, in bytes.
     pub(crate) cache_bytes: u64,
+    /// Where the response cache is; in memory where it is not given.
+    pub(crate) cache_redis: Option<RedisUrl>,
     /// Where images of versions are sent; none are made where it is not given.
     pub(crate) registry: Option<String>,
     pub(crate) images: ImageConfig,
@@ -78,6 +82,7 @@ impl Default for Config {
             token_ttl: Span(Duration::from_secs(12 * 3600)),
             body_limit: 64 << 20,
             cache_bytes: 64 << 20,
+            cache_redis: None,
             registry: None,
             images: ImageConfig::default(),
             url: None,
@@ -102,6 +107,8 @@ impl Config {
         if let Some(url) = args.database.as_deref().filter(|url| !url.is_empty()) {
             config.database = Some(database(url).map_err(|why| anyhow!("`database`: {why}"))?);
         }
+        let redis = caching::redis(args.cache_redis.as_deref()).map_err(|why| anyhow!("`cache-redis`: {why}"))?;
+        config.cache_redis = redis.or(config.cache_redis);
         config.log_format = args.log_format.unwrap_or(config.log_format);
         config.token_ttl = args.token_ttl.unwrap_or(config.token_ttl);
         config.audit = config.audit.with(&args.audit)?;
@@ -130,6 +137,7 @@ impl Config {
                 "token-ttl" => set(&mut self.token_ttl, value),
                 "body-limit" => set_bytes(&mut self.body_limit, value),
                 "cache-size" => set_bytes(&mut self.cache_bytes, value),
+                "cache-redis" => set_redis(&mut self.cache_redis, &value),
                 "registry" => set(&mut self.registry, value),
                 "base-image-onnx" => set(&mut self.images.base_onnx, value),
                 "base-image-python" => set(&mut self.images.base_python, value),
@@ -149,10 +157,10 @@ impl Config {
                 "audit-elasticsearch" => set(&mut self.audit.elasticsearch, value),
                 "audit-otlp" => set(&mut self.audit.otlp, value),
                 _ => Err("is not a key of KEA: there are listen, data-dir, database, log-format, token-ttl, \
-                          body-limit, cache-size, registry, base-image-onnx, base-image-python, \
-                          plain-http-registries, registry-endpoints, dockerfile-builder, url, tls-certificate, \
-                          tls-key, tls-client-ca, audit, audit-dir, audit-file-size, audit-files, audit-keep, \
-                          audit-stdout, audit-elasticsearch and audit-otlp"
+                          body-limit, cache-size, cache-redis, registry, base-image-onnx, \
+                          base-image-python, plain-http-registries, registry-endpoints, dockerfile-builder, url, \
+                          tls-certificate, tls-key, tls-client-ca, audit, audit-dir, audit-file-size, audit-files, \
+                          audit-keep, audit-stdout, audit-elasticsearch and audit-otlp"
                     .into()),
             };
             mistakes.extend(read.err().map(|why| format!("`{key}`: {why}")));
@@ -194,6 +202,11 @@ fn set_database(field: &mut Option<DatabaseUrl>, value: toml::Value) -> Result<(
     // Its own words for a value of another kind would show the value.
     let toml::Value::String(url) = value else { return Err("is not a text".into()) };
     *field = Some(database(&url)?);
+    Ok(())
+}
+
+fn set_redis(field: &mut Option<RedisUrl>, value: &toml::Value) -> Result<(), String> {
+    *field = caching::redis(Some(value.as_str().ok_or("is not a text")?))?;
     Ok(())
 }
 
@@ -245,10 +258,20 @@ mod tests {
             assert!(!error.contains("hunter2"), "{error}");
             assert!(error.contains("line 2") || error.contains("`database`"), "{error}");
         }
+        for text in
+            ["cache-redis = \"http://:hunter2@cache.example\"", "cache-redis = [\"redis://:hunter2@c.example\"]"]
+        {
+            let error = format!("{:#}", Config::default().read(text).unwrap_err());
+            assert!(error.contains("`cache-redis`") && !error.contains("hunter2"), "{error}");
+        }
         let mut config = Config::default();
+        config.read("cache-redis = \"redis://:hunter2@cache.example\"").unwrap();
         config.read("database = \"postgres://ada:hunter2@db.example/kea\"").unwrap();
         let shown = format!("{config:?}");
-        assert!(shown.contains("db.example") && !shown.contains("hunter2"), "{shown}");
+        assert!(
+            shown.contains("db.example") && shown.contains("cache.example") && !shown.contains("hunter2"),
+            "{shown}"
+        );
     }
 
     #[test]

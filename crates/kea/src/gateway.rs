@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use async_trait::async_trait;
 use axum::body::Body;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use kea_api::Gateway;
 use kea_auth::Caller;
 use kea_core::{ServiceId, VersionId};
@@ -27,8 +27,16 @@ impl Gateway for RouterGateway {
         self.0.handle(request).await
     }
 
-    async fn cached(&self, caller: &Caller, key: &str) -> Option<Response<Body>> {
-        self.0.cached(caller, key).await
+    async fn cached(&self, caller: &Caller, key: &str, headers: &HeaderMap) -> Option<Response<Body>> {
+        self.0.cached(caller, key, headers).await
+    }
+
+    async fn clear_cache(&self, service: &str, function: Option<&str>) -> Result<(), ApiError> {
+        self.0.clear_cache(service, function).await
+    }
+
+    async fn clear_cached(&self, key: &str) -> Result<(), ApiError> {
+        self.0.clear_cached(key).await
     }
 
     fn active_replicas(&self, id: &ServiceId) -> Vec<String> {

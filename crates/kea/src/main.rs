@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod audited;
+mod caching;
 mod cli;
 mod client;
 mod cluster;

@@ -20,14 +20,14 @@ use kea_auth::{ADMIN_USERNAME, Authenticator, policy::Policies};
 use kea_core::port::{PolicyStore, ServiceStore, StoreError, UserStore};
 use kea_deployer::{LocalDeployer, LocalOptions};
 use kea_logs::{Format, Limits, LogBook};
-use kea_router::{Router, cache::MemoryCache, is_service_request};
+use kea_router::{Router, is_service_request};
 use kea_store::SqlStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::{
-    audited,
+    audited, caching,
     cli::{LogFormat, ServeArgs},
     config::Config,
     edge,
@@ -75,7 +75,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let url = config.url.clone().unwrap_or_else(|| format!("{}://{address}", edge::scheme(tls.as_ref())));
     let made_password = first_admin(&auth).await?;
 
-    let cache = Arc::new(MemoryCache::new(config.cache_bytes));
+    let cache = caching::open(config.cache_redis.as_ref(), config.cache_bytes);
     let router = Arc::new(Router::new(auth.clone(), policies.clone(), cache, config.body_limit));
     let program = std::env::current_exe()?;
     let images = match config.registry.clone() {

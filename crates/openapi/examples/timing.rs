@@ -32,7 +32,15 @@ fn function(layout: Layout, inputs: Vec<Field>) -> Function {
     probabilities.labels = ["setosa", "versicolor", "virginica"].map(String::from).into();
     let label = Field::new("label", ValueType::Scalar { datatype: Datatype::Bytes });
     let outputs = vec![label, probabilities];
-    Function { name: "predict".into(), description: String::new(), layout, inputs, outputs, idempotent: true }
+    Function {
+        name: "predict".into(),
+        description: String::new(),
+        layout,
+        inputs,
+        outputs,
+        idempotent: true,
+        deterministic: true,
+    }
 }
 
 fn decoding(what: &str, function: &Function, body: &Value) {

@@ -6,6 +6,7 @@
 mod annotation;
 mod attributes;
 mod class;
+mod determinism;
 mod docstring;
 mod extra;
 mod file;

@@ -54,6 +54,11 @@ pub(crate) fn valid(record: &Recorder, call: &ValidCall) {
     record.ended(Stage::Validate);
 }
 
+/// Whether its answer comes from the cache.
+pub(crate) fn cached(call: &ValidCall, state: &'static str) {
+    Recorder::of(&call.parts.extensions).cache(state);
+}
+
 fn protocol(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Kea => "kea",

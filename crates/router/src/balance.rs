@@ -43,8 +43,10 @@ impl Balancer {
 
     /// Among those with the fewest requests the turn goes round, so that idle replicas share the work.
     fn least_connections<'a>(&self, untried: Vec<&'a Arc<Endpoint>>) -> Option<&'a Arc<Endpoint>> {
-        let fewest = untried.iter().map(|endpoint| endpoint.in_flight()).min()?;
-        let idle: Vec<_> = untried.into_iter().filter(|endpoint| endpoint.in_flight() <= fewest).collect();
+        // Counted once: counts rise in between, and then none would be among the fewest.
+        let counted: Vec<_> = untried.into_iter().map(|endpoint| (endpoint.in_flight(), endpoint)).collect();
+        let fewest = counted.iter().map(|(in_flight, _)| *in_flight).min()?;
+        let idle: Vec<_> = counted.into_iter().filter(|(count, _)| *count == fewest).map(|(_, one)| one).collect();
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         idle.get(turn.checked_rem(idle.len())?).copied()
     }

@@ -8,6 +8,8 @@ use kea_core::management::BASE_PATH;
 use kea_http::ApiError;
 use kea_openapi::validate::Rejection;
 
+use crate::cache::CacheAway;
+
 /// Why a request is not answered by a model.
 #[derive(Debug)]
 pub enum RouterError {
@@ -65,6 +67,10 @@ pub enum RouterError {
         /// How long it was waited for.
         after: Duration,
     },
+    /// The caller wants a kept answer alone, and there is none.
+    NotCached,
+    /// Answers of the cache could not be removed.
+    CacheAway(CacheAway),
 }
 
 /// When to try again after a service was not ready.
@@ -125,6 +131,14 @@ impl From<RouterError> for ApiError {
             E::Timeout { service, after } => {
                 let detail = format!("`{service}` did not answer within {} ms", after.as_millis());
                 Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", detail)
+            }
+            E::NotCached => {
+                let detail = "the answer is not in the cache, and the request has `Cache-Control: only-if-cached`";
+                Self::new(StatusCode::GATEWAY_TIMEOUT, "not-cached", detail)
+            }
+            E::CacheAway(error) => {
+                let detail = format!("{error}; nothing was removed");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "cache-away", detail).with_retry_after(RETRY_AFTER)
             }
         }
     }

@@ -37,11 +37,16 @@ enum Failure {
     Timeout,
 }
 
+/// How long a replica has for its answer.
+pub(crate) fn limit(call: &ValidCall) -> Duration {
+    call.admitted.service.route.settings.timeout.map_or(DEFAULT_TIMEOUT, |span| span.0)
+}
+
 /// Sends the call to one replica after the other until one answers.
 pub(crate) async fn send(call: &mut ValidCall) -> Result<Response, RouterError> {
     let route = call.admitted.service.route.clone();
     let settings = &route.settings;
-    let limit = settings.timeout.map_or(DEFAULT_TIMEOUT, |span| span.0);
+    let limit = limit(call);
     let service = || route.id.to_string();
     let record = Recorder::of(&call.parts.extensions);
     let mut tried: Vec<Arc<str>> = Vec::new();

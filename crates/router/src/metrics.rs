@@ -7,22 +7,20 @@ use std::{
 
 use http::StatusCode;
 
+use crate::cache::CacheCounters;
+
 /// Counters of one version; kept for as long as it has replicas.
 #[derive(Debug, Default)]
 pub(crate) struct VersionMetrics {
     /// Answers by the first digit of their status.
     answers: [AtomicU64; 6],
-    cache_hits: AtomicU64,
+    pub(crate) cache: CacheCounters,
     retries: AtomicU64,
 }
 
 impl VersionMetrics {
     pub(crate) fn answered(&self, status: StatusCode) {
         self.answers[usize::from(status.as_u16() / 100).min(5)].fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn cache_hit(&self) {
-        self.cache_hits.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn retried(&self) {
@@ -37,8 +35,7 @@ impl VersionMetrics {
             let count = count.load(Ordering::Relaxed);
             let _ = writeln!(out, "kea_requests_total{{{labels},status=\"{class}xx\"}} {count}");
         }
-        let hits = self.cache_hits.load(Ordering::Relaxed);
-        let _ = writeln!(out, "kea_cache_hits_total{{{labels}}} {hits}");
+        self.cache.write(&labels, out);
         let retries = self.retries.load(Ordering::Relaxed);
         let _ = writeln!(out, "kea_retries_total{{{labels}}} {retries}");
         let _ = writeln!(out, "kea_active_replicas{{{labels}}} {active}");
@@ -49,8 +46,6 @@ impl VersionMetrics {
 pub(crate) const HELP: &str = "\
 # HELP kea_requests_total Requests of a version by the class of their status.
 # TYPE kea_requests_total counter
-# HELP kea_cache_hits_total Requests answered from the response cache.
-# TYPE kea_cache_hits_total counter
 # HELP kea_retries_total Requests sent to a second replica.
 # TYPE kea_retries_total counter
 # HELP kea_active_replicas Replicas that take requests.

@@ -4,43 +4,40 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use axum::{
-    body::Body,
     extract::Request,
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, HeaderValue, StatusCode};
-use http_body_util::BodyExt;
-use kea_audit::{Recorder, Stage};
+use http::{HeaderMap, StatusCode};
+use kea_audit::Recorder;
 use kea_auth::{Authenticator, Caller, policy::Policies};
 use kea_core::{ServiceId, VersionId, contract::DEFAULT_FUNCTION, port::RouteFollower, routing::RoutingSnapshot};
 use kea_http::ApiError;
 
 use crate::{
     RouterError, audited,
-    cache::{self, CachedResponse, Plan, ResponseCache},
-    error, forward, identify, metrics,
+    cache::{self, CacheKey, Caching, Lookup, ResponseCache, Scope, kept, owner_of},
+    error, identify, metrics,
     table::{ServiceEntry, Table},
-    v2,
-    validate::{self, ValidCall},
+    v2, validate,
 };
-
-/// What each answer says of itself: who answered, in which version, and whether it came from the cache.
-const SERVICE: HeaderName = HeaderName::from_static("kea-service");
-const VERSION: HeaderName = HeaderName::from_static("kea-version");
-const CACHE: HeaderName = HeaderName::from_static("kea-cache");
 
 /// Routes requests of services to their replicas.
 pub struct Router {
     table: ArcSwap<Table>,
     auth: Arc<Authenticator>,
     policies: Arc<Policies>,
-    cache: Arc<dyn ResponseCache>,
+    caching: Caching,
     body_limit: usize,
 }
 
 impl RouteFollower for Router {
     fn follow(&self, snapshot: &RoutingSnapshot) {
-        self.table.store(Arc::new(self.table.load().follow(snapshot)));
+        let before = self.table.load_full();
+        let after = Arc::new(before.follow(snapshot));
+        self.table.store(after.clone());
+        for (service, running) in after.changed_versions(&before) {
+            self.caching.answers.forget_versions(&service, &running);
+        }
     }
 }
 
@@ -52,7 +49,7 @@ impl Router {
         cache: Arc<dyn ResponseCache>,
         body_limit: usize,
     ) -> Self {
-        Self { table: ArcSwap::default(), auth, policies, cache, body_limit }
+        Self { table: ArcSwap::default(), auth, policies, caching: Caching::new(cache), body_limit }
     }
 
     /// Answers a request of a service.
@@ -75,23 +72,9 @@ impl Router {
         audited::admitted(&record, &admitted);
         let metrics = admitted.version().metrics.clone();
         let routed = async {
-            let mut call = validate::call(admitted, self.body_limit).await?; // 400, 413, 415
+            let call = validate::call(admitted, self.body_limit).await?; // 400, 413, 415
             audited::valid(&record, &call);
-            let Some(plan) = cache::plan(&call) else {
-                record.cache("bypass");
-                let response = forward::send(&mut call).await?; // 502, 503, 504
-                return Ok(marked(response, &call, "bypass", None));
-            };
-            let found = self.cache.get(&plan.key).await;
-            record.ended(Stage::Cache);
-            record.cache(if found.is_some() { "hit" } else { "miss" });
-            if let Some(hit) = found {
-                call.admitted.version().metrics.cache_hit();
-                return Ok(marked(from_cache(hit), &call, "hit", Some(&plan.key)));
-            }
-            let response = forward::send(&mut call).await?;
-            let response = self.fill(&plan, response).await?;
-            Ok(marked(response, &call, "miss", Some(&plan.key)))
+            self.caching.answer(call).await // from the cache, else 502, 503, 504
         };
         let answered: Result<Response, RouterError> = routed.await;
         let response = answered.unwrap_or_else(|error| ApiError::from(error).into_response());
@@ -99,24 +82,29 @@ impl Router {
         Ok(response)
     }
 
-    /// Keeps a good answer, which is read whole for that.
-    async fn fill(&self, plan: &Plan, response: Response) -> Result<Response, RouterError> {
-        if response.status() != StatusCode::OK {
-            return Ok(response);
-        }
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.map_err(|error| RouterError::Broken(error.to_string()))?.to_bytes();
-        if let Some(entry) = plan.entry(&parts.headers, &body) {
-            self.cache.put(plan.key.clone(), entry).await;
-        }
-        Ok(Response::from_parts(parts, Body::from(body)))
+    /// The cached answer of that key, where `caller` may have it; 304 where these headers of a request say that they do.
+    pub async fn cached(&self, caller: &Caller, key: &str, headers: &HeaderMap) -> Option<Response> {
+        let Lookup::Found(entry, _) = self.caching.answers.get(&CacheKey::parse(key)?).await else { return None };
+        let allowed = entry.owner.as_deref().is_none_or(|owner| owner == &*owner_of(caller));
+        allowed.then(|| kept(&entry, headers))
     }
 
-    /// The cached answer of that key, where `caller` may have it.
-    pub async fn cached(&self, caller: &Caller, key: &str) -> Option<Response> {
-        let cached = self.cache.get(key).await?;
-        let allowed = cached.owner.as_deref().is_none_or(|owner| owner == &*caller.username);
-        allowed.then(|| from_cache(cached))
+    /// Removes the answers of a service, or of one of its functions, from the cache.
+    ///
+    /// # Errors
+    /// 404 where there is no such service or function; 503 where the answers cannot be reached.
+    pub async fn clear_cache(&self, service: &str, function: Option<&str>) -> Result<(), ApiError> {
+        let scope = self.table.load().scope(service, function)?;
+        Ok(self.caching.clear(&scope).await.map_err(RouterError::CacheAway)?)
+    }
+
+    /// Removes the answer of that key from the cache, if there is one.
+    ///
+    /// # Errors
+    /// 400 where it is no key; 503 where the answers cannot be reached.
+    pub async fn clear_cached(&self, key: &str) -> Result<(), ApiError> {
+        let scope = Scope::Key(CacheKey::parse(key).ok_or_else(no_key)?);
+        Ok(self.caching.clear(&scope).await.map_err(RouterError::CacheAway)?)
     }
 
     /// Names of the replicas that take requests of the live version at this moment.
@@ -148,7 +136,8 @@ impl Router {
 
     /// Counters of all services, in the text format that Prometheus reads.
     pub fn metrics(&self) -> String {
-        let mut out = String::from(metrics::HELP);
+        let mut out = [metrics::HELP, cache::HELP].concat();
+        self.caching.answers.write_metrics(&mut out);
         for (name, entry) in &self.table.load().services {
             for version in &entry.versions {
                 version.metrics.write(name, version.version.as_str(), version.endpoints.len(), &mut out);
@@ -179,21 +168,7 @@ fn contract_unknown(service: &str) -> ApiError {
     ApiError::new(StatusCode::CONFLICT, "contract-unknown", detail)
 }
 
-fn from_cache(cached: CachedResponse) -> Response {
-    let mut response = Response::new(Body::from(cached.body));
-    *response.headers_mut() = cached.headers;
-    response
-}
-
-/// Says what answered, and whether it came from the cache.
-fn marked(mut response: Response, call: &ValidCall, cache: &'static str, key: Option<&str>) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(SERVICE, call.admitted.service.id_header.clone());
-    headers.insert(VERSION, call.admitted.version().version_header.clone());
-    headers.insert(CACHE, HeaderValue::from_static(cache));
-    if let Some(key) = key {
-        // Keys hold letters, digits and `-._:` alone.
-        headers.insert("kea-cache-key", HeaderValue::from_str(key).expect("a key is a header value"));
-    }
-    response
+fn no_key() -> ApiError {
+    let detail = "no answer was ever kept under this key: send the value of the header `kea-cache-key` of an answer";
+    ApiError::new(StatusCode::BAD_REQUEST, "no-cache-key", detail)
 }

@@ -4,7 +4,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{header, request::Parts};
 use kea_core::service::Engine;
-use kea_openapi::validate::{Call, Rejection, Validator};
+use kea_openapi::validate::{Call, Rejection, V2Call, Validator};
 
 use crate::{RouterError, identify::Admitted, path::Protocol};
 
@@ -14,7 +14,15 @@ pub(crate) struct ValidCall {
     pub(crate) parts: Parts,
     pub(crate) body: CallBody,
     /// The inputs as the model will get them, where the response cache needs them for its key.
-    pub(crate) decoded: Option<Call>,
+    pub(crate) decoded: Option<Decoded>,
+}
+
+/// The inputs of a request, decoded.
+pub(crate) enum Decoded {
+    /// Of KEA's own API.
+    Kea(Call),
+    /// Of the Open Inference Protocol V2.
+    V2(V2Call),
 }
 
 /// What of an admitted request is needed after its body has been read.
@@ -44,13 +52,20 @@ pub(crate) async fn call(mut admitted: Admitted, body_limit: usize) -> Result<Va
     Ok(ValidCall { admitted, parts, body: CallBody::Whole(body), decoded })
 }
 
-fn check(validator: &Validator, admitted: &Admitted, body: &[u8]) -> Result<Option<Call>, Rejection> {
-    let cached = admitted.service.route.settings.cache.enabled;
+fn check(validator: &Validator, admitted: &Admitted, body: &[u8]) -> Result<Option<Decoded>, Rejection> {
+    let cached = admitted.service.route.settings.cache.enabled && is_deterministic(validator, &admitted.function);
     match admitted.protocol {
-        Protocol::Kea if cached => validator.decode(&admitted.function, body).map(Some),
+        Protocol::Kea if cached => validator.decode(&admitted.function, body).map(|call| Some(Decoded::Kea(call))),
         Protocol::Kea => validator.check(&admitted.function, body).map(|()| None),
-        Protocol::V2 => validator.decode_v2(&admitted.function, body).map(|_| None),
+        Protocol::V2 => {
+            let call = validator.decode_v2(&admitted.function, body)?;
+            Ok(cached.then_some(Decoded::V2(call)))
+        }
     }
+}
+
+fn is_deterministic(validator: &Validator, function: &str) -> bool {
+    validator.contract().function(function).is_none_or(|function| function.deterministic)
 }
 
 /// Clients of the inference protocols send none; one that sends another type sends something else.

@@ -103,6 +103,7 @@ fn contract() -> Arc<Contract> {
         inputs: vec![field],
         outputs: Vec::new(),
         idempotent: true,
+        deterministic: true,
     };
     Arc::new(Contract { functions: vec![predict], ..Contract::default() })
 }

@@ -68,6 +68,11 @@ const ROWS: &[Row] = &[
     row(("POST", "/router/validate", "/router/validate"), r#"{"serviceId": "iris", "requestPayload": {}}"#, 400, &[]),
     row(("GET", "/router/cache?cacheKey=known", "/router/cache"), "", 200, &["predictions"]),
     row(("GET", "/router/cache?cacheKey=other", "/router/cache"), "", 404, &[]),
+    row(("DELETE", "/router/cache?serviceId=iris", "/router/cache"), "", 204, &[]),
+    row(("DELETE", "/router/cache?serviceId=iris&function=other", "/router/cache"), "", 404, &[]),
+    row(("DELETE", "/router/cache?cacheKey=known", "/router/cache"), "", 204, &[]),
+    row(("DELETE", "/router/cache?serviceId=iris&cacheKey=known", "/router/cache"), "", 400, &[]),
+    row(("DELETE", "/router/cache", "/router/cache"), "", 400, &[]),
     row(
         ("POST", "/services", "/services"),
         r#"{"modelName": "New Model", "framework": "PyTorch", "replicas": 1, "sourceCode": "./m.pt"}"#,

@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use axum::{body::Body, response::IntoResponse};
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use jiff::Timestamp;
 use kea_api::Gateway;
 use kea_auth::Caller;
@@ -93,6 +93,7 @@ fn contract() -> Contract {
         inputs: vec![Field { example: Some(5.1.into()), ..Field::new("sepal_length", number()) }],
         outputs: vec![Field::new("label", number())],
         idempotent: true,
+        deterministic: true,
     };
     Contract { functions: vec![predict], ..Contract::default() }
 }
@@ -178,7 +179,16 @@ impl Gateway for FakeGateway {
         axum::Json(predictions).into_response()
     }
 
-    async fn cached(&self, caller: &Caller, key: &str) -> Option<Response<Body>> {
+    async fn clear_cache(&self, service: &str, function: Option<&str>) -> Result<(), ApiError> {
+        let known = service == "iris" && function.is_none_or(|function| function == "predict");
+        if known { Ok(()) } else { Err(ApiError::new(StatusCode::NOT_FOUND, "no-service", "there is none")) }
+    }
+
+    async fn clear_cached(&self, _: &str) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    async fn cached(&self, caller: &Caller, key: &str, _: &HeaderMap) -> Option<Response<Body>> {
         let predictions = serde_json::json!({"predictions": [{"for": &*caller.username}]});
         (key == "known").then(|| axum::Json(predictions).into_response())
     }

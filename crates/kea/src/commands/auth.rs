@@ -201,7 +201,7 @@ async fn bindings(session: &Session, args: NamedArgs) -> Result<(), Failure> {
 }
 
 async fn delete(session: &Session, path: &str, what: &str, name: &PolicyName) -> Result<(), Failure> {
-    session.client.delete(&["auth", path, name.as_str()]).await?;
+    session.client.delete(&["auth", path, name.as_str()], &[]).await?;
     session.output.result(&serde_json::json!({"name": name, "deleted": true}), &format!("the {what} {name} is deleted"))
 }
 
@@ -259,7 +259,7 @@ async fn revoke(session: &Session, role: &PolicyName, subject: &Subject) -> Resu
         subjects.retain(|one| one != subject);
         let path = ["auth", "bindings", name.as_str()];
         match subjects.is_empty() {
-            true => drop(session.client.delete(&path).await?),
+            true => drop(session.client.delete(&path, &[]).await?),
             false => drop(session.client.put(&path, &BindingSpec { role, subjects }).await?),
         }
     }

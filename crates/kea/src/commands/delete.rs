@@ -20,7 +20,7 @@ pub(crate) struct DeleteArgs {
 /// Deletes a service and waits until it is gone.
 pub(crate) async fn run(session: &Session, args: &DeleteArgs) -> Result<(), Failure> {
     let name = &args.name;
-    session.client.delete(&service_path(name)).await?;
+    session.client.delete(&service_path(name), &[]).await?;
     if args.no_wait {
         let result = json!({"serviceId": name, "status": Status::Terminating.as_str()});
         return session.output.result(&result, &format!("{name} is being deleted"));

@@ -11,10 +11,11 @@ use clap::{
 };
 use kea_core::{
     Framework, VersionId,
+    caching::CacheSettings,
     management::UpdateRequest,
     policy::PolicyName,
     quantity::{Cpu, Memory, Span},
-    service::{Access, Amounts, CacheSettings, Resources, ServerSettings},
+    service::{Access, Amounts, Resources, ServerSettings},
 };
 
 use crate::{client::ServerUrl, failure::Failure};
@@ -122,7 +123,7 @@ fn given<T: Default + PartialEq>(value: T) -> Option<T> {
 fn cache(ttl: Span) -> CacheSettings {
     match ttl.0.is_zero() {
         true => CacheSettings::default(),
-        false => CacheSettings { enabled: true, ttl: Some(ttl), shared: false },
+        false => CacheSettings { enabled: true, ttl: Some(ttl), ..CacheSettings::default() },
     }
 }
 

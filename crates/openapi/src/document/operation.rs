@@ -20,6 +20,7 @@ pub(super) fn unknown(name: &str) -> Function {
         inputs: Vec::new(),
         outputs: Vec::new(),
         idempotent: false,
+        deterministic: true,
     }
 }
 

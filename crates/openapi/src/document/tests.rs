@@ -41,8 +41,15 @@ fn tensor(name: &str, datatype: Datatype, shape: &[i64]) -> Field {
 }
 
 fn predict(layout: Layout, inputs: Vec<Field>, outputs: Vec<Field>) -> Contract {
-    let function =
-        Function { name: "predict".into(), description: String::new(), layout, inputs, outputs, idempotent: true };
+    let function = Function {
+        name: "predict".into(),
+        description: String::new(),
+        layout,
+        inputs,
+        outputs,
+        idempotent: true,
+        deterministic: true,
+    };
     Contract { functions: vec![function], ..Contract::default() }
 }
 

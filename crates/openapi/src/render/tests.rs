@@ -16,6 +16,7 @@ fn function(outputs: Vec<Field>) -> Function {
         inputs: vec![Field::new("x", ValueType::Scalar { datatype: Datatype::Fp64 })],
         outputs,
         idempotent: true,
+        deterministic: true,
     }
 }
 

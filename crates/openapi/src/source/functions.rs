@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     annotation::{Types, nullable},
     class::{self, Method},
+    determinism,
     docstring::{self, Docstring},
     extra::Fallback,
     outputs::field,
@@ -19,6 +20,10 @@ pub(super) fn of_class<'a>(project: &Project<'a>, class: &'a StmtClassDef) -> (V
     let mut functions = Vec::new();
     for method in class::methods(project, Project::MAIN, class) {
         functions.extend(types.function(&method));
+    }
+    let random = determinism::not_deterministic(class);
+    for function in &mut functions {
+        function.deterministic = !random.contains(&function.name.as_str());
     }
     functions.sort_by_key(|function| function.name != DEFAULT_FUNCTION);
     if functions.is_empty() {
@@ -47,6 +52,7 @@ impl<'a> Types<'_, 'a> {
             inputs,
             outputs,
             idempotent: false,
+            deterministic: true,
         })
     }
 

@@ -22,6 +22,7 @@ fn function(layout: Layout, inputs: Vec<Field>) -> Function {
         inputs,
         outputs: vec![scalar("value", Datatype::Fp64)],
         idempotent: true,
+        deterministic: true,
     }
 }
 

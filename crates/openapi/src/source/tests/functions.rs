@@ -214,3 +214,24 @@ fn a_syntax_error_has_its_place() {
     let SourceError::Syntax { line, column, why, .. } = error else { panic!("{error}") };
     assert_eq!((line, column), (2, 30), "{why}");
 }
+
+#[test]
+fn a_class_names_the_functions_that_answer_differently() {
+    let code = |list: &str| {
+        format!(
+            "class Model:\n    {list}\n    def predict(self, x: int) -> int: ...\n    def draw(self, x: int) -> int: ...\n"
+        )
+    };
+    for list in [
+        "non_deterministic = ['draw']",
+        "non_deterministic: tuple[str, ...] = ('draw', 'nothing')",
+        "non_deterministic = {'draw'}",
+    ] {
+        let contract = contract(&code(list));
+        assert!(function(&contract, "predict").deterministic, "{list}");
+        assert!(!function(&contract, "draw").deterministic, "{list}");
+    }
+    for list in ["non_deterministic = draw", "deterministic = ['draw']", "pass"] {
+        assert!(function(&contract(&code(list)), "draw").deterministic, "{list}");
+    }
+}

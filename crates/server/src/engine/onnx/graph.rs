@@ -23,6 +23,7 @@ pub(crate) fn contract(runner: &mut OnnxRunner) -> Result<Contract, String> {
         inputs: if layout == Layout::Features { inputs.into_iter().map(as_feature).collect() } else { inputs },
         outputs: Vec::new(),
         idempotent: true,
+        deterministic: true,
     };
     let mut incomplete = Vec::new();
     match runner.run(&zeros(&function)) {

@@ -1,0 +1,152 @@
+//! The connection to Redis, which is its own circuit breaker: where there is none, nothing is asked and nobody waits.
+//!
+//! A connection that breaks, or that is too slow several times in a row, is given up. One task makes another one, asks it
+//! something, and only then lets requests have it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, aio::MultiplexedConnection};
+use tokio::{sync::Notify, task::JoinHandle, time::timeout};
+
+use super::{CacheAway, RedisUrl};
+
+/// Failures in a row after which a connection is given up.
+const PATIENCE: u32 = 5;
+
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// Pauses between attempts to connect, from the first to the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// The connection, and the task that keeps it.
+pub(super) struct Link {
+    shared: Arc<Shared>,
+    keeper: JoinHandle<()>,
+}
+
+struct Shared {
+    connection: ArcSwapOption<MultiplexedConnection>,
+    given_up: Notify,
+    /// Failures since the last answer.
+    in_a_row: AtomicU32,
+    failures: AtomicU64,
+    place: String,
+}
+
+impl Link {
+    pub(super) fn open(url: &RedisUrl) -> Self {
+        let shared = Arc::new(Shared {
+            connection: ArcSwapOption::empty(),
+            given_up: Notify::new(),
+            in_a_row: AtomicU32::new(0),
+            failures: AtomicU64::new(0),
+            place: url.to_string(),
+        });
+        let keeper = tokio::spawn(keep(shared.clone(), url.client.clone()));
+        Self { shared, keeper }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.shared.connection.load().is_some()
+    }
+
+    pub(super) fn failures(&self) -> u64 {
+        self.shared.failures.load(Ordering::Relaxed)
+    }
+
+    /// Asks Redis something, for at most `limit`.
+    pub(super) async fn ask<T>(
+        &self,
+        limit: Duration,
+        question: impl AsyncFnOnce(MultiplexedConnection) -> RedisResult<T>,
+    ) -> Result<T, CacheAway> {
+        let connection = self.shared.connection.load_full();
+        let connection = connection.ok_or_else(|| CacheAway("there is no connection to Redis".into()))?;
+        match timeout(limit, question(MultiplexedConnection::clone(&connection))).await {
+            Ok(Ok(answer)) => {
+                self.shared.in_a_row.store(0, Ordering::Relaxed);
+                Ok(answer)
+            }
+            Ok(Err(error)) => Err(self.shared.failed(&connection, error.is_unrecoverable_error(), reason(&error))),
+            Err(_elapsed) => {
+                let reason = format!("it did not answer within {} ms", limit.as_millis());
+                Err(self.shared.failed(&connection, false, reason))
+            }
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+impl Shared {
+    /// Counts a failure, and gives the connection up where it is broken or has failed too often.
+    fn failed(&self, connection: &Arc<MultiplexedConnection>, broken: bool, reason: String) -> CacheAway {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        let in_a_row = self.in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+        if broken || in_a_row >= PATIENCE {
+            // Of all who failed on this connection, one takes it away and says so.
+            let current = self.connection.compare_and_swap(&Some(connection.clone()), None);
+            if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection)) {
+                tracing::warn!(redis = self.place, reason, "the response cache is bypassed until Redis answers again");
+                self.given_up.notify_one();
+            }
+        }
+        CacheAway(reason)
+    }
+}
+
+/// Makes one connection after the other.
+async fn keep(shared: Arc<Shared>, client: Client) {
+    let mut told = false;
+    let mut pause = PAUSES.0;
+    loop {
+        match connect(&client).await {
+            Ok(connection) => {
+                shared.in_a_row.store(0, Ordering::Relaxed);
+                shared.connection.store(Some(Arc::new(connection)));
+                tracing::info!(redis = shared.place, "the response cache is in Redis");
+                (told, pause) = (true, PAUSES.0);
+                shared.given_up.notified().await;
+            }
+            Err(reason) if !told => {
+                tracing::warn!(redis = shared.place, reason, "Redis cannot be reached: the response cache is bypassed");
+                told = true;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// A connection on which Redis has answered.
+async fn connect(client: &Client) -> Result<MultiplexedConnection, String> {
+    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(None);
+    let connected = async {
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        redis::cmd("PING").query_async::<()>(&mut connection).await?;
+        Ok(connection)
+    };
+    let connected: Result<RedisResult<_>, _> = timeout(CONNECT, connected).await;
+    match connected {
+        Ok(connected) => connected.map_err(|error| reason(&error)),
+        Err(_elapsed) => Err(format!("it did not answer within {} s", CONNECT.as_secs())),
+    }
+}
+
+/// Errors of Redis hold no secrets: a password is sent, and never repeated.
+fn reason(error: &RedisError) -> String {
+    error.to_string()
+}

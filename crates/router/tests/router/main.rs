@@ -1,0 +1,6 @@
+//! The Request Router with replicas that listen, called as a server calls it.
+#![allow(clippy::unwrap_used)]
+
+mod cache;
+mod harness;
+mod reload;
