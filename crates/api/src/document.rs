@@ -119,6 +119,9 @@ fn path_parameters(path: &str, generator: &mut SchemaGenerator) -> Vec<Value> {
     let parameter = |name: &str| {
         let (description, schema) = match name {
             "serviceId" => ("The service's name.", generator.subschema_for::<kea_core::ServiceId>().to_value()),
+            "username" => ("The user's name.", json!({"type": "string"})),
+            "sessionId" => ("The session's identifier.", json!({"type": "string"})),
+            "keyId" => ("The key's identifier.", json!({"type": "string"})),
             _ => ("The function's name.", json!({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"})),
         };
         json!({"name": name, "in": "path", "required": true, "description": description, "schema": schema})
@@ -201,6 +204,7 @@ fn problems(problem: &Value) -> Value {
     json!({
         "BadRequest": problem("The request does not fit: `errors` names each wrong field."),
         "Unauthorized": with("A valid token is needed.", headers("WWW-Authenticate", "Always `Bearer`.")),
+        "Forbidden": problem("The caller lacks a role."),
         "NotFound": problem("There is no such thing."),
         "RequestTimeout": problem("The body stopped arriving."),
         "Conflict": problem("The request contradicts what there is."),

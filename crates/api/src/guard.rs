@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, StatusCode, request::Parts};
-use kea_auth::Caller;
+use kea_auth::{ADMIN_ROLE, AuthError, Caller};
 use kea_core::ServiceId;
 use kea_http::ApiError;
 
@@ -63,6 +63,12 @@ pub(crate) fn may_read(state: &ApiState, headers: &HeaderMap, id: Option<&Servic
     if public { Ok(()) } else { caller(state, headers).map(drop) }
 }
 
+/// Whether a browser that goes to the page of a service may see it: as it may read the documentation, or by its cookie
+/// alone, since nobody can make a link with a header.
+pub(crate) fn may_look(state: &ApiState, headers: &HeaderMap, id: Option<&ServiceId>) -> bool {
+    may_read(state, headers, id).is_ok() || state.auth.visitor(headers).is_ok()
+}
+
 /// Who calls, for handlers whose answer depends on it.
 pub(crate) struct Session(pub(crate) Caller);
 
@@ -74,9 +80,22 @@ impl FromRequestParts<ApiState> for Session {
     }
 }
 
+/// Lets admins and callers with one of `roles` do what `what` says, as `administer users`. The one place in which roles
+/// are asked for.
+pub(crate) fn needs_role(caller: &Caller, roles: &[&'static str], what: &str) -> Result<(), ApiError> {
+    let enough: Vec<_> = [ADMIN_ROLE].iter().chain(roles).copied().collect();
+    let may = enough.iter().any(|role| caller.has_role(role));
+    if may { Ok(()) } else { Err(errors::forbidden(what, &enough)) }
+}
+
 /// Whether the caller has a token that holds. No token at all is no error; a bad one is.
 pub(crate) fn optional(state: &ApiState, headers: &HeaderMap) -> Result<Option<Caller>, ApiError> {
-    if headers.contains_key(http::header::AUTHORIZATION) { caller(state, headers).map(Some) } else { Ok(None) }
+    match state.auth.authenticate(headers) {
+        Ok(caller) => Ok(Some(caller)),
+        // A link from elsewhere brings the cookie along, and is nobody's.
+        Err(AuthError::Missing | AuthError::CrossSite) => Ok(None),
+        Err(error) => Err(errors::of_auth(error)),
+    }
 }
 
 /// Answer of a method that the path does not have; the router adds `Allow`.

@@ -5,15 +5,17 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod api_keys;
 mod balancing;
 mod contracts;
+mod cookies;
 mod document;
 mod errors;
 mod extract;
 mod gateway;
 mod guard;
 mod health;
-mod login;
+mod identity_routes;
 mod logs;
 mod operation;
 mod pages;
@@ -22,7 +24,9 @@ mod requests;
 mod routes;
 mod schema_check;
 mod services;
+mod sessions;
 mod state;
+mod users;
 
 pub use document::openapi_document;
 pub use gateway::Gateway;

@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use axum::extract::{FromRequest, Request};
 use http::{HeaderMap, StatusCode, header};
 use kea_core::management::{
-    DeployRequest, LoadBalancerConfig, LoginRequest, UpdateRequest, ValidationRequest, Violation,
+    DeployRequest, KeyRequest, LoadBalancerConfig, LoginRequest, PasswordRequest, RefreshRequest, UpdateRequest,
+    UserChange, UserRequest, ValidationRequest, Violation,
 };
 use kea_http::ApiError;
 use serde::de::DeserializeOwned;
@@ -37,7 +38,8 @@ macro_rules! checked {
         }
     )+};
 }
-checked!(DeployRequest, UpdateRequest, LoadBalancerConfig, LoginRequest, ValidationRequest);
+checked!(DeployRequest, UpdateRequest, LoadBalancerConfig, ValidationRequest);
+checked!(LoginRequest, RefreshRequest, PasswordRequest, UserRequest, UserChange, KeyRequest);
 
 /// A JSON body, read as its type.
 pub(crate) struct Payload<T>(pub(crate) T);

@@ -6,15 +6,15 @@ use axum::{Router, middleware::from_fn, routing::MethodRouter};
 use http::StatusCode;
 use kea_core::management::{
     BASE_PATH, DeployRequest, DeployResponse, LoadBalancerConfig, LoadBalancerDetails, LoadBalancerInfo,
-    LoadBalancerResponse, LoginRequest, LoginResponse, Logs, MethodInfo, PredictRequest, PredictResponse,
-    ServiceDetails, ServiceInfo, UpdateRequest, UpdateResponse, ValidationRequest, ValidationResponse, VersionInfo,
+    LoadBalancerResponse, Logs, MethodInfo, PredictRequest, PredictResponse, ServiceDetails, ServiceInfo,
+    UpdateRequest, UpdateResponse, ValidationRequest, ValidationResponse, VersionInfo,
 };
 use serde_json::{Map, Value, json};
 
 use crate::{
     ApiState, balancing, contracts, document,
     guard::{self, Guard},
-    health, login, logs,
+    health, identity_routes, logs,
     operation::{Access, Operation, Route, Tag, Verb},
     pages, requests, services,
 };
@@ -45,25 +45,25 @@ fn guarded(operation: &Operation, handler: MethodRouter<ApiState>, state: &ApiSt
 
 /// All operations with their handlers.
 pub(crate) fn all() -> Vec<Route> {
-    [service_deployer(), calls(), authenticator(), openapi_generator(), logger(), request_router(), health()]
+    [service_deployer(), calls(), identity_routes::all(), openapi_generator(), logger(), request_router(), health()]
         .into_iter()
         .flatten()
         .collect()
 }
 
-fn path(relative: &str) -> String {
+pub(crate) fn path(relative: &str) -> String {
     format!("{BASE_PATH}{relative}")
 }
 
-fn get(tag: Tag, relative: &str, id: &'static str) -> Operation {
+pub(crate) fn get(tag: Tag, relative: &str, id: &'static str) -> Operation {
     Operation::new(Verb::Get, path(relative), tag, id)
 }
 
-fn post(tag: Tag, relative: &str, id: &'static str) -> Operation {
+pub(crate) fn post(tag: Tag, relative: &str, id: &'static str) -> Operation {
     Operation::new(Verb::Post, path(relative), tag, id)
 }
 
-fn delete(tag: Tag, relative: &str, id: &'static str) -> Operation {
+pub(crate) fn delete(tag: Tag, relative: &str, id: &'static str) -> Operation {
     Operation::new(Verb::Delete, path(relative), tag, id)
 }
 
@@ -139,18 +139,6 @@ fn calls() -> Vec<Route> {
         call("/services/{serviceId}/{function}", "callFunction")
             .summary("Call another function of a service")
             .by(requests::call),
-    ]
-}
-
-fn authenticator() -> Vec<Route> {
-    vec![
-        post(Tag::Authenticator, "/auth/login", "login")
-            .summary("Log in")
-            .access(Access::Open)
-            .takes::<LoginRequest>(json!({"username": "admin", "password": "a password"}))
-            .answers::<LoginResponse>(StatusCode::OK, "A token, to be sent as `Authorization: Bearer TOKEN`.")
-            .also(&[StatusCode::UNAUTHORIZED, StatusCode::TOO_MANY_REQUESTS])
-            .by(login::login),
     ]
 }
 

@@ -20,9 +20,9 @@ use axum::{
 use clap::Args;
 use http::StatusCode;
 use kea_api::ApiState;
-use kea_auth::Authenticator;
+use kea_auth::{AuthSettings, Authenticator};
 use kea_containerizer::{ImageSettings, RegistrySettings};
-use kea_core::{port::UserStore, quantity::Span};
+use kea_core::{port::IdentityStore, quantity::Span};
 use kea_http::ApiError;
 use kea_operator::{
     Client, ClusterGateway, ClusterSettings, Exposure, GatewayName, InstallOptions, Operator, SecretUsers, manifests,
@@ -37,7 +37,7 @@ use crate::{
     config,
     gateway::RouterGateway,
     progress,
-    serve::{DRAIN, dispatcher, first_admin, log_format},
+    serve::{DRAIN, dispatcher, first_admin, log_format, tend},
     signals,
 };
 
@@ -106,9 +106,15 @@ pub(crate) struct RouterArgs {
     /// Database for users and keys: postgres://USER:PASSWORD@HOST:PORT/NAME or sqlite:PATH [default: Secrets]
     #[arg(long, env = "KEA_DATABASE", hide_env_values = true, value_name = "URL")]
     database: Option<String>,
-    /// How long a login lasts
-    #[arg(long, env = "KEA_TOKEN_TTL", default_value = "12h", value_name = "SPAN")]
+    /// How long a token lasts, before a command or a browser gets the next one
+    #[arg(long, env = "KEA_TOKEN_TTL", default_value = "15m", value_name = "SPAN")]
     token_ttl: Span,
+    /// How long a login lasts
+    #[arg(long, env = "KEA_SESSION_TTL", default_value = "12h", value_name = "SPAN")]
+    session_ttl: Span,
+    /// How long a key signs tokens, before another one does
+    #[arg(long, env = "KEA_KEY_ROTATION", default_value = "720h", value_name = "SPAN")]
+    key_rotation: Span,
     /// How long a router that is told to stop still takes requests, until all have learnt of it
     #[arg(long, env = "KEA_LINGER", default_value = "5s", value_name = "SPAN")]
     linger: Span,
@@ -336,7 +342,7 @@ fn operator_health(operator: &Operator, path: &str) -> Response {
 }
 
 /// Where users and keys are: in a database where one is named, else in Secrets, which all routers share.
-async fn users(database: Option<&str>, client: &Client, namespace: &str) -> anyhow::Result<Arc<dyn UserStore>> {
+async fn users(database: Option<&str>, client: &Client, namespace: &str) -> anyhow::Result<Arc<dyn IdentityStore>> {
     Ok(match database.filter(|url| !url.is_empty()) {
         Some(url) => {
             let url = config::database(url).map_err(|why| anyhow!("`--database`: {why}"))?;
@@ -351,12 +357,18 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     let settings = settings(&args.cluster);
     let listener = listen(args.listen).await?;
     let users = users(args.database.as_deref(), &client, &settings.namespace).await?;
-    let auth = Arc::new(Authenticator::new(users, args.token_ttl.0).await?);
+    let settings_of_auth = AuthSettings {
+        token_ttl: args.token_ttl.0,
+        session_ttl: args.session_ttl.0,
+        key_rotation: args.key_rotation.0,
+    };
+    let auth = Arc::new(Authenticator::new(users, settings_of_auth).await?);
     first_admin(&auth).await?;
     let router = Arc::new(Router::new(auth.clone(), Arc::new(MemoryCache::new(CACHE_BYTES)), BODY_LIMIT));
     let gateway = ClusterGateway::new(client, settings, router.clone());
     let ready = Arc::new(AtomicBool::new(false));
     let (stopping, watching) = (CancellationToken::new(), CancellationToken::new());
+    let tending = tend(auth.clone());
     let metrics = router.clone();
     let api = kea_api::router(ApiState {
         deployer: Arc::new(gateway.deployer()),
@@ -382,6 +394,7 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
         stopping.cancel();
     };
     tokio::join!(following, kea_http::serve(listener, dispatcher(router, api), stop, DRAIN));
+    tending.abort();
     watching.cancel();
     Ok(())
 }

@@ -16,7 +16,7 @@ use anyhow::{Context, bail};
 use axum::{extract::Request, response::Response};
 use kea_api::ApiState;
 use kea_auth::{ADMIN_USERNAME, Authenticator};
-use kea_core::port::{ServiceStore, StoreError, UserStore};
+use kea_core::port::{IdentityStore, ServiceStore, StoreError};
 use kea_deployer::{LocalDeployer, LocalOptions};
 use kea_logs::{Format, Limits, LogBook};
 use kea_router::{Router, cache::MemoryCache, is_service_request};
@@ -60,7 +60,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let _only_one = lock(&config.data_dir)?;
     let folder = config.data_dir.canonicalize()?;
     let store = Arc::new(open_store(&config, &folder).await.context("the store cannot be opened")?);
-    let auth = Arc::new(Authenticator::new(store.clone() as Arc<dyn UserStore>, config.token_ttl.0).await?);
+    let auth = Arc::new(Authenticator::new(store.clone() as Arc<dyn IdentityStore>, config.auth()).await?);
     let logs = Arc::new(LogBook::open(folder.join("logs"), Limits::default()).context("no place for logs")?);
     let listener = TcpListener::bind(config.listen).await.with_context(|| {
         format!("cannot listen on {}: is another KEA running? `--listen` takes another address", config.listen)
@@ -89,6 +89,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     let ready = Arc::new(AtomicBool::new(true));
     let stopping = CancellationToken::new();
+    let tending = tend(auth.clone());
     let metrics = router.clone();
     let api = kea_api::router(ApiState {
         deployer: deployer.clone(),
@@ -107,6 +108,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tracing::info!("stopping: requests under way finish first");
     };
     kea_http::serve(listener, dispatcher(router, api), stop, DRAIN).await;
+    tending.abort();
     deployer.stop().await;
     Ok(())
 }
@@ -156,6 +158,11 @@ fn lock(folder: &Path) -> anyhow::Result<File> {
         }
         Err(TryLockError::Error(error)) => Err(error).context("the data folder cannot be locked"),
     }
+}
+
+/// Lets the Authenticator do what it does beside requests.
+pub(crate) fn tend(auth: Arc<Authenticator>) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move { auth.tend().await })
 }
 
 pub(crate) async fn first_admin(auth: &Authenticator) -> anyhow::Result<Option<String>> {

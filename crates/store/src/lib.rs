@@ -7,6 +7,7 @@
 
 mod database;
 mod error;
+mod identity;
 mod postgres;
 mod row;
 mod services;
