@@ -16,12 +16,13 @@ use crate::{
 };
 
 /// Whose keys are meant.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct KeyQuery {
     /// The owner; other owners' keys are for the roles `admin` and `security`.
     pub(crate) owner: Option<String>,
     /// Whether the keys of all owners are meant.
+    #[serde(default)]
     pub(crate) all: bool,
 }
 

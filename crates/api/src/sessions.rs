@@ -103,12 +103,13 @@ pub(crate) async fn password(
 }
 
 /// Whose sessions are meant.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct SessionQuery {
     /// The user; other users' sessions are for the roles `admin` and `security`.
     pub(crate) username: Option<String>,
     /// Whether the sessions of all users are meant.
+    #[serde(default)]
     pub(crate) all: bool,
 }
 

@@ -94,7 +94,7 @@ impl SessionRecord {
 /// What a refresh token asks of its session.
 enum Turn {
     /// It is the next one: it is used up, and has a successor.
-    Next(SessionRecord, String),
+    Next(Box<SessionRecord>, String),
     /// It was used a moment ago: its successor is told again.
     Again(String),
     /// It was used before: somebody has a copy.
@@ -152,7 +152,7 @@ impl Authenticator {
                     if !self.store.swap_record(RecordKind::Session, id, before, Some(&after_body)).await? {
                         continue;
                     }
-                    (after, next)
+                    (*after, next)
                 }
             };
             return Ok(self.tokens_of(id, &session, &next, &user, now));
@@ -276,7 +276,7 @@ fn turn(session: &SessionRecord, secret: &str, now: Timestamp) -> Turn {
         let next = successor(&salt, secret);
         let previous = Some(Previous { hash: given, salt, used_at: now });
         let after = SessionRecord { refresh: hash(&next), previous, used_at: now, ..session.clone() };
-        return Turn::Next(after, next);
+        return Turn::Next(Box::new(after), next);
     }
     let again = session.previous.as_ref().filter(|previous| {
         let since = now.as_second().saturating_sub(previous.used_at.as_second());

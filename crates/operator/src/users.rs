@@ -147,8 +147,9 @@ fn username(key: &str) -> Option<String> {
     let mut parts = key.strip_prefix(USER)?.split('_');
     let mut bytes = parts.next()?.as_bytes().to_vec();
     for part in parts {
-        bytes.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
-        bytes.extend_from_slice(part[2..].as_bytes());
+        let (escaped, plain) = part.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(escaped, 16).ok()?);
+        bytes.extend_from_slice(plain.as_bytes());
     }
     String::from_utf8(bytes).ok()
 }
