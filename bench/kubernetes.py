@@ -219,7 +219,7 @@ def main() -> None:
     operator_line = [arguments.kea, "operator", *cluster, "--image", arguments.image, "--listen", OPERATOR]
     router_line = [arguments.kea, "router", *cluster, "--listen", ROUTER, "--linger", "0s"]
     try:
-        with running(router_line, {"KEA_ADMIN_PASSWORD": PASSWORD}):
+        with running(router_line, {"KEA_ADMIN_PASSWORD": PASSWORD, "KEA_TOKEN_TTL": "12h"}):
             with running(operator_line, {}) as operator:
                 login = {"username": "admin", "password": PASSWORD}
                 token = wait_for(lambda: post("/auth/login", login), 30, "the router")["token"]

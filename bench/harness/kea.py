@@ -112,7 +112,8 @@ class Installation:
     def serving(self):
         port = process.free_port()
         command = [self.plan.kea_bin, "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", self.folder]
-        environment = {"KEA_ADMIN_PASSWORD": self.password}
+        # One login serves a whole run.
+        environment = {"KEA_ADMIN_PASSWORD": self.password, "KEA_TOKEN_TTL": "12h"}
         with process.running(command, self.plan.logs / "kea.log", environment) as server:
             kea = Kea(server, port)
             process.wait_until(kea.is_up, "kea serve", server, interval_s=0.002)

@@ -85,6 +85,8 @@ def print_manifests(prepared: Prepared, endpoint: str) -> Callable[..., str]:
     command = [prepared.program, "manifests", "--image", prepared.images["kea"]]
     command += ["--registry", f"{prepared.registry}/models", "--builder-image", f"{prepared.registry}/python:3.11-slim"]
     command += ["--env", f"KEA_REGISTRY_ENDPOINTS={prepared.registry}={endpoint}"]
+    # One login serves all tests.
+    command += ["--env", "KEA_TOKEN_TTL=12h"]
 
     def print_manifests(*options: str) -> str:
         done = subprocess.run([*command, *options], capture_output=True, text=True)

@@ -47,7 +47,8 @@ class Kea:
         log = self.log_file.open("ab")
         offset = log.tell()
         command = [self.binary, "serve", "--listen", self.listen, "--data-dir", self.data_dir, *options]
-        env = {**os.environ, "KEA_ADMIN_PASSWORD": PASSWORD, **self.env}
+        # One login serves a whole module.
+        env = {**os.environ, "KEA_ADMIN_PASSWORD": PASSWORD, "KEA_TOKEN_TTL": "12h", **self.env}
         env["XDG_CONFIG_HOME"] = str(self.folder / "config")
         self.process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
         address = self._wait_for(lambda: self._address(offset), 60, "the address of KEA in its log")
@@ -84,12 +85,16 @@ class Kea:
         """Asks `condition` until it answers with something true, and returns that."""
         return self._wait_for(condition, seconds, what)
 
-    def login(self) -> None:
-        self.session.headers.pop("Authorization", None)
+    def new_token(self) -> str:
+        """A token of a session of its own."""
         credentials = {"username": "admin", "password": PASSWORD}
-        answer = self.session.post(f"{self.url}{API}/auth/login", json=credentials, timeout=30)
+        headers = {"Authorization": None}
+        answer = self.session.post(f"{self.url}{API}/auth/login", json=credentials, headers=headers, timeout=30)
         assert answer.status_code == 200, answer.text
-        self.session.headers["Authorization"] = f"Bearer {answer.json()['token']}"
+        return str(answer.json()["token"])
+
+    def login(self) -> None:
+        self.session.headers["Authorization"] = f"Bearer {self.new_token()}"
 
     @property
     def token(self) -> str:

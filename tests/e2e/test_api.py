@@ -36,6 +36,10 @@ BALANCER = {"serviceId": TEXT, "algorithm": {"round_robin", "least_connections",
 METHOD = {"name": TEXT, "description": TEXT, "path": TEXT, "inputs": LIST, "outputs": LIST}
 ROLE = {"name": TEXT, "builtIn": FLAG, "description": TEXT, "rules": LIST}
 BINDING = {"name": TEXT, "role": TEXT, "subjects": LIST}
+ANY = object()
+SESSION = {"token": TEXT, "expiresAt": TIME, "refreshToken": TEXT, "sessionExpiresAt": TIME, "username": TEXT,
+    "roles": LIST}  # fmt: skip
+USER = {"username": TEXT, "roles": LIST, "disabled": FLAG, "createdAt": TIME}
 VERSION = {"version": TEXT, "live": FLAG, "framework": TEXT, "source": TEXT, "createdAt": TIME}
 
 
@@ -88,10 +92,35 @@ CONTRACT = [
     Row("GET", "/services/nope/versions", 404),
     Row("POST", "/services/iris/rollback", 409),
     Row("POST", "/services/nope/rollback", 404),
-    Row("POST", "/auth/login", 200, {"token": TEXT, "expiresAt": TIME}, {"username": "admin", "password": PASSWORD}),
+    Row("POST", "/auth/login", 200, SESSION, {"username": "admin", "password": PASSWORD}),
     Row("POST", "/auth/login", 401, body={"username": "admin", "password": "wrong"}),
     Row("POST", "/auth/login", 401, body={"username": "nobody", "password": PASSWORD}),
     Row("POST", "/auth/login", 400, body={"username": "admin"}),
+    Row("POST", "/auth/refresh", 401, body={"refreshToken": "nonsense"}),
+    Row("POST", "/auth/refresh", 401, body={}),
+    Row("GET", "/auth/me", 200, {"username": TEXT, "roles": LIST, "groups": LIST, "sessionId": TEXT, "keyId": ANY,
+        "scopes": ANY}),
+    Row("GET", "/auth/sessions", 200, [{"id": TEXT, "username": TEXT, "createdAt": TIME, "usedAt": TIME,
+        "expiresAt": TIME, "address": TEXT, "userAgent": ANY, "isCurrent": FLAG}]),
+    Row("DELETE", "/auth/sessions/nope", 404),
+    Row("DELETE", "/auth/sessions?username=nobody", 404),
+    Row("DELETE", "/auth/sessions", 400),
+    Row("GET", "/users", 200, [USER]),
+    Row("GET", "/users/admin", 200, USER),
+    Row("GET", "/users/nobody", 404),
+    Row("PUT", "/users/nobody", 404, body={"disabled": True}),
+    Row("PUT", "/users/admin", 409, body={"disabled": True}),
+    Row("DELETE", "/users/nobody", 404),
+    Row("DELETE", "/users/admin", 409),
+    Row("POST", "/users", 409, body={"username": "admin", "password": "a password"}),
+    Row("POST", "/users", 400, body={"username": "ada", "password": "short"}),
+    Row("POST", "/users", 400, body={"username": "a b", "password": "a password"}),
+    Row("GET", "/auth/keys", 200, ANY),
+    Row("DELETE", "/auth/keys/nope", 404),
+    Row("POST", "/auth/keys", 400, body={"name": "x", "expiresAt": "1999-01-01T00:00:00Z"}),
+    Row("POST", "/auth/password", 400, body={"oldPassword": "wrong", "newPassword": "another password"}),
+    Row("POST", "/auth/signing-keys/rotate", 200, {"id": TEXT}),
+    Row("GET", "!/.well-known/jwks.json", 200, {"keys": LIST}),
     Row("GET", "/openapi/iris", 200, DOCUMENT),
     Row("GET", "/openapi/iris?version=1", 200, DOCUMENT),
     Row("GET", "/openapi/iris?version=9", 404),
@@ -160,7 +189,7 @@ def check_fields(value: Any, expected: Any, path: str = "") -> None:
         assert value in expected, f"{path}: {value!r}"
     elif isinstance(expected, re.Pattern):
         assert expected.fullmatch(value), f"{path}: {value!r}"
-    else:
+    elif expected is not ANY:
         assert type(value) is expected, f"{path}: {value!r}"
 
 
@@ -201,10 +230,14 @@ def test_a_path_answers_as_the_contract_says(kea: Kea, row: Row) -> None:
 def test_the_contract_table_has_every_operation_of_the_document(kea: Kea) -> None:
     document = requests.get(f"{kea.url}/openapi.json", timeout=30).json()
     tested = {(row.method, row.path.split("?")[0].removeprefix("!")) for row in CONTRACT}
-    tested |= {("POST", "/services"), ("DELETE", "/services/iris"), ("GET", "/metrics")}
+    tested |= {("POST", "/services"), ("DELETE", "/services/iris"), ("GET", "/metrics"), ("POST", "/auth/logout")}
+    names = {"{serviceId}": "iris", "{function}": "nope", "{username}": "nobody", "{sessionId}": "nope",
+        "{keyId}": "nope"}  # fmt: skip
     for path, operations in document["paths"].items():
-        relative = path.removeprefix(API).replace("{serviceId}", "iris").replace("{function}", "nope")
+        relative = path.removeprefix(API)
         relative = relative.replace("roles/{name}", "roles/r").replace("bindings/{name}", "bindings/b")
+        for name, value in names.items():
+            relative = relative.replace(name, value)
         for method in operations:
             assert (method.upper(), relative) in tested, f"{method} {path}"
 
@@ -216,7 +249,14 @@ def test_the_document_is_openapi(kea: Kea) -> None:
     validate(kea.request("GET", "/openapi/iris").json())
 
 
-PUBLIC = {"POST /auth/login", "GET !/healthz", "GET !/readyz", "GET !/openapi.json"}
+PUBLIC = {
+    "POST /auth/login",
+    "POST /auth/refresh",
+    "GET !/.well-known/jwks.json",
+    "GET !/healthz",
+    "GET !/readyz",
+    "GET !/openapi.json",
+}
 NOT_THERE = {"GET /nothing/here", "PATCH /services/iris", "DELETE /services"}
 
 

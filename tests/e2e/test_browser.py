@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -63,7 +64,7 @@ def browser(driver: webdriver.Chrome, pages: Kea) -> Iterator[Browser]:
 def inside(browser: Browser, pages: Kea) -> Browser:
     """A tab with a token, on the list of services."""
     browser.open("/docs")
-    browser.take_token(pages.token)
+    browser.take_token(pages.new_token())
     browser.open("/docs")
     browser.shows("Log out", "#session")
     return browser
@@ -195,7 +196,8 @@ def test_a_refused_call_shows_the_pointers_to_what_is_wrong(inside: Browser) -> 
 
 def test_a_private_service_is_shown_after_logging_in_on_its_own_page(browser: Browser) -> None:
     browser.open("/docs/iris")
-    browser.shows("not public", ".login")
+    browser.shows("for users of this server", ".login")
+    assert browser.driver.current_url == f"{browser.url}/login?next=/docs/iris"
     assert browser.all(".opblock") == []
     browser.log_in()
     browser.find(OPERATION)
@@ -203,6 +205,34 @@ def test_a_private_service_is_shown_after_logging_in_on_its_own_page(browser: Br
     browser.press("Log out")
     browser.find(".login")
     assert browser.all(".opblock") == [], "what needs a token is not shown without one"
+
+
+def test_a_session_of_the_browser_goes_on_without_a_form_and_calls_by_its_cookie(browser: Browser) -> None:
+    browser.open("/login?next=/docs/iris%3Fx%3D1")
+    browser.log_in()
+    asked = f"{browser.url}/docs/iris?x=1"
+    browser.wait(lambda: browser.driver.current_url.startswith(asked), "the page that was asked for")
+    assert browser.driver.execute_script("return sessionStorage.length") == 0
+    assert "kea_" not in browser.driver.execute_script("return document.cookie"), "no script reads the tokens"
+    browser.driver.delete_cookie("kea_access")
+    browser.open("/docs/iris")
+    browser.find(OPERATION)
+    status, answer = execute(browser, {"inputs": SETOSA})
+    assert (status, answer["predictions"][0]["label"]) == (200, "setosa")
+    # The token has been kept for too long: the page renews it before the next call.
+    browser.driver.execute_script("localStorage.setItem('kea-until', '2020-01-01T00:00:00Z')")
+    browser.driver.delete_cookie("kea_access")
+    browser.press("Clear", f"{OPERATION} button")
+    assert execute(browser, {"inputs": SETOSA})[0] == 200
+
+
+@pytest.mark.parametrize(
+    "place", ["//evil.example/x", "https://evil.example/", "/\\evil.example", "javascript:alert(1)"]
+)
+def test_the_login_leads_to_pages_of_this_server_alone(browser: Browser, place: str) -> None:
+    browser.open(f"/login?next={quote(place, safe='')}")
+    browser.log_in()
+    browser.wait(lambda: browser.driver.current_url == f"{browser.url}/docs", "the list of services")
 
 
 def test_a_public_service_is_shown_and_called_without_a_token(browser: Browser) -> None:

@@ -108,3 +108,33 @@ def test_a_database_that_refuses_is_told_without_the_password(
     shown = subprocess.run([binary, "serve", "--help"], env=env, capture_output=True, text=True, check=True)
     assert "KEA_DATABASE" in shown.stdout
     assert "hunter2" not in shown.stdout
+
+
+def log_in(kea: Kea) -> str:
+    body = {"username": "admin", "password": PASSWORD}
+    return str(requests.post(f"{kea.url}{API}/auth/login", json=body, timeout=30).json()["token"])
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def status(kea: Kea, token: str) -> int:
+    return requests.get(f"{kea.url}{API}/auth/me", headers=bearer(token), timeout=30).status_code
+
+
+def test_servers_on_one_database_hear_of_each_others_changes(start: Callable[..., Kea], postgres: Postgres) -> None:
+    one, two = (start(name, env={"KEA_DATABASE": postgres.url}) for name in ("one", "two"))
+    session = log_in(one)
+    assert status(two, session) == 200
+    one.request("POST", "/auth/signing-keys/rotate")
+    assert requests.post(f"{one.url}{API}/auth/logout", headers=bearer(session), timeout=30).status_code == 204
+    assert status(one, session) == 401
+    two.wait_for(lambda: status(two, session) == 401, "the other server to hear of it", 10)
+
+    def signs_with_the_new_key() -> bool:
+        new = log_in(one)
+        assert status(two, new) == 200, "a key that signs is known everywhere"
+        return new.partition(".")[0] != session.partition(".")[0]
+
+    one.wait_for(signs_with_the_new_key, "the new key to sign", 20)

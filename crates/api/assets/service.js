@@ -1,6 +1,8 @@
 // The documentation of one service, or of the management API, by Swagger UI.
 
-import { askToLogIn, element, fetchJson, logOut, prose, showSession, tell, token, user } from "./session.js";
+import {
+  CSRF, askToLogIn, element, fetchJson, forget, fresh, isLoggedIn, prose, showSession, tell, token, user,
+} from "./session.js";
 
 const place = Object.fromEntries(
   ["api", "session", "summary", "notice", "incomplete", "document", "raw"].map((id) => [id, document.getElementById(id)]),
@@ -13,7 +15,7 @@ const say = (text) => { place.summary.textContent = text; };
 
 async function load() {
   say("Loading…");
-  showSession(place.session, token() ? user() ?? "Logged in" : null, {
+  showSession(place.session, isLoggedIn() ? user() ?? "Logged in" : null, {
     onLogIn: () => ask("Calls need a token unless the service is public."),
     onLogOut: load,
   });
@@ -81,11 +83,15 @@ function openFirst(ui, spec) {
   ui.layoutActions.show(["operations", operation.tags?.[0] ?? "default", operation.operationId], true);
 }
 
-// Sends the session's token with calls of this server, unless the form names another one.
-function withToken(request) {
+// Sends calls of this server as who is logged in, unless the form names another token.
+async function withToken(request) {
   const here = new URL(request.url, location.href).origin === location.origin;
   const named = Object.keys(request.headers).some((header) => header.toLowerCase() === "authorization");
   if (here && token() && !named) request.headers.Authorization = `Bearer ${token()}`;
+  if (here && !token() && !named && isLoggedIn()) {
+    await fresh();
+    request.headers[CSRF] = "1";
+  }
   return request;
 }
 
@@ -95,8 +101,8 @@ function refused(error) {
   place.incomplete.replaceChildren();
   place.raw.hidden = true;
   if (error.status === 401) {
-    ask(token() ? error.message : "This service is not public: its documentation is for users of this server.");
-    logOut();
+    ask(isLoggedIn() ? error.message : "This service is not public: its documentation is for users of this server.");
+    forget();
   } else {
     tell(place.notice, error.message);
   }

@@ -1,6 +1,6 @@
 // The list of services.
 
-import { askToLogIn, element, fetchJson, logOut, prose, showSession, tell } from "./session.js";
+import { askToLogIn, element, fetchJson, forget, prose, showSession, tell } from "./session.js";
 
 // How often a list with services on their way is fetched again, in milliseconds.
 const AGAIN = 3000;
@@ -52,7 +52,7 @@ function summary(total, user, searching) {
 
 function refused(error) {
   if (error.status === 401) {
-    logOut();
+    forget();
     ask(error.message);
   } else {
     tell(place.notice, error.message);

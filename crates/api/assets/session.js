@@ -1,16 +1,55 @@
-// The session of the pages: the token is kept for this tab alone, and sent to this server alone.
+// The session of the pages: cookies that no script can read. A token that was put into this tab comes before them.
 
 const KEY = "kea-token";
 const USER = "kea-user";
+const UNTIL = "kea-until";
 const BASE = "/api/v1/k8c";
+
+// A page of another site can send the cookies, but not this header.
+export const CSRF = "x-kea-csrf";
+
+// How long before its end a token is renewed, in milliseconds: clocks differ, and answers take a while.
+const EARLY = 30_000;
 
 export const token = () => sessionStorage.getItem(KEY);
 
-export const user = () => sessionStorage.getItem(USER);
+export const user = () => sessionStorage.getItem(USER) ?? localStorage.getItem(USER);
 
-export function logOut() {
-  sessionStorage.removeItem(KEY);
-  sessionStorage.removeItem(USER);
+export const isLoggedIn = () => token() !== null || user() !== null;
+
+// Forgets the session in this browser.
+export function forget() {
+  for (const storage of [sessionStorage, localStorage]) {
+    for (const key of [KEY, USER, UNTIL]) storage.removeItem(key);
+  }
+}
+
+// Ends the session at the server too.
+export async function logOut() {
+  await fetchJson(`${BASE}/auth/logout`, { method: "POST" }).catch(() => null);
+  forget();
+}
+
+function keep(session) {
+  localStorage.setItem(USER, session.username);
+  localStorage.setItem(UNTIL, session.expiresAt);
+}
+
+let renewing = null;
+
+// Carries the session on; tells whether it could be.
+export function refresh() {
+  renewing ??= post(`${BASE}/auth/refresh`, {}).then(
+    (session) => { keep(session); return true; },
+    (error) => { if (error.status === 401) forget(); return false; },
+  ).finally(() => { renewing = null; });
+  return renewing;
+}
+
+// Sees to it that the cookies are good for the next request.
+export async function fresh() {
+  const until = localStorage.getItem(UNTIL);
+  if (token() === null && until !== null && Date.parse(until) - EARLY < Date.now()) await refresh();
 }
 
 // Makes an element with its attributes and children; text is always text, never markup.
@@ -34,9 +73,15 @@ export class Refused extends Error {
   }
 }
 
-// Fetches JSON of this server, with the token where there is one.
+// Fetches JSON of this server, as who is logged in.
 export async function fetchJson(path, options = {}) {
+  await fresh();
+  return send(path, options);
+}
+
+async function send(path, options) {
   const headers = new Headers(options.headers);
+  headers.set(CSRF, "1");
   if (token()) headers.set("Authorization", `Bearer ${token()}`);
   let response;
   try {
@@ -49,15 +94,13 @@ export async function fetchJson(path, options = {}) {
   return body;
 }
 
+function post(path, body) {
+  return send(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+}
+
 async function logIn(username, password) {
-  logOut();
-  const session = await fetchJson(`${BASE}/auth/login`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ username, password }),
-  });
-  sessionStorage.setItem(KEY, session.token);
-  sessionStorage.setItem(USER, username);
+  forget();
+  keep(await post(`${BASE}/auth/login`, { username, password }));
 }
 
 // Shows a login form within `place`; calls `done` once it has succeeded.
@@ -98,9 +141,9 @@ export function askToLogIn(place, why, done) {
 // Shows a button that logs in or out, in the bar of the page.
 export function showSession(place, user, { onLogIn, onLogOut }) {
   const button = element("button", { class: "plain", type: "button" }, user ? "Log out" : "Log in");
-  button.addEventListener("click", () => {
+  button.addEventListener("click", async () => {
     if (!user) return onLogIn();
-    logOut();
+    await logOut();
     onLogOut();
   });
   place.replaceChildren(...(user ? [element("span", { class: "quiet" }, user)] : []), button);

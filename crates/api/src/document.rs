@@ -120,6 +120,9 @@ fn path_parameters(path: &str, generator: &mut SchemaGenerator) -> Vec<Value> {
         let (description, schema) = match name {
             "name" => ("The name of the role or binding.", generator.subschema_for::<PolicyName>().to_value()),
             "serviceId" => ("The service's name.", generator.subschema_for::<kea_core::ServiceId>().to_value()),
+            "username" => ("The user's name.", json!({"type": "string"})),
+            "sessionId" => ("The session's identifier.", json!({"type": "string"})),
+            "keyId" => ("The key's identifier.", json!({"type": "string"})),
             _ => ("The function's name.", json!({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"})),
         };
         json!({"name": name, "in": "path", "required": true, "description": description, "schema": schema})

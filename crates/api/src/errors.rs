@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use kea_audit::AuditError;
-use kea_auth::AuthError;
+use kea_auth::{AuthError, IdentityError};
 use kea_core::{
     ServiceId,
     management::Violation,
@@ -24,6 +24,14 @@ pub(crate) fn of_auth(error: AuthError) -> ApiError {
         }
         AuthError::Expired => unauthorized("expired-token", "the token has expired: log in again"),
         AuthError::Invalid => unauthorized("invalid-token", "the token is not one of this server: log in again"),
+        AuthError::Revoked => unauthorized("ended-session", "the session has been ended: log in again"),
+        AuthError::CrossSite => unauthorized(
+            "cross-site",
+            "a cookie is taken with the header `x-kea-csrf` and from this server's pages alone",
+        ),
+        AuthError::InvalidKey => unauthorized("invalid-key", "the API key is not one of this server, or was revoked"),
+        AuthError::ExpiredKey => unauthorized("expired-key", "the API key has expired: make another one"),
+        AuthError::PasswordTooLong { .. } => invalid_field("/password", error.to_string()),
         AuthError::WrongCredentials => unauthorized("wrong-credentials", "user name or password is wrong"),
         AuthError::Throttled { retry_after } => {
             let detail = "too many failed logins: wait before the next one";
@@ -31,6 +39,45 @@ pub(crate) fn of_auth(error: AuthError) -> ApiError {
         }
         AuthError::Store(error) => of_store(&error),
     }
+}
+
+/// Answer to a change of users and keys that the Authenticator refuses; `pointer` is the field that it is about, where
+/// that is not known from the error.
+pub(crate) fn of_identity(error: IdentityError, pointer: &str) -> ApiError {
+    let conflict = |kind, detail| ApiError::new(StatusCode::CONFLICT, kind, detail);
+    match error {
+        IdentityError::NoUser(name) if pointer == "/owner" => {
+            invalid_field("/owner", format!("there is no user `{name}`"))
+        }
+        IdentityError::NoUser(name) => no_such("user", &name),
+        IdentityError::UserExists(_) => conflict("user-exists", error.to_string()),
+        IdentityError::LastAdmin(_) => conflict("last-admin", error.to_string()),
+        IdentityError::PasswordTooShort | IdentityError::PasswordTooLong => invalid_field(pointer, error.to_string()),
+        IdentityError::RoleNotHeld { .. } => invalid_field("/roles", error.to_string()),
+        IdentityError::InThePast => invalid_field("/expiresAt", error.to_string()),
+        // The caller is known: it is the old password that is wrong.
+        IdentityError::Auth(AuthError::WrongCredentials) => {
+            invalid_field("/oldPassword", "the old password is wrong".into())
+        }
+        IdentityError::Auth(error) => of_auth(error),
+        IdentityError::Store(error) => of_store(&error),
+    }
+}
+
+fn invalid_field(pointer: &str, detail: String) -> ApiError {
+    let (expected, received) = ("a value that can be taken".into(), "one that cannot".into());
+    invalid(vec![Violation { pointer: pointer.into(), expected, received, detail }])
+}
+
+/// Answer where there is no such user, session or key.
+pub(crate) fn no_such(what: &str, name: &str) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "no-such-thing", format!("there is no {what} `{name}`"))
+}
+
+/// Answer to an API key where a session is needed.
+pub(crate) fn no_session_to_end() -> ApiError {
+    let detail = "this is for sessions, and an API key has none: log in with POST /api/v1/k8c/auth/login";
+    ApiError::new(StatusCode::CONFLICT, "no-session", detail)
 }
 
 /// Answer to a request that the Service Deployer refuses.

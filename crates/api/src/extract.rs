@@ -36,6 +36,20 @@ impl FromRequestParts<ApiState> for FunctionName {
     }
 }
 
+/// The user, session or key that the path names, in its last segment.
+pub(crate) struct Id(pub(crate) String);
+
+impl FromRequestParts<ApiState> for Id {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
+        let params = Path::<HashMap<String, String>>::from_request_parts(parts, state).await;
+        let text = params.ok().and_then(|Path(params)| params.into_values().next());
+        // A path that is no UTF-8 names nobody.
+        text.map(Self).ok_or_else(|| errors::no_such("thing", parts.uri.path()))
+    }
+}
+
 /// What the path has in the place of that name.
 pub(crate) async fn path_text(parts: &mut Parts, name: &str) -> Result<String, ApiError> {
     let params = Path::<HashMap<String, String>>::from_request_parts(parts, &()).await;

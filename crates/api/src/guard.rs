@@ -8,7 +8,7 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode, request::Parts};
 use kea_audit::{Recorder, User};
-use kea_auth::{ADMIN_ROLE, Caller, policy::Ask};
+use kea_auth::{ADMIN_ROLE, AuthError, Caller, policy::Ask};
 use kea_core::{ServiceId, management::BASE_PATH, policy::Verb};
 use kea_http::ApiError;
 
@@ -76,7 +76,7 @@ impl Guard {
                 let name = path_text(parts, "serviceId").await?;
                 permissions::check_service(state, caller, verb, &name)
             }
-            Needs::All if caller.roles.iter().any(|role| role == ADMIN_ROLE) => Ok(()),
+            Needs::All if caller.scopes.is_none() && caller.has_role(ADMIN_ROLE) => Ok(()),
             Needs::All => Err(errors::admin_only()),
         }
     }
@@ -94,7 +94,7 @@ fn known_query(query: &str, known: &[String]) -> Result<(), ApiError> {
 /// Who calls, as the audit trail hears it, too.
 fn known(state: &ApiState, parts: &Parts) -> Result<Caller, ApiError> {
     let caller = caller(state, &parts.headers)?;
-    let Caller { username, roles, key, groups: _ } = &caller;
+    let Caller { username, roles, key, .. } = &caller;
     let user = User { name: username.clone(), roles: roles.clone(), key: key.clone() };
     Recorder::of(&parts.extensions).user(user);
     Ok(caller)
@@ -126,6 +126,12 @@ pub(crate) fn may_read(state: &ApiState, headers: &HeaderMap, id: &ServiceId) ->
     permissions::check_service(state, &caller(state, headers)?, Verb::Read, id.as_str())
 }
 
+/// Whether a browser that goes to the page of a service may see it: as it may read the documentation, or by its cookie
+/// alone, since nobody can make a link with a header.
+pub(crate) fn may_look(state: &ApiState, headers: &HeaderMap, id: Option<&ServiceId>) -> bool {
+    id.is_some_and(|id| may_read(state, headers, id).is_ok()) || state.auth.visitor(headers).is_ok()
+}
+
 /// Who calls, for handlers whose answer depends on it.
 pub(crate) struct Session(pub(crate) Caller);
 
@@ -139,7 +145,12 @@ impl FromRequestParts<ApiState> for Session {
 
 /// Whether the caller has a token that holds. No token at all is no error; a bad one is.
 pub(crate) fn optional(state: &ApiState, headers: &HeaderMap) -> Result<Option<Caller>, ApiError> {
-    if headers.contains_key(http::header::AUTHORIZATION) { caller(state, headers).map(Some) } else { Ok(None) }
+    match state.auth.authenticate(headers) {
+        Ok(caller) => Ok(Some(caller)),
+        // A link from elsewhere brings the cookie along, and is nobody's.
+        Err(AuthError::Missing | AuthError::CrossSite) => Ok(None),
+        Err(error) => Err(errors::of_auth(error)),
+    }
 }
 
 /// Answer of a method that the path does not have; the router adds `Allow`.

@@ -5,16 +5,18 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod api_keys;
 mod audit;
 mod balancing;
 mod contracts;
+mod cookies;
 mod document;
 mod errors;
 mod extract;
 mod gateway;
 mod guard;
 mod health;
-mod login;
+mod identity_routes;
 mod logs;
 mod operation;
 mod pages;
@@ -26,7 +28,9 @@ mod requests;
 mod routes;
 mod schema_check;
 mod services;
+mod sessions;
 mod state;
+mod users;
 
 pub use document::openapi_document;
 pub use gateway::Gateway;

@@ -7,7 +7,8 @@ use axum::extract::{FromRequest, Request};
 use http::{HeaderMap, StatusCode, header};
 use kea_core::{
     management::{
-        CanIRequest, DeployRequest, LoadBalancerConfig, LoginRequest, UpdateRequest, ValidationRequest, Violation,
+        CanIRequest, DeployRequest, KeyRequest, LoadBalancerConfig, LoginRequest, PasswordRequest, RefreshRequest,
+        UpdateRequest, UserChange, UserRequest, ValidationRequest, Violation,
     },
     policy::{BindingSpec, RoleSpec},
     service::AuditRules,
@@ -41,7 +42,8 @@ macro_rules! checked {
         }
     )+};
 }
-checked!(DeployRequest, UpdateRequest, LoadBalancerConfig, LoginRequest, ValidationRequest);
+checked!(DeployRequest, UpdateRequest, LoadBalancerConfig, ValidationRequest);
+checked!(LoginRequest, RefreshRequest, PasswordRequest, UserRequest, UserChange, KeyRequest);
 checked!(AuditRules, BindingSpec, CanIRequest, RoleSpec);
 
 /// A JSON body, read as its type.

@@ -17,7 +17,7 @@ pub(crate) fn forbidden(denied: Denied) -> ApiError {
 
 /// Refuses what the caller may not.
 pub(crate) fn check(state: &ApiState, caller: &Caller, ask: &Ask<'_>) -> Result<(), ApiError> {
-    state.policies.check(caller, None, ask).map_err(forbidden)
+    state.policies.check(caller, ask).map_err(forbidden)
 }
 
 /// Refuses what the caller may not do with the service of that name, also where there is none: who may not see a service
@@ -29,7 +29,7 @@ pub(crate) fn check_service(state: &ApiState, caller: &Caller, verb: Verb, name:
 
 /// Refuses a caller who may do so with no service, whichever there are.
 pub(crate) fn check_somewhere(state: &ApiState, caller: &Caller, verb: Verb) -> Result<(), ApiError> {
-    if state.policies.may_somewhere(caller, None, verb) {
+    if state.policies.may_somewhere(caller, verb) {
         return Ok(());
     }
     check(state, caller, &Ask::of_any_service(verb))
@@ -38,7 +38,7 @@ pub(crate) fn check_somewhere(state: &ApiState, caller: &Caller, verb: Verb) -> 
 /// Whether the caller sees the service: all do where it is public.
 pub(crate) fn sees(state: &ApiState, caller: Option<&Caller>, details: &ServiceDetails) -> bool {
     let ask = Ask::of_service(Verb::Read, details.service_id.as_str(), Some(&details.settings));
-    details.settings.access.public || caller.is_some_and(|caller| state.policies.check(caller, None, &ask).is_ok())
+    details.settings.access.public || caller.is_some_and(|caller| state.policies.check(caller, &ask).is_ok())
 }
 
 /// The services that the caller sees, by name. Who would see none, whichever there are, is refused.

@@ -119,7 +119,7 @@ fn answer(state: &ApiState, caller: &kea_auth::Caller, ask: &Ask<'_>) -> CanIRes
     if ask.is_public() {
         return CanIResponse { allowed: true, reason: "the service is public".into(), by: None };
     }
-    match state.policies.explain(caller, None, ask) {
+    match state.policies.explain(caller, ask) {
         Ok(by) => {
             let through = by.binding.as_ref().map(|binding| format!(" (binding `{binding}`)")).unwrap_or_default();
             CanIResponse { allowed: true, reason: format!("the role `{}`{through} allows it", by.role), by: Some(by) }

@@ -8,8 +8,8 @@ use kea_core::service::AuditRules;
 use kea_core::{
     management::{
         BASE_PATH, DeployRequest, DeployResponse, LoadBalancerConfig, LoadBalancerDetails, LoadBalancerInfo,
-        LoadBalancerResponse, LoginRequest, LoginResponse, Logs, MethodInfo, PredictRequest, PredictResponse,
-        ServiceDetails, ServiceInfo, UpdateRequest, UpdateResponse, ValidationRequest, ValidationResponse, VersionInfo,
+        LoadBalancerResponse, Logs, MethodInfo, PredictRequest, PredictResponse, ServiceDetails, ServiceInfo,
+        UpdateRequest, UpdateResponse, ValidationRequest, ValidationResponse, VersionInfo,
     },
     policy::Verb as Permit,
 };
@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     ApiState, audit, balancing, contracts, document,
     guard::{self, Guard},
-    health, login, logs,
+    health, identity_routes, logs,
     operation::{Access, Needs, Operation, Route, Tag, Verb},
     pages, policy_routes, requests, services,
 };
@@ -59,7 +59,7 @@ pub(crate) fn all() -> Vec<Route> {
     [
         service_deployer(),
         calls(),
-        authenticator(),
+        identity_routes::all(),
         policy_routes::all(),
         openapi_generator(),
         logger(),
@@ -75,15 +75,15 @@ pub(crate) fn path(relative: &str) -> String {
     format!("{BASE_PATH}{relative}")
 }
 
-fn get(tag: Tag, relative: &str, id: &'static str) -> Operation {
+pub(crate) fn get(tag: Tag, relative: &str, id: &'static str) -> Operation {
     Operation::new(Verb::Get, path(relative), tag, id)
 }
 
-fn post(tag: Tag, relative: &str, id: &'static str) -> Operation {
+pub(crate) fn post(tag: Tag, relative: &str, id: &'static str) -> Operation {
     Operation::new(Verb::Post, path(relative), tag, id)
 }
 
-fn delete(tag: Tag, relative: &str, id: &'static str) -> Operation {
+pub(crate) fn delete(tag: Tag, relative: &str, id: &'static str) -> Operation {
     Operation::new(Verb::Delete, path(relative), tag, id)
 }
 
@@ -168,18 +168,6 @@ fn calls() -> Vec<Route> {
         call("/services/{serviceId}/{function}", "callFunction")
             .summary("Call another function of a service")
             .by(requests::call),
-    ]
-}
-
-fn authenticator() -> Vec<Route> {
-    vec![
-        post(Tag::Authenticator, "/auth/login", "login")
-            .summary("Log in")
-            .access(Access::Open)
-            .takes::<LoginRequest>(json!({"username": "admin", "password": "a password"}))
-            .answers::<LoginResponse>(StatusCode::OK, "A token, to be sent as `Authorization: Bearer TOKEN`.")
-            .also(&[StatusCode::UNAUTHORIZED, StatusCode::TOO_MANY_REQUESTS])
-            .by(login::login),
     ]
 }
 

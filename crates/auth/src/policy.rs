@@ -52,16 +52,16 @@ impl Policies {
         Ok(Self { rules, scopes, store, users, reading: Mutex::default() })
     }
 
-    /// Whether `caller` may do it. `scopes` are the permissions to which an API key is limited: where there are some, one
-    /// of them must allow it, too. Costs some look-ups into maps and never waits.
+    /// Whether `caller` may do it. Where an API key is limited to scopes, one of them must allow it, too. Costs some
+    /// look-ups into maps and never waits.
     ///
     /// # Errors
     /// What is missing, and why.
-    pub fn check(&self, caller: &Caller, scopes: Option<&[String]>, ask: &Ask<'_>) -> Result<(), Denied> {
+    pub fn check(&self, caller: &Caller, ask: &Ask<'_>) -> Result<(), Denied> {
         let rules = self.rules.load();
         match rules.grant(caller, ask) {
             None => Err(rules.denied(caller, ask)),
-            Some(_) if !self.within(scopes, |scope| scope.allows(ask)) => Err(Denied::by_scopes(ask)),
+            Some(_) if !self.within(caller, |scope| scope.allows(ask)) => Err(Denied::by_scopes(ask)),
             Some(_) => Ok(()),
         }
     }
@@ -70,8 +70,8 @@ impl Policies {
     ///
     /// # Errors
     /// What is missing, and why.
-    pub fn explain(&self, caller: &Caller, scopes: Option<&[String]>, ask: &Ask<'_>) -> Result<GrantedBy, Denied> {
-        self.check(caller, scopes, ask)?;
+    pub fn explain(&self, caller: &Caller, ask: &Ask<'_>) -> Result<GrantedBy, Denied> {
+        self.check(caller, ask)?;
         let rules = self.rules.load();
         let grant = rules.grant(caller, ask).ok_or_else(|| rules.denied(caller, ask))?;
         Ok(GrantedBy { role: grant.role.into(), binding: grant.binding.cloned() })
@@ -79,11 +79,11 @@ impl Policies {
 
     /// Whether `caller` may do so with any service at all, or with all of KEA. What a service's own `access` allows is not
     /// counted.
-    pub fn may_somewhere(&self, caller: &Caller, scopes: Option<&[String]>, verb: Verb) -> bool {
-        self.rules.load().may_somewhere(caller, verb) && self.within(scopes, |scope| scope.has(verb))
+    pub fn may_somewhere(&self, caller: &Caller, verb: Verb) -> bool {
+        self.rules.load().may_somewhere(caller, verb) && self.within(caller, |scope| scope.has(verb))
     }
 
-    fn within(&self, scopes: Option<&[String]>, allows: impl Fn(&CompiledRule) -> bool) -> bool {
+    fn within(&self, caller: &Caller, allows: impl Fn(&CompiledRule) -> bool) -> bool {
         let compiled = |scope: &String| {
             self.scopes.get(scope.as_str()).unwrap_or_else(|| {
                 let compiled = Arc::new(CompiledRule::of_scope(scope));
@@ -91,7 +91,7 @@ impl Policies {
                 compiled
             })
         };
-        scopes.is_none_or(|scopes| scopes.iter().any(|scope| allows(&compiled(scope))))
+        caller.scopes.as_ref().is_none_or(|scopes| scopes.iter().any(|scope| allows(&compiled(scope))))
     }
 
     /// The caller that a local user would be: what groups a login would bring is not known before it.
@@ -99,8 +99,16 @@ impl Policies {
     /// # Errors
     /// Where users cannot be read.
     pub async fn caller_named(&self, username: &str) -> Result<Caller, StoreError> {
-        let roles = self.users.user(username).await?.map(|user| user.roles).unwrap_or_default();
-        Ok(Caller { username: username.into(), roles: roles.into(), groups: Arc::default(), key: None })
+        let user = self.users.user(username).await?.filter(|user| !user.disabled);
+        let roles = user.map(|user| user.roles).unwrap_or_default();
+        Ok(Caller {
+            username: username.into(),
+            roles: roles.into(),
+            groups: Arc::default(),
+            session: None,
+            key: None,
+            scopes: None,
+        })
     }
 
     /// KEA's own roles, then those that are kept, each by name.

@@ -20,6 +20,7 @@ pub mod replica;
 pub mod routing;
 pub mod service;
 pub mod tensor;
+pub mod who;
 
 pub use contract::{Contract, Field, Function, Layout, ValueType};
 pub use name::{ServiceId, VersionId};

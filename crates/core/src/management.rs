@@ -2,6 +2,8 @@
 //!
 //! The names are fixed by the API's contract; every field is always present in answers.
 
+mod identity;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -18,6 +20,11 @@ use crate::{
     service::{
         Access, Algorithm, AuditRules, Canary, Engine, Framework, LoadBalancing, Resources, ServerSettings, Settings,
     },
+};
+
+pub use identity::{
+    KeyInfo, KeyRequest, KeySet, LoginRequest, LoginResponse, Me, NewKey, PasswordRequest, PublicKey, RefreshRequest,
+    SessionInfo, SigningKeyInfo, UserChange, UserInfo, UserRequest,
 };
 
 /// Where the management API lives.
@@ -471,27 +478,6 @@ pub struct PredictRequest {
 pub struct PredictResponse {
     /// One object a row, with the function's named outputs.
     pub predictions: Vec<Map<String, Value>>,
-}
-
-/// Who wants to log in.
-#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LoginRequest {
-    /// The user.
-    pub username: String,
-    /// The user's password.
-    pub password: String,
-}
-
-/// A session.
-#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct LoginResponse {
-    /// A JSON Web Token, to be sent as `Authorization: Bearer TOKEN`.
-    pub token: String,
-    /// When it expires.
-    #[schemars(with = "String")]
-    pub expires_at: Timestamp,
 }
 
 /// Log lines of a service.

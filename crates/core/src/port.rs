@@ -1,5 +1,7 @@
 //! The ports: what the rooms ask of the outside world, each with more than one implementation, or one and a fake.
 
+mod identity;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,6 +14,8 @@ use crate::{
     routing::RoutingSnapshot,
     service::{LoadBalancing, Service, Version},
 };
+
+pub use identity::{IdentityStore, Record, RecordKind, Revision, User, UserStore};
 
 /// The store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -44,34 +48,6 @@ pub trait ServiceStore: Send + Sync {
     async fn put_version(&self, id: &ServiceId, version: &Version) -> Result<(), StoreError>;
     /// Inserts or replaces a service together with a version of it; both or neither.
     async fn put_service_and_version(&self, service: &Service, version: &Version) -> Result<(), StoreError>;
-}
-
-/// Someone who may log in with a password.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
-    /// The name to log in with.
-    pub username: String,
-    /// An argon2id hash in PHC format.
-    pub password_hash: String,
-    /// Names of roles.
-    pub roles: Vec<String>,
-}
-
-/// Keeps users and the server's own secrets.
-#[async_trait]
-pub trait UserStore: Send + Sync {
-    /// The user of that name.
-    async fn user(&self, username: &str) -> Result<Option<User>, StoreError>;
-    /// How many users there are.
-    async fn user_count(&self) -> Result<u64, StoreError>;
-    /// Inserts or replaces a user.
-    async fn put_user(&self, user: &User) -> Result<(), StoreError>;
-    /// Inserts a user unless there is one of that name, and tells whether it did.
-    async fn add_user(&self, user: &User) -> Result<bool, StoreError>;
-    /// The secret of that name, as a signing key.
-    async fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Keeps a secret unless there is one of that name, and returns the one that is kept.
-    async fn keep_secret(&self, name: &str, value: &[u8]) -> Result<Vec<u8>, StoreError>;
 }
 
 /// Keeps roles and bindings. KEA's own roles are not among them.

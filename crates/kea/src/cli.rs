@@ -19,11 +19,13 @@ use crate::{
         deploy::DeployArgs,
         docs::DocsArgs,
         init::InitArgs,
+        key::KeyCommand,
         login::{LoginArgs, LogoutArgs},
         logs::LogsArgs,
         predict::PredictArgs,
         service::ServiceArgs,
         update::{RollbackArgs, ScaleArgs, UpdateArgs},
+        user::UserCommand,
     },
     edge::TlsArgs,
     model_server::{ConfineArgs, ModelServerArgs},
@@ -89,11 +91,17 @@ pub(crate) enum Command {
 pub(crate) enum ClientCommand {
     /// Log in to a KEA and keep the token in the user's config folder
     Login(LoginArgs),
-    /// Forget the token of a KEA
+    /// End the session at a KEA, and forget its tokens
     Logout(LogoutArgs),
-    /// Say who may do what: roles and who has them
+    /// Say who may do what, who one is, and which sessions there are
     #[command(subcommand)]
     Auth(AuthCommand),
+    /// Administer users
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Make, list and revoke API keys for programs
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Print the token that commands use, for other programs
     Token,
     /// Make a folder to start a model from, which deploys as it is
@@ -161,7 +169,7 @@ pub(crate) struct ServeArgs {
     /// Registry, with a folder in it, to which the image of each version is sent [default: none, no images are made]
     #[arg(long, env = "KEA_REGISTRY", value_name = "REGISTRY/FOLDER")]
     pub(crate) registry: Option<String>,
-    /// How long a login lasts [default: 12h]
+    /// How long a token lasts, before a command or a browser gets the next one [default: 15m]
     #[arg(long, env = "KEA_TOKEN_TTL", value_name = "SPAN")]
     pub(crate) token_ttl: Option<Span>,
     /// Where callers reach this KEA, as `https://models.example` [default: where it listens]
@@ -171,6 +179,12 @@ pub(crate) struct ServeArgs {
     pub(crate) tls: TlsArgs,
     #[command(flatten)]
     pub(crate) audit: AuditArgs,
+    /// How long a login lasts [default: 12h]
+    #[arg(long, env = "KEA_SESSION_TTL", value_name = "SPAN")]
+    pub(crate) session_ttl: Option<Span>,
+    /// How long a key signs tokens, before another one does [default: 720h]
+    #[arg(long, env = "KEA_KEY_ROTATION", value_name = "SPAN")]
+    pub(crate) key_rotation: Option<Span>,
 }
 
 /// How KEA writes its own log.

@@ -2,6 +2,7 @@
 
 mod server_url;
 mod sse;
+mod tokens;
 mod trust;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub(crate) use server_url::ServerUrl;
 pub(crate) use sse::Events;
+pub(crate) use tokens::Tokens;
 
 use crate::failure::Failure;
 
@@ -30,7 +32,7 @@ const EXCERPT_CHARS: usize = 200;
 pub(crate) struct Client {
     http: reqwest::Client,
     server: ServerUrl,
-    token: Option<String>,
+    tokens: Tokens,
 }
 
 /// A successful answer's body, as the server wrote it.
@@ -51,7 +53,7 @@ impl Answer {
 
 impl Client {
     /// A client of the KEA at `server`; without a token it can log in and read what is public.
-    pub(crate) fn new(server: ServerUrl, token: Option<String>) -> Result<Self, Failure> {
+    pub(crate) fn new(server: ServerUrl, tokens: Tokens) -> Result<Self, Failure> {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("kea/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
@@ -62,7 +64,7 @@ impl Client {
         }
         let builder = trust::with_certificates(builder)?;
         let http = builder.build().map_err(|error| transport(&server, &error))?;
-        Ok(Self { http, server, token })
+        Ok(Self { http, server, tokens })
     }
 
     /// The KEA that is asked.
@@ -70,9 +72,13 @@ impl Client {
         &self.server
     }
 
-    /// The token that is sent, where there is one.
-    pub(crate) fn token(&self) -> Option<&str> {
-        self.token.as_deref()
+    /// The token that is sent, where there is one; renewed where it has ended.
+    pub(crate) async fn token(&self) -> Result<Option<String>, Failure> {
+        let current = self.tokens.current();
+        match current.as_deref().filter(|_| self.tokens.has_ended()) {
+            Some(ended) => Ok(self.tokens.renew(&self.http, &self.server, ended).await?.or(current)),
+            None => Ok(current),
+        }
     }
 
     /// GET of a path of the management API, given as its segments.
@@ -120,11 +126,7 @@ impl Client {
 
     fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> RequestBuilder {
         let url = self.server.join(BASE_PATH.split('/').chain(path.iter().copied()), query);
-        let request = self.http.request(method, url);
-        match &self.token {
-            Some(token) => request.bearer_auth(token),
-            None => request,
-        }
+        self.http.request(method, url)
     }
 
     async fn answer(&self, request: RequestBuilder) -> Result<Answer, Failure> {
@@ -132,9 +134,25 @@ impl Client {
         response.text().await.map(Answer).map_err(|error| self.broken(&error))
     }
 
+    /// Sends a request with the token, and once more with another one where the server says that it has ended.
     async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let response = request.send().await.map_err(|error| self.broken(&error))?;
+        let again = request.try_clone();
+        let token = self.token().await?;
+        let mut response = self.send_as(request, token.as_deref()).await?;
+        if let (StatusCode::UNAUTHORIZED, Some(again), Some(ended)) = (response.status(), again, token)
+            && let Some(fresh) = self.tokens.renew(&self.http, &self.server, &ended).await?
+        {
+            response = self.send_as(again, Some(&fresh)).await?;
+        }
         if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
+    }
+
+    async fn send_as(&self, request: RequestBuilder, token: Option<&str>) -> Result<Response, Failure> {
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        request.send().await.map_err(|error| self.broken(&error))
     }
 
     async fn refusal(&self, response: Response) -> Failure {

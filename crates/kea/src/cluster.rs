@@ -20,10 +20,10 @@ use axum::{
 use clap::Args;
 use http::StatusCode;
 use kea_api::ApiState;
-use kea_auth::{Authenticator, policy::Policies};
+use kea_auth::{AuthSettings, Authenticator, policy::Policies};
 use kea_containerizer::{ImageSettings, RegistrySettings};
 use kea_core::{
-    port::{PolicyStore, UserStore},
+    port::{IdentityStore, PolicyStore},
     quantity::Span,
 };
 use kea_http::ApiError;
@@ -44,7 +44,7 @@ use crate::{
     edge::{self, TlsArgs},
     gateway::RouterGateway,
     progress,
-    serve::{DRAIN, dispatcher, first_admin, log_format, metrics},
+    serve::{DRAIN, dispatcher, first_admin, log_format, metrics, tend},
     signals,
 };
 
@@ -117,9 +117,15 @@ pub(crate) struct RouterArgs {
     /// [default: each router has one in memory]
     #[arg(long, env = "KEA_CACHE_REDIS", hide_env_values = true, value_name = "URL")]
     cache_redis: Option<String>,
-    /// How long a login lasts
-    #[arg(long, env = "KEA_TOKEN_TTL", default_value = "12h", value_name = "SPAN")]
+    /// How long a token lasts, before a command or a browser gets the next one
+    #[arg(long, env = "KEA_TOKEN_TTL", default_value = "15m", value_name = "SPAN")]
     token_ttl: Span,
+    /// How long a login lasts
+    #[arg(long, env = "KEA_SESSION_TTL", default_value = "12h", value_name = "SPAN")]
+    session_ttl: Span,
+    /// How long a key signs tokens, before another one does
+    #[arg(long, env = "KEA_KEY_ROTATION", default_value = "720h", value_name = "SPAN")]
+    key_rotation: Span,
     /// How long a router that is told to stop still takes requests, until all have learnt of it
     #[arg(long, env = "KEA_LINGER", default_value = "5s", value_name = "SPAN")]
     linger: Span,
@@ -351,7 +357,7 @@ fn operator_health(operator: &Operator, path: &str) -> Response {
 }
 
 /// Where users and keys are, and roles and bindings.
-type Stores = (Arc<dyn UserStore>, Arc<dyn PolicyStore>);
+type Stores = (Arc<dyn IdentityStore>, Arc<dyn PolicyStore>);
 
 /// In a database where one is named, else in Secrets, which all routers share.
 async fn stores(database: Option<&str>, client: &Client, namespace: &str) -> anyhow::Result<Stores> {
@@ -372,7 +378,12 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     let listener = listen(args.listen).await?;
     let (users, policies) = stores(args.database.as_deref(), &client, &settings.namespace).await?;
     let policies = Arc::new(Policies::open(policies, users.clone()).await?);
-    let auth = Arc::new(Authenticator::new(users, args.token_ttl.0).await?);
+    let settings_of_auth = AuthSettings {
+        token_ttl: args.token_ttl.0,
+        session_ttl: args.session_ttl.0,
+        key_rotation: args.key_rotation.0,
+    };
+    let auth = Arc::new(Authenticator::new(users, settings_of_auth).await?);
     first_admin(&auth).await?;
     let redis = caching::redis(args.cache_redis.as_deref()).map_err(|why| anyhow!("`--cache-redis`: {why}"))?;
     let cache = caching::open(redis.as_ref(), CACHE_BYTES);
@@ -381,6 +392,7 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     let ready = Arc::new(AtomicBool::new(false));
     let (stopping, watching) = (CancellationToken::new(), CancellationToken::new());
     let audit = AuditConfig::default().with(&args.audit)?.start(std::env::temp_dir().join("kea-audit"))?;
+    let tending = tend(auth.clone());
     let api = kea_api::router(ApiState {
         deployer: Arc::new(gateway.deployer()),
         auth,
@@ -408,6 +420,7 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
         stopping.cancel();
     };
     tokio::join!(following, edge::serve(listener, tls, dispatcher(router, api, audit.clone()), stop, DRAIN));
+    tending.abort();
     watching.cancel();
     changes.abort();
     audit.stop().await;

@@ -10,6 +10,7 @@ pub(crate) mod deploy;
 pub(crate) mod docs;
 mod example;
 pub(crate) mod init;
+pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod login;
 pub(crate) mod logs;
@@ -19,6 +20,7 @@ pub(crate) mod predict;
 pub(crate) mod service;
 mod status;
 pub(crate) mod update;
+pub(crate) mod user;
 mod versions;
 mod wait;
 
@@ -28,7 +30,7 @@ use jiff::Timestamp;
 
 use crate::{
     cli::{ClientCommand, Global},
-    client::{Client, ServerUrl},
+    client::{Client, ServerUrl, Tokens},
     credentials::Credentials,
     failure::Failure,
     output::Output,
@@ -59,9 +61,11 @@ async fn dispatch(global: &Global, command: ClientCommand) -> Result<(), Failure
         ClientCommand::Audit(args) => args.run(output()?, || Session::open(global)).await,
         ClientCommand::Build(args) => build::run(&global.output, *args).await,
         ClientCommand::Login(args) => login::login(global, output()?, args).await,
-        ClientCommand::Logout(args) => login::logout(global, output()?, args),
+        ClientCommand::Logout(args) => login::logout(global, output()?, args).await,
+        ClientCommand::Token => login::token(&Session::open(global)?).await,
         ClientCommand::Auth(command) => auth::run(&Session::open(global)?, command).await,
-        ClientCommand::Token => login::token(&Session::open(global)?),
+        ClientCommand::User(command) => user::run(&Session::open(global)?, command).await,
+        ClientCommand::Key(command) => key::run(&Session::open(global)?, command).await,
         ClientCommand::Init(args) => init::run(output()?, &args),
         ClientCommand::Deploy(args) => deploy::run(&Session::open(global)?, *args).await,
         ClientCommand::List => list::run(&Session::open(global)?).await,
@@ -105,16 +109,16 @@ impl Session {
             // The saved logins need not be readable, nor even exist, where nothing of them is used.
             let server =
                 global.server.clone().map_or_else(|| Ok(server_of(global, &Credentials::open()?)), Ok::<_, Failure>)?;
-            let client = Client::new(server, Some(token.clone()))?;
+            let client = Client::new(server, Tokens::Given(token.clone()))?;
             return Ok(Self { client, output, token_in_shell: "$KEA_TOKEN".into() });
         }
         let credentials = Credentials::open()?;
         let server = server_of(global, &credentials);
-        let token = credentials.at(&server).map(|login| login.token.clone());
+        let tokens = Tokens::saved(credentials.at(&server));
         let is_default = credentials.last_server().as_ref() == Some(&server);
         let option = if is_default { String::new() } else { format!(" --server {server}") };
         let token_in_shell = format!("$({} token{option})", program());
-        Ok(Self { client: Client::new(server, token)?, output, token_in_shell })
+        Ok(Self { client: Client::new(server, tokens)?, output, token_in_shell })
     }
 }
 

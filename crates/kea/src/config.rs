@@ -4,10 +4,10 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use anyhow::{Context, anyhow, bail};
+use kea_auth::AuthSettings;
 use kea_containerizer::{ImageBuilder, ImageSettings, RegistryEndpoint, RegistryError};
 use kea_core::quantity::{Memory, Span};
 use kea_router::cache::RedisUrl;
@@ -32,7 +32,12 @@ pub(crate) struct Config {
     /// Where the store is; in the data folder where it is not given.
     pub(crate) database: Option<DatabaseUrl>,
     pub(crate) log_format: LogFormat,
+    /// How long an access token lasts.
     pub(crate) token_ttl: Span,
+    /// How long a login lasts.
+    pub(crate) session_ttl: Span,
+    /// How long a signing key signs.
+    pub(crate) key_rotation: Span,
     /// Largest body of a model's request, in bytes.
     pub(crate) body_limit: usize,
     /// Size of the response cache, in bytes.
@@ -74,12 +79,15 @@ impl ImageConfig {
 
 impl Default for Config {
     fn default() -> Self {
+        let auth = AuthSettings::default();
         Self {
             listen: ([127, 0, 0, 1], 8080).into(),
             data_dir: "./kea-data".into(),
             database: None,
             log_format: LogFormat::Human,
-            token_ttl: Span(Duration::from_secs(12 * 3600)),
+            token_ttl: Span(auth.token_ttl),
+            session_ttl: Span(auth.session_ttl),
+            key_rotation: Span(auth.key_rotation),
             body_limit: 64 << 20,
             cache_bytes: 64 << 20,
             cache_redis: None,
@@ -93,6 +101,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// How long what the Authenticator gives out lasts.
+    pub(crate) fn auth(&self) -> AuthSettings {
+        AuthSettings { token_ttl: self.token_ttl.0, session_ttl: self.session_ttl.0, key_rotation: self.key_rotation.0 }
+    }
+
     /// The configuration for these options.
     pub(crate) fn load(args: &ServeArgs) -> anyhow::Result<Self> {
         let mut config = Self::default();
@@ -112,6 +125,8 @@ impl Config {
         config.log_format = args.log_format.unwrap_or(config.log_format);
         config.token_ttl = args.token_ttl.unwrap_or(config.token_ttl);
         config.audit = config.audit.with(&args.audit)?;
+        config.session_ttl = args.session_ttl.unwrap_or(config.session_ttl);
+        config.key_rotation = args.key_rotation.unwrap_or(config.key_rotation);
         config.registry = args.registry.clone().or(config.registry).filter(|registry| !registry.is_empty());
         config.url = args.url.clone().or(config.url).map(|url| base_url(&url)).transpose()?;
         config.tls = args.tls.clone().or(config.tls);
@@ -135,6 +150,8 @@ impl Config {
                 "database" => set_database(&mut self.database, value),
                 "log-format" => set(&mut self.log_format, value),
                 "token-ttl" => set(&mut self.token_ttl, value),
+                "session-ttl" => set(&mut self.session_ttl, value),
+                "key-rotation" => set(&mut self.key_rotation, value),
                 "body-limit" => set_bytes(&mut self.body_limit, value),
                 "cache-size" => set_bytes(&mut self.cache_bytes, value),
                 "cache-redis" => set_redis(&mut self.cache_redis, &value),
@@ -157,7 +174,7 @@ impl Config {
                 "audit-elasticsearch" => set(&mut self.audit.elasticsearch, value),
                 "audit-otlp" => set(&mut self.audit.otlp, value),
                 _ => Err("is not a key of KEA: there are listen, data-dir, database, log-format, token-ttl, \
-                          body-limit, cache-size, cache-redis, registry, base-image-onnx, \
+                          session-ttl, key-rotation, body-limit, cache-size, cache-redis, registry, base-image-onnx, \
                           base-image-python, plain-http-registries, registry-endpoints, dockerfile-builder, url, \
                           tls-certificate, tls-key, tls-client-ca, audit, audit-dir, audit-file-size, audit-files, \
                           audit-keep, audit-stdout, audit-elasticsearch and audit-otlp"

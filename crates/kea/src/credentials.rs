@@ -9,6 +9,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use kea_core::management::LoginResponse;
 use serde::{Deserialize, Serialize};
 
 use crate::client::ServerUrl;
@@ -37,6 +38,16 @@ pub(crate) struct Login {
     pub(crate) token: String,
     /// When the token expires.
     pub(crate) expires_at: Timestamp,
+    /// What gets the next token; an early version kept none.
+    #[serde(default)]
+    pub(crate) refresh_token: Option<String>,
+}
+
+impl From<LoginResponse> for Login {
+    fn from(answer: LoginResponse) -> Self {
+        let LoginResponse { token, expires_at, refresh_token, username, .. } = answer;
+        Self { username, token, expires_at, refresh_token: Some(refresh_token) }
+    }
 }
 
 /// All logins, and the server of the last one.
@@ -51,12 +62,25 @@ struct Logins {
 pub(crate) struct Credentials {
     path: PathBuf,
     logins: Logins,
+    /// Held by whoever changes them, until they are done.
+    _lock: Option<fs::File>,
 }
 
 impl Credentials {
     /// Reads the user's logins; there are none where there is no file.
     pub(crate) fn open() -> Result<Self, CredentialsError> {
-        Self::read(config_folder().ok_or(CredentialsError::NoFolder)?.join("credentials.json"))
+        Self::read(file()?)
+    }
+
+    /// The same, to change them: waits until no other command does.
+    pub(crate) fn lock() -> Result<Self, CredentialsError> {
+        Self::read_locked(file()?)
+    }
+
+    fn read_locked(path: PathBuf) -> Result<Self, CredentialsError> {
+        let lock = take_lock(path.parent().unwrap_or(Path::new(".")))
+            .map_err(|source| CredentialsError::File { path: path.clone(), source })?;
+        Ok(Self { _lock: Some(lock), ..Self::read(path)? })
     }
 
     fn read(path: PathBuf) -> Result<Self, CredentialsError> {
@@ -66,7 +90,7 @@ impl Credentials {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Logins::default(),
             Err(source) => return Err(CredentialsError::File { path, source }),
         };
-        Ok(Self { path, logins })
+        Ok(Self { path, logins, _lock: None })
     }
 
     /// The login at `server`.
@@ -86,6 +110,12 @@ impl Credentials {
         self.write()
     }
 
+    /// Keeps the next tokens of a login.
+    pub(crate) fn renew(&mut self, server: &ServerUrl, login: Login) -> Result<(), CredentialsError> {
+        self.logins.servers.insert(server.to_string(), login);
+        self.write()
+    }
+
     /// Forgets the login at `server`; `false` where there was none.
     pub(crate) fn forget(&mut self, server: &ServerUrl) -> Result<bool, CredentialsError> {
         let existed = self.logins.servers.remove(&server.to_string()).is_some();
@@ -99,6 +129,18 @@ impl Credentials {
         write_private(&self.path, &self.logins)
             .map_err(|source| CredentialsError::File { path: self.path.clone(), source })
     }
+}
+
+fn file() -> Result<PathBuf, CredentialsError> {
+    Ok(config_folder().ok_or(CredentialsError::NoFolder)?.join("credentials.json"))
+}
+
+/// The lock is the folder's: the file itself is replaced. The system lets go of it with the process, however that ends.
+fn take_lock(folder: &Path) -> io::Result<fs::File> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let folder = fs::File::open(folder)?;
+    folder.lock()?;
+    Ok(folder)
 }
 
 fn config_folder() -> Option<PathBuf> {
@@ -127,7 +169,7 @@ mod tests {
     use super::*;
 
     fn login(token: &str) -> Login {
-        Login { username: "admin".into(), token: token.into(), expires_at: Timestamp::UNIX_EPOCH }
+        Login { username: "admin".into(), token: token.into(), expires_at: Timestamp::UNIX_EPOCH, refresh_token: None }
     }
 
     fn server(text: &str) -> ServerUrl {
@@ -169,6 +211,34 @@ mod tests {
         assert!(credentials.forget(&server("http://b:1")).unwrap());
         assert!(!credentials.forget(&server("http://b:1")).unwrap());
         assert!(credentials.at(&server("http://b:1")).is_none());
+    }
+
+    #[test]
+    fn those_who_change_logins_at_once_lose_none() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("kea/credentials.json");
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let path = path.clone();
+                scope.spawn(move || {
+                    let mut credentials = Credentials::read_locked(path).unwrap();
+                    credentials.keep(&server(&format!("http://a:{}", number + 1)), login("t")).unwrap();
+                });
+            }
+        });
+        let kept = Credentials::read(path).unwrap();
+        assert!((0..8).all(|number| kept.at(&server(&format!("http://a:{}", number + 1))).is_some()));
+    }
+
+    #[test]
+    fn a_login_of_an_early_version_is_read() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("credentials.json");
+        let early = r#"{"lastServer": null, "servers": {"http://a:1/": {"username": "admin", "token": "t",
+            "expiresAt": "2030-01-01T00:00:00Z"}}}"#;
+        fs::write(&path, early).unwrap();
+        let kept = Credentials::read(path).unwrap();
+        assert_eq!(kept.logins.servers.values().next().unwrap().refresh_token, None);
     }
 
     #[test]

@@ -54,8 +54,8 @@ pub(crate) enum Failure {
     #[error("there is no login at {0}: log in with `kea login {0} --username admin`")]
     NoLogin(ServerUrl),
     /// There is no password, and nobody to ask for it.
-    #[error("there is no password: set KEA_PASSWORD, pipe it into --password-stdin, or log in from a terminal")]
-    NoPassword,
+    #[error("there is no password: set {variable}, pipe it into --password-stdin, or run this in a terminal")]
+    NoPassword { variable: String },
     /// The inputs of a call cannot be sent.
     #[error("{0}")]
     Inputs(#[from] crate::commands::predict::InputsError),

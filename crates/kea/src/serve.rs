@@ -17,7 +17,7 @@ use http::header;
 use kea_api::ApiState;
 use kea_audit::Trail;
 use kea_auth::{ADMIN_USERNAME, Authenticator, policy::Policies};
-use kea_core::port::{PolicyStore, ServiceStore, StoreError, UserStore};
+use kea_core::port::{IdentityStore, PolicyStore, ServiceStore, StoreError};
 use kea_deployer::{LocalDeployer, LocalOptions};
 use kea_logs::{Format, Limits, LogBook};
 use kea_router::{Router, is_service_request};
@@ -64,7 +64,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let _only_one = lock(&config.data_dir)?;
     let folder = config.data_dir.canonicalize()?;
     let store = Arc::new(open_store(&config, &folder).await.context("the store cannot be opened")?);
-    let auth = Arc::new(Authenticator::new(store.clone() as Arc<dyn UserStore>, config.token_ttl.0).await?);
+    let auth = Arc::new(Authenticator::new(store.clone() as Arc<dyn IdentityStore>, config.auth()).await?);
     let policies = Arc::new(Policies::open(store.clone() as Arc<dyn PolicyStore>, store.clone()).await?);
     let logs = Arc::new(LogBook::open(folder.join("logs"), Limits::default()).context("no place for logs")?);
     let audit = config.audit.start(folder.join("audit"))?;
@@ -97,6 +97,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     let ready = Arc::new(AtomicBool::new(true));
     let stopping = CancellationToken::new();
+    let tending = tend(auth.clone());
     let api = kea_api::router(ApiState {
         deployer: deployer.clone(),
         auth,
@@ -118,6 +119,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let following = tokio::spawn(async move { policies.follow().await });
     edge::serve(listener, tls, dispatcher(router, api, audit.clone()), stop, DRAIN).await;
     following.abort();
+    tending.abort();
     deployer.stop().await;
     audit.stop().await;
     Ok(())
@@ -184,6 +186,11 @@ fn lock(folder: &Path) -> anyhow::Result<File> {
         }
         Err(TryLockError::Error(error)) => Err(error).context("the data folder cannot be locked"),
     }
+}
+
+/// Lets the Authenticator do what it does beside requests.
+pub(crate) fn tend(auth: Arc<Authenticator>) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move { auth.tend().await })
 }
 
 pub(crate) async fn first_admin(auth: &Authenticator) -> anyhow::Result<Option<String>> {

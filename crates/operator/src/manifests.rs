@@ -172,7 +172,7 @@ fn router_rules() -> Vec<Value> {
 
 /// What routers may do in KEA's own namespace.
 fn router_own_rules() -> Vec<Value> {
-    let own = ["kea-users", "kea-keys", "kea-policies"];
+    let own: Vec<_> = crate::users::secret_names().into_iter().chain(["kea-policies".into()]).collect();
     vec![
         rule("", &["secrets"], &["create"]),
         json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": own, "verbs": ["get", "update"]}),

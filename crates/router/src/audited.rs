@@ -32,7 +32,7 @@ pub(crate) fn described(record: &Recorder, path: &str) {
 
 /// Who calls. Told as soon as it is known, so that refusals have it, too.
 pub(crate) fn caller(extensions: &Extensions, caller: &Caller) {
-    let Caller { username, roles, key, groups: _ } = caller;
+    let Caller { username, roles, key, .. } = caller;
     Recorder::of(extensions).user(User { name: username.clone(), roles: roles.clone(), key: key.clone() });
 }
 

@@ -173,7 +173,7 @@ fn to_model_server(endpoint: &Endpoint, call: &ValidCall, limit: Duration, reque
     headers.insert(kea_http::timeout::TIMEOUT, kea_http::timeout::value(limit));
 }
 
-/// An existing web service gets the request as it came, with its path re-rooted. KEA's token stays with KEA.
+/// An existing web service gets the request as it came, with its path re-rooted. Tokens and keys of KEA stay with KEA.
 fn to_web_service(endpoint: &Endpoint, call: &ValidCall, request: &mut Request<Body>) {
     *request.method_mut() = call.parts.method.clone();
     let query = call.parts.uri.query().map_or_else(String::new, |query| format!("?{query}"));
@@ -182,7 +182,7 @@ fn to_web_service(endpoint: &Endpoint, call: &ValidCall, request: &mut Request<B
     let headers = request.headers_mut();
     headers.clone_from(&call.parts.headers);
     drop_hop_by_hop(headers);
-    headers.remove(header::AUTHORIZATION);
+    kea_auth::drop_credentials(headers);
     headers.remove(header::CONTENT_LENGTH);
     headers.insert(header::HOST, endpoint.host.clone());
 }

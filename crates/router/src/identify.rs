@@ -87,7 +87,7 @@ pub(crate) fn admit(
 
 /// Refuses what the caller may not.
 pub(crate) fn may(policies: &Policies, caller: &Caller, ask: &Ask<'_>) -> Result<(), RouterError> {
-    policies.check(caller, None, ask).map_err(|denied| RouterError::Forbidden(Box::new(denied)))
+    policies.check(caller, ask).map_err(|denied| RouterError::Forbidden(Box::new(denied)))
 }
 
 fn version(service: &ServiceEntry, request: &Request, of_path: Option<&str>) -> Result<usize, RouterError> {

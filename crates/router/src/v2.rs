@@ -62,10 +62,10 @@ fn readable_names<'a>(table: &'a Table, policies: &Policies, caller: &Caller) ->
     let may_read = |(name, service): (&'a Arc<str>, &'a Arc<ServiceEntry>)| {
         let settings = &service.route.settings;
         let ask = Ask::of_service(Verb::Read, name, Some(settings));
-        (settings.access.public || policies.check(caller, None, &ask).is_ok()).then_some(&**name)
+        (settings.access.public || policies.check(caller, &ask).is_ok()).then_some(&**name)
     };
     let mut names: Vec<&str> = table.services.iter().filter_map(may_read).collect();
-    if names.is_empty() && !policies.may_somewhere(caller, None, Verb::Read) {
+    if names.is_empty() && !policies.may_somewhere(caller, Verb::Read) {
         may(policies, caller, &Ask::of_any_service(Verb::Read))?;
     }
     names.sort_unstable();

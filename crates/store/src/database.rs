@@ -70,17 +70,26 @@ macro_rules! query {
     };
 }
 
-/// Runs statements as one transaction; tells how many rows the last has written.
+/// Runs statements as one transaction; tells how many rows the last has written, and whether each has written any. Where
+/// `$each` is to, one that has not undoes the others.
 macro_rules! run {
-    ($connection:expr, $begin:expr, $statements:expr) => {
+    ($connection:expr, $begin:expr, $statements:expr, $each:expr) => {
         async {
             let mut transaction = $connection.begin_with($begin).await?;
             let mut written = 0;
+            let mut all = true;
             for statement in $statements {
                 written = query!(sqlx::query, statement).execute(&mut *transaction).await?.rows_affected();
+                all &= written > 0;
+                if $each && !all {
+                    break;
+                }
             }
-            transaction.commit().await?;
-            Ok(written)
+            match $each && !all {
+                true => transaction.rollback().await?,
+                false => transaction.commit().await?,
+            }
+            Ok::<_, sqlx::Error>((written, all))
         }
         .await
     };
@@ -102,12 +111,29 @@ impl Database {
         on_either!(self, pool => query!(sqlx::query_scalar, statement).fetch_one(pool).await)
     }
 
+    /// All rows of four texts.
+    pub(crate) async fn quadruples(
+        &self,
+        statement: Statement,
+    ) -> Result<Vec<(String, String, String, String)>, sqlx::Error> {
+        on_either!(self, pool => query!(sqlx::query_as, statement).fetch_all(pool).await)
+    }
+
     /// Runs all of the statements or none, and tells how many rows the last of them has written.
     pub(crate) async fn write(&self, statements: Vec<Statement>) -> Result<u64, sqlx::Error> {
+        self.transact(statements, false).await.map(|(written, _)| written)
+    }
+
+    /// Runs all of the statements where each of them writes a row, else none; tells which of the two.
+    pub(crate) async fn write_if_each(&self, statements: Vec<Statement>) -> Result<bool, sqlx::Error> {
+        self.transact(statements, true).await.map(|(_, all)| all)
+    }
+
+    async fn transact(&self, statements: Vec<Statement>, each: bool) -> Result<(u64, bool), sqlx::Error> {
         let begin = self.begin();
         on_either!(self, pool => {
             let mut connection = pool.acquire().await?;
-            let written = run!(connection, begin, statements);
+            let written = run!(connection, begin, statements, each);
             if written.is_err() && (connection.ping().await.is_err() || connection.is_in_transaction()) {
                 // SQLite rolls back by itself where the disk is full, and sqlx then takes the transaction for open, and
                 // what comes after for a part of it, which is never committed.

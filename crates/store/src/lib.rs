@@ -7,6 +7,7 @@
 
 mod database;
 mod error;
+mod identity;
 mod policies;
 #[cfg(test)]
 mod policy_suite;

@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use kea_core::{
     Contract, Datatype, Field, Framework, Function, Layout, ServiceId, Settings, ValueType, VersionId,
-    port::{ServiceStore, StoreError, User, UserStore},
+    port::{IdentityStore, Record, RecordKind, ServiceStore, StoreError, User, UserStore},
     service::{Algorithm, LoadBalancing, ModelSpec, Resources, Service, Version},
 };
 
@@ -51,6 +51,14 @@ macro_rules! every_store {
                 roles_and_bindings_of_one_name_are_apart,
                 each_change_of_the_policy_is_counted,
                 changes_of_the_policy_at_once_are_all_counted,
+                users_are_listed_by_name,
+                a_user_is_changed_on_what_was_seen_alone,
+                a_removed_user_is_gone,
+                of_changes_of_users_on_one_state_one_is_made,
+                a_record_is_swapped_for_what_it_still_is_alone,
+                records_of_two_kinds_are_apart,
+                of_swaps_of_one_record_at_once_one_is_made,
+                the_revision_changes_with_what_all_have_to_know_alone,
             );
         }
     };
@@ -275,7 +283,15 @@ pub(crate) async fn thousands_of_services_are_listed_at_once(store: &dyn Service
 
 fn user(username: &str) -> User {
     let hash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA";
-    User { username: username.into(), password_hash: hash.into(), roles: vec!["admin".into(), "a \"b\"".into()] }
+    User {
+        username: username.into(),
+        password_hash: hash.into(),
+        roles: vec!["admin".into(), "a \"b\"".into()],
+        disabled: true,
+        id: "one".into(),
+        stamp: "first".into(),
+        created_at: "2024-02-29T12:34:56Z".parse().unwrap(),
+    }
 }
 
 pub(crate) async fn a_user_is_read_as_it_was_put(store: &dyn UserStore) -> Outcome {
@@ -357,5 +373,139 @@ where
     for outcome in tasks.join_all().await {
         assert_eq!(outcome?, kept);
     }
+    Ok(())
+}
+
+pub(crate) async fn users_are_listed_by_name(store: &dyn IdentityStore) -> Outcome {
+    for name in ["bob", "Ada", "ada", "a-b"] {
+        store.put_user(&user(name)).await?;
+    }
+    assert_eq!(store.users().await?, ["Ada", "a-b", "ada", "bob"].map(user));
+    Ok(())
+}
+
+pub(crate) async fn a_user_is_changed_on_what_was_seen_alone(store: &dyn IdentityStore) -> Outcome {
+    store.put_user(&user("ada")).await?;
+    let seen = store.revision().await?;
+    store.put_user(&user("bob")).await?;
+    let enabled = User { disabled: false, ..user("ada") };
+    assert!(!store.change_user("ada", Some(&enabled), &seen).await?, "bob came in between");
+    assert_eq!(store.user("ada").await?, Some(user("ada")));
+    let seen = store.revision().await?;
+    assert!(store.change_user("ada", Some(&enabled), &seen).await?);
+    assert_eq!(store.user("ada").await?, Some(enabled));
+    assert!(!store.change_user("ada", None, &seen).await?, "the change was one too");
+    Ok(())
+}
+
+pub(crate) async fn a_removed_user_is_gone(store: &dyn IdentityStore) -> Outcome {
+    store.put_user(&user("ada")).await?;
+    let seen = store.revision().await?;
+    assert!(store.change_user("ada", None, &seen).await?);
+    assert_eq!((store.user("ada").await?, store.users().await?.len()), (None, 0));
+    let seen = store.revision().await?;
+    assert!(!store.change_user("ada", None, &seen).await?, "there is nobody to remove");
+    assert_eq!(store.revision().await?, seen, "and so nothing has changed");
+    Ok(())
+}
+
+pub(crate) async fn of_changes_of_users_on_one_state_one_is_made<S>(store: &S) -> Outcome
+where
+    S: IdentityStore + Clone + 'static,
+{
+    let names: Vec<_> = (0..10).map(|number| format!("user-{number}")).collect();
+    for name in &names {
+        store.put_user(&user(name)).await?;
+    }
+    let seen = store.revision().await?;
+    let mut tasks = tokio::task::JoinSet::new();
+    for name in names {
+        let (store, seen) = (store.clone(), seen.clone());
+        tasks.spawn(async move { store.change_user(&name, None, &seen).await });
+    }
+    let mut made = 0;
+    for outcome in tasks.join_all().await {
+        made += usize::from(outcome?);
+    }
+    assert_eq!((made, store.users().await?.len()), (1, 9));
+    Ok(())
+}
+
+const SESSION: RecordKind = RecordKind::Session;
+
+pub(crate) async fn a_record_is_swapped_for_what_it_still_is_alone(store: &dyn IdentityStore) -> Outcome {
+    assert!(store.swap_record(SESSION, "a", None, Some("1")).await?);
+    assert!(!store.swap_record(SESSION, "a", None, Some("2")).await?);
+    assert!(!store.swap_record(SESSION, "a", Some("2"), Some("3")).await?);
+    assert_eq!(store.record(SESSION, "a").await?.as_deref(), Some("1"));
+    assert!(store.swap_record(SESSION, "a", Some("1"), Some("2")).await?);
+    assert!(!store.swap_record(SESSION, "a", Some("1"), None).await?);
+    assert!(!store.swap_record(SESSION, "a", None, None).await?);
+    assert!(store.swap_record(SESSION, "a", Some("2"), None).await?);
+    assert!(!store.swap_record(SESSION, "a", Some("2"), Some("3")).await?);
+    assert!(store.swap_record(SESSION, "a", None, None).await?);
+    assert_eq!(store.record(SESSION, "a").await?, None);
+    Ok(())
+}
+
+pub(crate) async fn records_of_two_kinds_are_apart(store: &dyn IdentityStore) -> Outcome {
+    for kind in RecordKind::ALL {
+        assert!(store.swap_record(kind, "same", None, Some(&format!("\"{}\"", kind.name()))).await?);
+    }
+    for kind in RecordKind::ALL {
+        let body = format!("\"{}\"", kind.name());
+        assert_eq!(store.records(kind).await?, [Record { id: "same".into(), body: body.clone() }]);
+        assert_eq!(store.record(kind, "same").await?, Some(body));
+    }
+    for number in 0..40 {
+        assert!(store.swap_record(SESSION, &format!("id-{number}"), None, Some("{}")).await?);
+    }
+    assert_eq!(store.records(SESSION).await?.len(), 41);
+    Ok(())
+}
+
+pub(crate) async fn of_swaps_of_one_record_at_once_one_is_made<S>(store: &S) -> Outcome
+where
+    S: IdentityStore + Clone + 'static,
+{
+    for kind in [SESSION, RecordKind::ApiKey] {
+        assert!(store.swap_record(kind, "a", None, Some("before")).await?);
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..20 {
+            let store = store.clone();
+            let after = number.to_string();
+            tasks.spawn(async move { store.swap_record(kind, "a", Some("before"), Some(&after)).await });
+        }
+        let mut made = 0;
+        for outcome in tasks.join_all().await {
+            made += usize::from(outcome?);
+        }
+        assert_eq!(made, 1);
+    }
+    Ok(())
+}
+
+pub(crate) async fn the_revision_changes_with_what_all_have_to_know_alone(store: &dyn IdentityStore) -> Outcome {
+    let mut seen = store.revision().await?;
+    let mut has_changed = async || {
+        let before = std::mem::replace(&mut seen, store.revision().await?);
+        Ok::<_, StoreError>(before != seen)
+    };
+    assert!(!has_changed().await?);
+    for kind in RecordKind::ALL {
+        let watched = kind.is_watched();
+        store.swap_record(kind, "a", None, Some("1")).await?;
+        assert_eq!(has_changed().await?, watched, "{}: added", kind.name());
+        store.swap_record(kind, "a", Some("9"), Some("2")).await?;
+        assert!(!has_changed().await?, "{}: refused", kind.name());
+        store.swap_record(kind, "a", Some("1"), None).await?;
+        assert_eq!(has_changed().await?, watched, "{}: removed", kind.name());
+    }
+    store.add_user(&user("ada")).await?;
+    assert!(has_changed().await?);
+    store.add_user(&user("ada")).await?;
+    assert!(!has_changed().await?, "there is one of that name");
+    store.put_user(&user("ada")).await?;
+    assert!(has_changed().await?);
     Ok(())
 }

@@ -1,36 +1,57 @@
 //! Users and the server's own secrets.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use kea_core::port::{StoreError, User, UserStore};
+use serde::{Deserialize, Serialize};
 
-use crate::{SqlStore, database::Statement, error, row};
+use crate::{SqlStore, database::Statement, error, identity::NEW_REVISION, row};
 
-const USER: &str = "SELECT password_hash, roles FROM users WHERE username = $1";
+const USER: &str = "SELECT username, password_hash, roles, details FROM users WHERE username = $1";
+
+const USERS: &str = "SELECT username, password_hash, roles, details FROM users";
 
 const USER_COUNT: &str = "SELECT COUNT(*) FROM users";
 
-const PUT_USER: &str = "INSERT INTO users (username, password_hash, roles) VALUES ($1, $2, $3)
-    ON CONFLICT (username) DO UPDATE SET password_hash = excluded.password_hash, roles = excluded.roles";
+const PUT_USER: &str = "INSERT INTO users (username, password_hash, roles, details) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (username) DO UPDATE SET
+        password_hash = excluded.password_hash, roles = excluded.roles, details = excluded.details";
 
-const ADD_USER: &str = "INSERT INTO users (username, password_hash, roles) VALUES ($1, $2, $3)
+const ADD_USER: &str = "INSERT INTO users (username, password_hash, roles, details) VALUES ($1, $2, $3, $4)
     ON CONFLICT (username) DO NOTHING";
 
 const SECRET: &str = "SELECT value FROM secrets WHERE name = $1";
 
 const KEEP_SECRET: &str = "INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
 
+/// What the column `details` holds. An early version knew nothing of it.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Details {
+    disabled: bool,
+    id: String,
+    stamp: String,
+    created_at: Timestamp,
+}
+
 #[async_trait]
 impl UserStore for SqlStore {
     async fn user(&self, username: &str) -> Result<Option<User>, StoreError> {
-        let what = || user_named(username);
         // PostgreSQL keeps no text with this, and so no such user, and refuses to look.
         if username.contains('\0') {
             return Ok(None);
         }
-        let found = self.database.pairs(Statement::new(USER).text(username)).await;
-        let found = found.map_err(|error| error::statement(what, &error))?;
-        let Some((password_hash, roles)) = found.into_iter().next() else { return Ok(None) };
-        Ok(Some(User { username: username.into(), password_hash, roles: row::read(what, &roles)? }))
+        let found = self.database.quadruples(Statement::new(USER).text(username)).await;
+        let found = found.map_err(|error| error::statement(|| user_named(username), &error))?;
+        found.into_iter().next().map(read_user).transpose()
+    }
+
+    async fn users(&self) -> Result<Vec<User>, StoreError> {
+        let rows = self.database.quadruples(Statement::new(USERS)).await;
+        let mut rows = rows.map_err(|error| error::statement(|| "the list of users".into(), &error))?;
+        // Databases have orders of their own for texts.
+        rows.sort_unstable();
+        rows.into_iter().map(read_user).collect()
     }
 
     async fn user_count(&self) -> Result<u64, StoreError> {
@@ -40,11 +61,11 @@ impl UserStore for SqlStore {
     }
 
     async fn put_user(&self, user: &User) -> Result<(), StoreError> {
-        write_user(self, PUT_USER, user).await.map(drop)
+        write_user(self, write_of(PUT_USER, user)?, user).await.map(drop)
     }
 
     async fn add_user(&self, user: &User) -> Result<bool, StoreError> {
-        Ok(write_user(self, ADD_USER, user).await? > 0)
+        write_user(self, write_of(ADD_USER, user)?, user).await
     }
 
     async fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
@@ -61,14 +82,33 @@ impl UserStore for SqlStore {
     }
 }
 
-async fn write_user(store: &SqlStore, sql: &'static str, user: &User) -> Result<u64, StoreError> {
-    let what = || user_named(&user.username);
-    let roles = row::write(what, &user.roles)?;
-    let statement = Statement::new(sql).text(&user.username).text(&user.password_hash).text(roles);
-    store.database.write(vec![statement]).await.map_err(|error| error::statement(what, &error))
+/// What puts a user in place of the one of that name.
+pub(crate) fn put_user(user: &User) -> Result<Statement, StoreError> {
+    write_of(PUT_USER, user)
 }
 
-fn user_named(username: &str) -> String {
+fn write_of(sql: &'static str, user: &User) -> Result<Statement, StoreError> {
+    let what = || user_named(&user.username);
+    let User { username, password_hash, roles, disabled, id, stamp, created_at } = user;
+    let details = Details { disabled: *disabled, id: id.clone(), stamp: stamp.clone(), created_at: *created_at };
+    let (roles, details) = (row::write(what, roles)?, row::write(what, &details)?);
+    Ok(Statement::new(sql).text(username).text(password_hash).text(roles).text(details))
+}
+
+/// The revision first: who has written it is alone until the end.
+async fn write_user(store: &SqlStore, write: Statement, user: &User) -> Result<bool, StoreError> {
+    let written = store.database.write_if_each(vec![Statement::new(NEW_REVISION), write]).await;
+    written.map_err(|error| error::statement(|| user_named(&user.username), &error))
+}
+
+fn read_user((username, password_hash, roles, details): (String, String, String, String)) -> Result<User, StoreError> {
+    let what = || user_named(&username);
+    let roles = row::read(what, &roles)?;
+    let Details { disabled, id, stamp, created_at } = row::read(what, &details)?;
+    Ok(User { username, password_hash, roles, disabled, id, stamp, created_at })
+}
+
+pub(crate) fn user_named(username: &str) -> String {
     format!("user `{username}`")
 }
 

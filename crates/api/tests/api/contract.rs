@@ -25,6 +25,8 @@ const fn row(
     Row { method, path, template, body, status, fields }
 }
 
+const USER: &[&str] = &["username", "roles", "disabled", "createdAt"];
+const NEW_KEY: &[&str] = &["key", "id", "name", "owner", "roles", "scopes", "createdAt", "expiresAt", "lastUsedAt"];
 const INFO: &[&str] = &["serviceId", "modelName", "status"];
 const DETAILS: &[&str] = &[
     "serviceId",
@@ -104,9 +106,36 @@ const ROWS: &[Row] = &[
         ("POST", "/auth/login", "/auth/login"),
         r#"{"username": "admin", "password": "correct horse battery"}"#,
         200,
-        &["token", "expiresAt"],
+        &["token", "expiresAt", "refreshToken", "sessionExpiresAt", "username", "roles"],
     ),
     row(("POST", "/auth/login", "/auth/login"), r#"{"username": "admin", "password": "wrong"}"#, 401, &[]),
+    row(("POST", "/auth/refresh", "/auth/refresh"), r#"{"refreshToken": "a.b"}"#, 401, &[]),
+    row(("GET", "/auth/me", "/auth/me"), "", 200, &["username", "roles", "groups", "sessionId", "keyId", "scopes"]),
+    row(
+        ("GET", "/auth/sessions", "/auth/sessions"),
+        "",
+        200,
+        &["id", "username", "createdAt", "usedAt", "expiresAt", "address", "userAgent", "isCurrent"],
+    ),
+    row(("DELETE", "/auth/sessions?username=nobody", "/auth/sessions"), "", 404, &[]),
+    row(("DELETE", "/auth/sessions/nope", "/auth/sessions/{sessionId}"), "", 404, &[]),
+    row(
+        ("POST", "/auth/password", "/auth/password"),
+        r#"{"oldPassword": "wrong", "newPassword": "another password"}"#,
+        400,
+        &[],
+    ),
+    row(("GET", "/users", "/users"), "", 200, USER),
+    row(("POST", "/users", "/users"), r#"{"username": "ada", "password": "a password"}"#, 201, USER),
+    row(("POST", "/users", "/users"), r#"{"username": "admin", "password": "a password"}"#, 409, &[]),
+    row(("GET", "/users/admin", "/users/{username}"), "", 200, USER),
+    row(("PUT", "/users/admin", "/users/{username}"), r#"{"roles": ["admin", "security"]}"#, 200, USER),
+    row(("PUT", "/users/admin", "/users/{username}"), r#"{"roles": []}"#, 409, &[]),
+    row(("DELETE", "/users/admin", "/users/{username}"), "", 409, &[]),
+    row(("POST", "/auth/keys", "/auth/keys"), r#"{"name": "ci"}"#, 201, NEW_KEY),
+    row(("GET", "/auth/keys", "/auth/keys"), "", 200, &[]),
+    row(("DELETE", "/auth/keys/nope", "/auth/keys/{keyId}"), "", 404, &[]),
+    row(("POST", "/auth/signing-keys/rotate", "/auth/signing-keys/rotate"), "", 200, &["id"]),
     row(("GET", "/openapi/iris", "/openapi/{serviceId}"), "", 200, DOCUMENT),
     row(("GET", "/openapi/iris?version=1", "/openapi/{serviceId}"), "", 200, DOCUMENT),
     row(("GET", "/openapi/iris?version=9", "/openapi/{serviceId}"), "", 404, &[]),
@@ -176,6 +205,8 @@ const ROWS: &[Row] = &[
     row(("DELETE", "/auth/bindings/b", "/auth/bindings/{name}"), "", 404, &[]),
     row(("DELETE", "/auth/roles/teacher", "/auth/roles/{name}"), "", 204, &[]),
     row(("DELETE", "/auth/roles/consumer", "/auth/roles/{name}"), "", 409, &[]),
+    // The last one: its token is no more.
+    row(("POST", "/auth/logout", "/auth/logout"), "", 204, &[]),
 ];
 
 const ROLE: &[&str] = &["name", "builtIn", "description", "rules"];
@@ -266,7 +297,10 @@ fn every_operation_of_the_document_is_in_the_contract_table() {
 #[tokio::test]
 async fn a_token_is_needed_for_everything_but_login_and_calls_that_the_gateway_checks() {
     let api = TestApi::start().await;
-    let open = |row: &Row| row.path == "/auth/login" || ["/predict", "/explain"].iter().any(|f| row.path.ends_with(f));
+    let open = |row: &Row| {
+        ["/auth/login", "/auth/refresh"].contains(&row.path)
+            || ["/predict", "/explain"].iter().any(|f| row.path.ends_with(f))
+    };
     for row in ROWS.iter().filter(|row| !open(row)) {
         let answer = api.send(row.method, &base(row.path), &[("content-type", "application/json")], row.body).await;
         assert_eq!(answer.status, 401, "{} {}", row.method, row.path);

@@ -1,7 +1,6 @@
-//! A deployer of three services, a gateway that answers what it was asked, and users in memory.
+//! A deployer of three services, and a gateway that answers what it was asked.
 
 use std::{
-    collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex},
 };
@@ -19,7 +18,7 @@ use kea_core::{
         VersionInfo,
     },
     policy::{Binding, Policy, PolicyName, Role},
-    port::{DeployError, Deployer, PolicyStore, StoreError, User, UserStore},
+    port::{DeployError, Deployer, PolicyStore, StoreError},
     service::LoadBalancing,
     tensor::Datatype,
 };
@@ -210,43 +209,6 @@ impl Gateway for FakeGateway {
             Some(_) => Ok(version.unwrap_or("1").parse().unwrap()),
             None => Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid-request", "the field `inputs` is missing")),
         }
-    }
-}
-
-#[derive(Default)]
-pub(crate) struct FakeUsers {
-    users: Mutex<HashMap<String, User>>,
-    secrets: Mutex<HashMap<String, Vec<u8>>>,
-}
-
-#[async_trait]
-impl UserStore for FakeUsers {
-    async fn user(&self, username: &str) -> Result<Option<User>, StoreError> {
-        Ok(self.users.lock().unwrap().get(username).cloned())
-    }
-
-    async fn user_count(&self) -> Result<u64, StoreError> {
-        Ok(self.users.lock().unwrap().len() as u64)
-    }
-
-    async fn put_user(&self, user: &User) -> Result<(), StoreError> {
-        self.users.lock().unwrap().insert(user.username.clone(), user.clone());
-        Ok(())
-    }
-
-    async fn add_user(&self, user: &User) -> Result<bool, StoreError> {
-        let mut users = self.users.lock().unwrap();
-        let is_new = !users.contains_key(&user.username);
-        users.entry(user.username.clone()).or_insert_with(|| user.clone());
-        Ok(is_new)
-    }
-
-    async fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.secrets.lock().unwrap().get(name).cloned())
-    }
-
-    async fn keep_secret(&self, name: &str, value: &[u8]) -> Result<Vec<u8>, StoreError> {
-        Ok(self.secrets.lock().unwrap().entry(name.into()).or_insert_with(|| value.to_vec()).clone())
     }
 }
 

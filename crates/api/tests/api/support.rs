@@ -1,24 +1,21 @@
 //! The API under test, and what it answers.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use axum::{Router, body::Body};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use kea_api::ApiState;
-use kea_auth::{Authenticator, policy::Policies};
+use kea_auth::{AuthSettings, Authenticator, Origin, policy::Policies};
 use kea_logs::LogBook;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::fakes::{FakeDeployer, FakeGateway, FakePolicies, FakeUsers};
+use crate::fakes::{FakeDeployer, FakeGateway, FakePolicies};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
@@ -51,11 +48,12 @@ impl Answer {
 
 impl TestApi {
     pub(crate) async fn start() -> Self {
-        let users = Arc::new(FakeUsers::default());
-        let policies = Arc::new(Policies::open(Arc::new(FakePolicies::default()), users.clone()).await.unwrap());
-        let auth = Authenticator::new(users.clone(), Duration::from_secs(3600)).await.unwrap();
+        let store = Arc::new(kea_store::SqlStore::open_in_memory().await.unwrap());
+        let policies = Arc::new(Policies::open(Arc::new(FakePolicies::default()), store.clone()).await.unwrap());
+        let auth = Authenticator::new(store, AuthSettings::default()).await.unwrap();
         auth.ensure_admin(Some(PASSWORD)).await.unwrap();
-        let token = auth.login("admin", PASSWORD).await.unwrap().token;
+        let origin = Origin { address: [127, 0, 0, 1].into(), user_agent: None };
+        let token = auth.login("admin", PASSWORD, &origin).await.unwrap().token;
         let folder = tempfile::tempdir().unwrap();
         let logs = Arc::new(LogBook::open(folder.path().to_owned(), kea_logs::Limits::default()).unwrap());
         let ready = Arc::new(AtomicBool::new(true));

@@ -173,7 +173,7 @@ fn a_function_is_public_unless_it_says_otherwise() {
             })
             .collect(),
     };
-    let open = access(true, &[("closed", Some(false), &[]), ("of_roles", None, &["teacher"])]);
+    let open = access(true, &[("closed", Some(false), &[]), ("of_roles", &["teacher"])]);
     assert!(open.is_public("other", Engine::Onnx));
     assert!(!open.is_public("closed", Engine::Onnx) && !open.is_public("of_roles", Engine::Onnx));
     assert!(!open.is_public("other", Engine::External), "its paths cannot be told apart");
@@ -224,7 +224,8 @@ async fn scopes_take_away_and_never_give() {
     let (policies, _) = policies(vec![role("r", &["predict:iris", "read:*", "audit"])], vec![]).await;
     let may = |roles: &[&str], scopes: Option<&[&str]>, ask: Ask<'_>| {
         let scopes = scopes.map(|scopes| scopes.iter().map(|scope| (*scope).to_owned()).collect::<Vec<_>>());
-        policies.check(&caller("ada", roles), scopes.as_deref(), &ask).map_err(|denied| denied.to_string())
+        let caller = Caller { scopes: scopes.map(Into::into), ..caller("ada", roles) };
+        policies.check(&caller, &ask).map_err(|denied| denied.to_string())
     };
     let call = |function| Ask::call("iris", function, None, Engine::Python);
     assert_eq!(may(&["r"], None, call("predict")), Ok(()));
@@ -243,7 +244,7 @@ async fn scopes_take_away_and_never_give() {
 async fn who_is_denied_is_told_what_is_missing() {
     let (policies, _) = policies(vec![], vec![]).await;
     let settings = grades();
-    let denied = |roles: &[&str], ask: Ask<'_>| policies.check(&caller("ada", roles), None, &ask).unwrap_err();
+    let denied = |roles: &[&str], ask: Ask<'_>| policies.check(&caller("ada", roles), &ask).unwrap_err();
     let call = Ask::call("grades", "set_grades", Some(&settings), Engine::Python);
     let told = denied(&["student", "consumer"], call);
     assert_eq!(told.missing.permission().to_string(), "predict:grades/set_grades");
@@ -261,7 +262,7 @@ async fn a_change_holds_at_once_here_and_soon_elsewhere() {
     let (here, store) = policies(vec![], vec![]).await;
     let there = Policies::open(store.clone(), store.clone()).await.unwrap();
     let ada = caller("ada", &[]);
-    let may = |policies: &Policies| policies.check(&ada, None, &Ask::of_kea(Verb::Audit)).is_ok();
+    let may = |policies: &Policies| policies.check(&ada, &Ask::of_kea(Verb::Audit)).is_ok();
     let grant = binding("security", SubjectKind::User, "ada");
     here.put_binding(&grant).await.unwrap();
     assert_eq!((may(&here), may(&there)), (true, false));
@@ -283,9 +284,9 @@ async fn local_users_have_their_own_roles() {
         kea_core::port::User { username: "ada".into(), password_hash: String::new(), roles: vec!["security".into()] };
     store.put_user(&user).await.unwrap();
     let ada = policies.caller_named("ada").await.unwrap();
-    assert!(policies.explain(&ada, None, &Ask::of_kea(Verb::Audit)).is_ok_and(|by| by.role == "security"));
+    assert!(policies.explain(&ada, &Ask::of_kea(Verb::Audit)).is_ok_and(|by| by.role == "security"));
     let nobody = policies.caller_named("bob").await.unwrap();
-    assert!(policies.check(&nobody, None, &Ask::of_kea(Verb::Audit)).is_err());
+    assert!(policies.check(&nobody, &Ask::of_kea(Verb::Audit)).is_err());
 }
 
 fn any_permission() -> impl Strategy<Value = String> {

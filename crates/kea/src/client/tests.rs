@@ -15,7 +15,7 @@ async fn client_of(router: Router, token: Option<&str>) -> Client {
     let server = listener.local_addr().unwrap().to_string().parse().unwrap();
     let router = Router::new().nest(BASE_PATH, router);
     tokio::spawn(async move { axum::serve(listener, router).await });
-    Client::new(server, token.map(Into::into)).unwrap()
+    Client::new(server, token.map_or(Tokens::None, |token| Tokens::Given(token.into()))).unwrap()
 }
 
 fn problem(status: u16) -> impl IntoResponse {
@@ -74,7 +74,7 @@ async fn nobody_listening_is_told_apart_from_a_broken_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server: ServerUrl = listener.local_addr().unwrap().to_string().parse().unwrap();
     let hang_up = tokio::spawn(async move { drop(listener.accept().await.unwrap()) });
-    let client = Client::new(server, None).unwrap();
+    let client = Client::new(server, Tokens::None).unwrap();
     assert!(matches!(client.get(&["services"], &[]).await, Err(Failure::Transport { .. })));
 
     // The listener went away with its task.

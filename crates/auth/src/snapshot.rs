@@ -1,0 +1,102 @@
+//! What every request is held against, in memory: one immutable picture of the store, replaced as a whole.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use kea_core::port::{IdentityStore, RecordKind, Revision, StoreError, User};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{AuthError, Caller, api_keys::KnownKey, signing::KeyRing, tokens::Verified};
+
+/// The store as it was at a moment.
+pub(crate) struct Snapshot {
+    pub(crate) revision: Revision,
+    pub(crate) ring: KeyRing,
+    users: HashMap<Arc<str>, KnownUser>,
+    revoked: HashSet<String>,
+    pub(crate) keys: HashMap<Arc<str>, KnownKey>,
+}
+
+struct KnownUser {
+    id: String,
+    stamp: String,
+    disabled: bool,
+    roles: Arc<[String]>,
+}
+
+/// A session that was ended before its time, as the store keeps it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Revoked {
+    /// When the last of its tokens has ended, in seconds since 1970.
+    pub(crate) until: i64,
+}
+
+impl Snapshot {
+    /// Reads the store. The revision comes first: what changes meanwhile makes another one, and is read once more.
+    pub(crate) async fn load(store: &dyn IdentityStore, before: Option<&Self>) -> Result<Self, StoreError> {
+        let revision = store.revision().await?;
+        let ring = KeyRing::load(store).await?;
+        let users = store.users().await?.into_iter().map(known).collect();
+        let revoked = store.records(RecordKind::RevokedSession).await?;
+        let revoked = revoked.into_iter().map(|record| record.id).collect();
+        let mut keys = HashMap::new();
+        for record in store.records(RecordKind::ApiKey).await? {
+            let id = Arc::from(record.id.as_str());
+            let known = before.and_then(|before| before.keys.get(&id));
+            let key = KnownKey::new(&id, read(RecordKind::ApiKey, &record.id, &record.body)?, known);
+            keys.insert(id, key);
+        }
+        Ok(Self { revision, ring, users, revoked, keys })
+    }
+
+    /// Who a token stands for now: its user is there and enabled, and its session has not been ended. Their roles are
+    /// those of this moment.
+    pub(crate) fn caller(&self, token: &Verified) -> Result<Caller, AuthError> {
+        let (username, user) = self.users.get_key_value(&*token.username).ok_or(AuthError::Revoked)?;
+        if user.disabled || *user.stamp != *token.stamp || self.revoked.contains(&*token.session) {
+            return Err(AuthError::Revoked);
+        }
+        Ok(Caller {
+            username: username.clone(),
+            roles: user.roles.clone(),
+            groups: Arc::default(),
+            session: Some(token.session.clone()),
+            key: None,
+            scopes: None,
+        })
+    }
+
+    /// Name and roles of an API key's owner; `None` where they are gone or disabled.
+    pub(crate) fn owner(&self, username: &str, id: &str) -> Option<(Arc<str>, Arc<[String]>)> {
+        let (username, user) = self.users.get_key_value(username)?;
+        (!user.disabled && user.id == id).then(|| (username.clone(), user.roles.clone()))
+    }
+
+    /// Whether this is how the user is known here.
+    pub(crate) fn knows(&self, user: &User) -> bool {
+        self.users.get(&*user.username).is_some_and(|known| known.stamp == user.stamp)
+    }
+
+    /// Whether the session was ended before its time.
+    pub(crate) fn is_revoked(&self, session: &str) -> bool {
+        self.revoked.contains(session)
+    }
+}
+
+fn known(user: User) -> (Arc<str>, KnownUser) {
+    let User { username, id, stamp, disabled, roles, .. } = user;
+    (username.into(), KnownUser { id, stamp, disabled, roles: roles.into() })
+}
+
+/// The thing that a record's body is of.
+pub(crate) fn read<T: DeserializeOwned>(kind: RecordKind, id: &str, body: &str) -> Result<T, StoreError> {
+    serde_json::from_str(body)
+        .map_err(|error| StoreError::Corrupt { what: format!("{} `{id}`", kind.name()), why: error.to_string() })
+}
+
+/// The body of a record of that thing.
+pub(crate) fn write(thing: &impl Serialize) -> String {
+    serde_json::to_string(thing).expect("records are of text, numbers and times")
+}
