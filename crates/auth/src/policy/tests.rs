@@ -12,7 +12,7 @@ use super::*;
 
 fn caller(username: &str, roles: &[&str]) -> Caller {
     let roles = roles.iter().map(|role| (*role).to_owned()).collect();
-    Caller { username: username.into(), roles, groups: Arc::default(), key: None }
+    Caller { username: username.into(), roles, groups: Arc::default(), session: None, key: None, scopes: None }
 }
 
 /// A role that allows these permissions.
@@ -173,7 +173,7 @@ fn a_function_is_public_unless_it_says_otherwise() {
             })
             .collect(),
     };
-    let open = access(true, &[("closed", Some(false), &[]), ("of_roles", &["teacher"])]);
+    let open = access(true, &[("closed", Some(false), &[]), ("of_roles", None, &["teacher"])]);
     assert!(open.is_public("other", Engine::Onnx));
     assert!(!open.is_public("closed", Engine::Onnx) && !open.is_public("of_roles", Engine::Onnx));
     assert!(!open.is_public("other", Engine::External), "its paths cannot be told apart");
@@ -280,8 +280,7 @@ async fn a_change_holds_at_once_here_and_soon_elsewhere() {
 #[tokio::test]
 async fn local_users_have_their_own_roles() {
     let (policies, store) = policies(vec![], vec![]).await;
-    let user =
-        kea_core::port::User { username: "ada".into(), password_hash: String::new(), roles: vec!["security".into()] };
+    let user = crate::users::new_user("ada", String::new(), vec!["security".into()]);
     store.put_user(&user).await.unwrap();
     let ada = policies.caller_named("ada").await.unwrap();
     assert!(policies.explain(&ada, &Ask::of_kea(Verb::Audit)).is_ok_and(|by| by.role == "security"));

@@ -302,6 +302,8 @@ mod tests {
             roles: [].into(),
             groups: [].into(),
             key: key.map(Into::into),
+            session: None,
+            scopes: None,
         };
         assert_eq!(&*owner_of(&caller(None)), "user:ada");
         assert_eq!(&*owner_of(&caller(Some("ada"))), "key:ada");

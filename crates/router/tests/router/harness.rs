@@ -12,7 +12,7 @@ use std::{
 use axum::{body::Body, extract::Request, response::Response};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
-use kea_auth::Authenticator;
+use kea_auth::{AuthSettings, Authenticator, Origin, policy::Policies};
 use kea_core::{
     Contract, Datatype, Engine, Field, Function, Layout, Settings, ValueType,
     port::{RouteFollower, User, UserStore},
@@ -100,14 +100,17 @@ impl Gateway {
 
     pub(crate) async fn with(cache: Arc<dyn ResponseCache>) -> Self {
         let store = Arc::new(SqlStore::open_in_memory().await.unwrap());
-        let auth = Arc::new(Authenticator::new(store.clone(), Duration::from_secs(3600)).await.unwrap());
-        auth.ensure_admin(Some("secret")).await.unwrap();
+        let auth = Arc::new(Authenticator::new(store.clone(), AuthSettings::default()).await.unwrap());
+        let policies = Arc::new(Policies::open(store.clone(), store.clone()).await.unwrap());
+        auth.ensure_admin(Some("a secret")).await.unwrap();
         let admin = store.user("admin").await.unwrap().unwrap();
         for name in ["ada", "bob"] {
             store.put_user(&User { username: name.into(), ..admin.clone() }).await.unwrap();
         }
-        let (ada, bob) = (auth.login("ada", "secret").await.unwrap(), auth.login("bob", "secret").await.unwrap());
-        Self { router: Arc::new(Router::new(auth, cache, 1 << 20)), ada: ada.token, bob: bob.token }
+        let origin = Origin { address: [127, 0, 0, 1].into(), user_agent: None };
+        let ada = auth.login("ada", "a secret", &origin).await.unwrap();
+        let bob = auth.login("bob", "a secret", &origin).await.unwrap();
+        Self { router: Arc::new(Router::new(auth, policies, cache, 1 << 20)), ada: ada.token, bob: bob.token }
     }
 
     pub(crate) fn follow(&self, services: impl IntoIterator<Item = ServiceRoute>) {
