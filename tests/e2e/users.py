@@ -1,23 +1,16 @@
-"""Users of a test: made in the database of a server that is stopped, with the password of its admin."""
+"""Users of a test, made by the API, with the password of its admin."""
 
 from __future__ import annotations
-
-import json
-import sqlite3
 
 import requests
 from harness import API, PASSWORD, Kea
 
 
 def add_users(kea: Kea, users: dict[str, list[str]]) -> None:
-    """Makes users with these roles of their own; the server is stopped for it, and comes back on its port."""
-    kea.stop()
-    with sqlite3.connect(kea.data_dir / "kea.db") as database:
-        (password_hash,) = database.execute("SELECT password_hash FROM users WHERE username = 'admin'").fetchone()
-        rows = [(name, password_hash, json.dumps(roles)) for name, roles in users.items()]
-        database.executemany("INSERT INTO users (username, password_hash, roles) VALUES (?, ?, ?)", rows)
-    database.close()
-    kea.start()
+    """Makes users with these roles of their own."""
+    for name, roles in users.items():
+        answer = kea.request("POST", "/users", json={"username": name, "password": PASSWORD, "roles": roles})
+        assert answer.status_code == 201, answer.text
 
 
 class User:

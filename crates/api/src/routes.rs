@@ -272,11 +272,12 @@ fn request_router() -> Vec<Route> {
             .also(&[StatusCode::NOT_FOUND, StatusCode::NOT_MODIFIED])
             .by(requests::cached),
         delete(tag, "/router/cache", "clearCache")
+            .needs(Needs::OfRequest(Permit::Cache))
             .summary("Remove answers from the cache")
             .description("Those of a service, of one of its functions, or the one of a key.")
             .query::<requests::ClearQuery>()
             .answers_nothing(StatusCode::NO_CONTENT, "No request gets one of them any more.")
-            .also(&[StatusCode::NOT_FOUND, StatusCode::SERVICE_UNAVAILABLE])
+            .also(&[StatusCode::NOT_FOUND])
             .by(requests::clear_cache),
     ]
 }
