@@ -172,7 +172,8 @@ mod tests {
     #[test]
     fn a_cookie_counts_with_the_header_that_no_other_site_can_add() {
         let cookie: (&str, &[u8]) = ("cookie", b"other=1; kea_access=a.b.c");
-        let (csrf, host): ((&str, &[u8]), (&str, &[u8])) = (("x-kea-csrf", b"1"), ("host", b"kea.example:80"));
+        let csrf: (&str, &[u8]) = ("x-kea-csrf", b"1");
+        let host: (&str, &[u8]) = ("host", b"kea.example:80");
         let token = || Ok(Credential::Token("a.b.c"));
         check(&[cookie, csrf, host], token());
         check(&[cookie, csrf, host, ("origin", b"https://kea.example:80")], token());

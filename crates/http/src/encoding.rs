@@ -56,7 +56,7 @@ pub async fn negotiated(accepted: Option<HeaderValue>, response: Response) -> Re
     let mut answer = Some(response);
     let answering = service_fn(move |_| ready(Ok::<_, Infallible>(answer.take().expect("it is asked once"))));
     let compressing = Compression::new(answering).quality(CompressionLevel::Fastest).compress_when(always);
-    match compressing.oneshot(request).await {
+    match Box::pin(compressing.oneshot(request)).await {
         Ok(compressed) => compressed.map(Body::new),
         Err(never) => match never {},
     }

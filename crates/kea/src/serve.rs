@@ -150,8 +150,10 @@ pub(crate) fn dispatcher(
         let accepted = request.headers().get(header::ACCEPT_ENCODING).cloned();
         let (entry, request) = audited::begin(&audit, request);
         let inner = |request| kea_http::rim(request, |request| dispatch(router, api, request));
-        let answer = audited::recorded(entry, request, inner);
-        Box::pin(async move { kea_http::encoding::negotiated(accepted, answer.await).await })
+        Box::pin(async move {
+            let response = audited::recorded(entry, request, inner).await;
+            kea_http::encoding::negotiated(accepted, response).await
+        })
     }
 }
 

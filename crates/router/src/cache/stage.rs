@@ -100,9 +100,10 @@ impl Caching {
         }
         if !plan.asked.takes_any() {
             // Neither another request's answer nor a flight of before is what was asked for.
-            return self.fetch(&mut call, &plan, generation, None).await;
+            return Box::pin(self.fetch(&mut call, &plan, generation, None)).await;
         }
-        self.together(call, plan, generation, ended).await
+        // In a place of its own: every request, cached or not, would carry the room for it.
+        Box::pin(self.together(call, plan, generation, ended)).await
     }
 
     /// Removes answers, and lets no request have one that is on its way.
