@@ -146,8 +146,8 @@ def markdown(results, plan):
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     parts = [
         f"Measured on {machine['date']}: {machine['cores']} cores of {machine['processor']}, "
-        f"{machine['memory_gb']} GB, Linux {machine['kernel']}; {plan.duration_s} s a figure; load average before the run "
-        f"{machine['load_average_before']}.\n\nVersions: {versions}."
+        f"{machine['memory_gb']} GB, Linux {machine['kernel']}; {plan.duration_s} s a figure; "
+        f"load average before the run {machine['load_average_before']}.\n\nVersions: {versions}."
     ]
     for size in BODIES:
         parts.append(f"### {size}\n\n" + size_table(results["rows"], size, plan))

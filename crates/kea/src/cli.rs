@@ -162,7 +162,7 @@ pub(crate) struct ServeArgs {
     /// How KEA writes its own log [default: human]
     #[arg(long, env = "KEA_LOG_FORMAT", value_enum, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
-    /// Redis for the response cache: redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], or rediss:// for TLS [default: the
+    /// Redis for the response cache: redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS [default: the
     /// cache is in memory]
     #[arg(long, env = "KEA_CACHE_REDIS", hide_env_values = true, value_name = "URL")]
     pub(crate) cache_redis: Option<String>,

@@ -113,7 +113,7 @@ pub(crate) struct RouterArgs {
     /// Database for users and keys: postgres://USER:PASSWORD@HOST:PORT/NAME or sqlite:PATH [default: Secrets]
     #[arg(long, env = "KEA_DATABASE", hide_env_values = true, value_name = "URL")]
     database: Option<String>,
-    /// Redis for the response cache of all routers: redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], or rediss:// for TLS
+    /// Redis for the response cache of all routers: redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS
     /// [default: each router has one in memory]
     #[arg(long, env = "KEA_CACHE_REDIS", hide_env_values = true, value_name = "URL")]
     cache_redis: Option<String>,
