@@ -101,13 +101,10 @@ fn service_of(cache_key: &str) -> &str {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ClearQuery {
     /// The service whose answers are meant.
-    #[serde(default)]
     service_id: Option<ServiceId>,
     /// The function of that service; all where none is named.
-    #[serde(default)]
     function: Option<String>,
     /// The value of the header `kea-cache-key` of the answer that is meant, without a service.
-    #[serde(default)]
     cache_key: Option<String>,
 }
 
