@@ -51,11 +51,16 @@ class Kea:
         env = {**os.environ, "KEA_ADMIN_PASSWORD": PASSWORD, "KEA_TOKEN_TTL": "12h", **self.env}
         env["XDG_CONFIG_HOME"] = str(self.folder / "config")
         self.process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
-        address = self._wait_for(lambda: self._address(offset), 60, "the address of KEA in its log")
-        self.listen = address
-        self.url = f"{self.scheme}://{address}"
-        self._wait_for(self._is_ready, 60, "readiness")
-        self.login()
+        try:
+            address = self._wait_for(lambda: self._address(offset), 60, "the address of KEA in its log")
+            self.listen = address
+            self.url = f"{self.scheme}://{address}"
+            self._wait_for(self._is_ready, 60, "readiness")
+            self.login()
+        except BaseException:
+            # Whoever waits in vain does not get to `stop()`.
+            self.stop()
+            raise
 
     def _address(self, offset: int) -> str | None:
         assert self.process is not None
