@@ -55,7 +55,7 @@ e2e: $(VENV)/made ## Tests of the real binary with real models, clients and a br
 	scripts/azurite .cache/azurite
 	scripts/helm .cache/helm
 	cargo build --locked --bin kea
-	KEA_BIN=$(CURDIR)/target/debug/kea $(PY) -m pytest tests/e2e $(PYTEST_ARGS)
+	KEA_BIN=$(CURDIR)/target/debug/kea $(PY) -m pytest -n 2 --dist loadfile tests/e2e $(PYTEST_ARGS)
 
 cluster: $(VENV)/made ## Tests of operator and routers in the Kubernetes that KUBECONFIG or KEA_CLUSTER gives; see scripts/with-cluster
 	scripts/apt-install binutils docker-registry git skopeo

@@ -97,8 +97,8 @@ impl Denied {
     pub(super) fn by_roles(ask: &Ask<'_>, roles: &[&str]) -> Self {
         let permission = permission(ask);
         let reason = match roles {
-            [] => format!("`{permission}` is not allowed: you have no role"),
-            roles => format!("`{permission}` is not allowed by your roles ({})", roles.join(", ")),
+            [] => format!("`{permission}` is not allowed without a role"),
+            roles => format!("`{permission}` is not allowed by the roles {}", roles.join(", ")),
         };
         Self { missing: ask.missing(), reason, advice: "ask an administrator for a role that allows it".into() }
     }

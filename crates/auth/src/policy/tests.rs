@@ -250,10 +250,10 @@ async fn who_is_denied_is_told_what_is_missing() {
     assert_eq!(told.missing.permission().to_string(), "predict:grades/set_grades");
     assert_eq!(told.reason, "`predict:grades/set_grades` is for these roles alone: teacher");
     let told = denied(&["consumer"], Ask::of_kea(Verb::Audit));
-    assert_eq!(told.reason, "`audit` is not allowed by your roles (consumer)");
+    assert_eq!(told.reason, "`audit` is not allowed by the roles consumer");
     assert_eq!((told.missing.service, told.missing.function), (None, None));
     assert!(
-        denied(&[], Ask::of_any_service(Verb::Read)).to_string().contains("you have no role: ask an administrator")
+        denied(&[], Ask::of_any_service(Verb::Read)).to_string().contains("without a role: ask an administrator")
     );
 }
 
