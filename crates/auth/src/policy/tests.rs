@@ -252,9 +252,7 @@ async fn who_is_denied_is_told_what_is_missing() {
     let told = denied(&["consumer"], Ask::of_kea(Verb::Audit));
     assert_eq!(told.reason, "`audit` is not allowed by the roles consumer");
     assert_eq!((told.missing.service, told.missing.function), (None, None));
-    assert!(
-        denied(&[], Ask::of_any_service(Verb::Read)).to_string().contains("without a role: ask an administrator")
-    );
+    assert!(denied(&[], Ask::of_any_service(Verb::Read)).to_string().contains("without a role: ask an administrator"));
 }
 
 #[tokio::test]
