@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::who::{RoleName, Username};
+use crate::{policy::PolicyName, who::Username};
 
 /// Who wants to log in.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -111,7 +111,7 @@ pub struct UserRequest {
     pub password: String,
     /// Their roles; none where nothing is said.
     #[serde(default)]
-    pub roles: Vec<RoleName>,
+    pub roles: Vec<PolicyName>,
 }
 
 /// Changes what it names of a user, and nothing else.
@@ -120,7 +120,7 @@ pub struct UserRequest {
 pub struct UserChange {
     /// Their roles.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub roles: Option<Vec<RoleName>>,
+    pub roles: Option<Vec<PolicyName>>,
     /// Whether they may not log in. Their sessions end, and their API keys are refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
@@ -157,7 +157,7 @@ pub struct KeyRequest {
     pub owner: Option<Username>,
     /// Its roles, of those that the owner has; all of them where nothing is said. Admins give any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub roles: Option<Vec<RoleName>>,
+    pub roles: Option<Vec<PolicyName>>,
     /// Permissions to which it is confined, as `predict:grades/get_grades`; not confined where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,

@@ -4,8 +4,9 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use kea_core::{
     management::{KeyInfo, KeyRequest, NewKey},
+    policy::PolicyName,
     quantity::Span,
-    who::{RoleName, Username},
+    who::Username,
 };
 use serde_json::json;
 
@@ -30,7 +31,7 @@ pub(crate) struct CreateArgs {
     name: String,
     /// A role of it, of yours; can be repeated [default: all of yours]
     #[arg(long = "role", value_name = "ROLE")]
-    roles: Vec<RoleName>,
+    roles: Vec<PolicyName>,
     /// A permission to which it is confined, as `predict:grades/get_grades`; can be repeated
     #[arg(long = "scope", value_name = "PERMISSION")]
     scopes: Vec<String>,

@@ -3,7 +3,8 @@
 use clap::{Args, Subcommand};
 use kea_core::{
     management::{PasswordRequest, UserChange, UserInfo, UserRequest},
-    who::{RoleName, Username},
+    policy::PolicyName,
+    who::Username,
 };
 use serde_json::json;
 
@@ -43,7 +44,7 @@ pub(crate) struct CreateArgs {
     username: Username,
     /// A role of theirs; can be repeated
     #[arg(long = "role", value_name = "ROLE")]
-    roles: Vec<RoleName>,
+    roles: Vec<PolicyName>,
     /// Read the password from standard input; else it is taken from KEA_NEW_PASSWORD, else asked for
     #[arg(long)]
     password_stdin: bool,
@@ -66,7 +67,7 @@ pub(crate) struct RolesArgs {
     /// The user
     username: Username,
     /// Their roles from now on; none takes all of them away
-    roles: Vec<RoleName>,
+    roles: Vec<PolicyName>,
 }
 
 pub(crate) async fn run(session: &Session, command: UserCommand) -> Result<(), Failure> {
