@@ -84,7 +84,7 @@ def test_what_is_right_is_not_written_again(shared: Space, drifting: str) -> Non
     shared.deployed(drifting)
     shared.rolled_out(drifting)
     wait_for(lambda: len(shared.pods(drifting)) == 1, "the pods of before to be gone")
-    wait_for(lambda: shared.status(drifting)["replicas"] == 1, "the operator to have seen it")
+    wait_for(lambda: shared.status(drifting)["replicas"] == 1, lambda: f"one replica; {shared.told(drifting)}")
 
     def versions() -> list[str]:
         kinds = ("mldeployments", "services", "serviceaccounts", "networkpolicies")
