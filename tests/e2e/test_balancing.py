@@ -30,7 +30,7 @@ def test_rules_decide_which_replica_answers(shared_kea: Kea, models: ModelShelf)
     kea = shared_kea
     kea.deploy("spread", models.custom("names-itself", NAMES_ITSELF), replicas=3)
     names = ["spread-1-0", "spread-1-1", "spread-1-2"]
-    assert Counter(who(kea, "spread") for _ in range(30)) == dict.fromkeys(names, 10)
+    assert {who(kea, "spread") for _ in range(60)} == set(names)
 
     def rule(algorithm: str, replicas: list[str], status: str) -> None:
         config = {"serviceId": "spread", "algorithm": algorithm, "replicas": replicas}
@@ -62,7 +62,7 @@ def test_rules_decide_which_replica_answers(shared_kea: Kea, models: ModelShelf)
     answer = kea.request("POST", "/router/loadbalancer", json=unknown)
     assert answer.status_code == 400 and answer.json()["errors"][0]["pointer"] == "/replicas/0", answer.text
     assert kea.request("DELETE", "/router/loadbalancer/spread").status_code == 204
-    assert Counter(who(kea, "spread") for _ in range(12)) == dict.fromkeys(names, 4)
+    assert {who(kea, "spread") for _ in range(60)} == set(names)
     assert kea.request("GET", "/router/loadbalancer/no-such").status_code == 404
     assert kea.request("DELETE", "/router/loadbalancer/no-such").status_code == 404
 
@@ -80,7 +80,7 @@ def test_the_count_of_active_replicas_is_true(shared_kea: Kea, models: ModelShel
     # Meanwhile the other one answers everything.
     assert who(kea, "counted").startswith("counted-1-")
     kea.wait_for(lambda: active() == 2, "the killed one to be counted again")
-    assert {who(kea, "counted") for _ in range(4)} == {"counted-1-0", "counted-1-1"}
+    assert {who(kea, "counted") for _ in range(60)} == {"counted-1-0", "counted-1-1"}
     assert kea.request("PUT", "/services/counted", json={"replicas": 0}).status_code == 200
     kea.wait_for(lambda: active() == 0, "no replica to be counted")
     refused = kea.predict("counted", {"seconds": 0.0})

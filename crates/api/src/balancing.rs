@@ -1,15 +1,17 @@
-//! Load balancing of a service: which replicas take its requests, and by which rule. Every service has one: round robin
-//! over all replicas until another is asked for, and again once that is deleted.
+//! Load balancing of a service: which replicas take its requests, by which rule, and with which shares. Every service
+//! has one: `peak_ewma` over all replicas until another is asked for, and again once that is deleted.
+
+use std::collections::BTreeMap;
 
 use axum::{Json, extract::State};
 use http::StatusCode;
 use kea_core::{
+    balancing::{Algorithm, ExternalAddress, LoadBalancing, check_weights, looks_external},
     management::{
         LoadBalancerConfig, LoadBalancerDetails, LoadBalancerInfo, LoadBalancerResponse, LoadBalancerStatus,
         ReplicaStatus, ServiceDetails, Violation,
     },
     policy::Verb,
-    service::LoadBalancing,
 };
 use kea_http::ApiError;
 
@@ -22,7 +24,7 @@ pub(crate) async fn configure(
     Session(caller): Session,
     Payload(config): Payload<LoadBalancerConfig>,
 ) -> Result<(StatusCode, Json<LoadBalancerResponse>), ApiError> {
-    let LoadBalancerConfig { service_id, algorithm, replicas } = config;
+    let LoadBalancerConfig { service_id, algorithm, replicas, weights, sticky } = config;
     record.service(service_id.as_str());
     permissions::check_service(&state, &caller, Verb::Balance, service_id.as_str())?;
     let details = state.deployer.get(&service_id).ok_or_else(|| errors::no_service(service_id.as_str()))?;
@@ -32,32 +34,74 @@ pub(crate) async fn configure(
     } else {
         LoadBalancerStatus::Updated
     };
-    let rule = LoadBalancing { algorithm, replicas };
-    let message = message(&rule);
+    let weights = shares(&weights, &replicas, &details.replica_statuses)?;
+    let rule = LoadBalancing { algorithm: Some(algorithm), replicas, weights, sticky };
+    let message = message(&rule, algorithm);
     state.deployer.balance(&service_id, Some(rule)).await.map_err(errors::of_deployer)?;
     Ok((StatusCode::CREATED, Json(LoadBalancerResponse { service_id, status, message })))
 }
 
-/// Replicas by their names, whatever the caller called them: an address is another one after each start.
+/// Replicas by their names, whatever the caller called them: an address is another one after each start. An address that
+/// no replica of the service has is that of one elsewhere.
 fn names(asked: &[String], known: &[ReplicaStatus]) -> Result<Vec<String>, ApiError> {
-    let find = |text: &String| known.iter().find(|one| one.name == *text || one.address.as_ref() == Some(text));
-    let unknown = |(index, text): (usize, &String)| Violation {
-        pointer: format!("/replicas/{index}"),
-        expected: one_of(known),
-        received: format!("`{text}`"),
-        detail: format!("the service has no replica `{text}`"),
-    };
-    let violations: Vec<_> = asked.iter().enumerate().filter(|(_, text)| find(text).is_none()).map(unknown).collect();
-    if !violations.is_empty() {
-        return Err(errors::invalid(violations));
-    }
-    let mut names: Vec<String> = Vec::new();
-    for replica in asked.iter().filter_map(find) {
-        if !names.contains(&replica.name) {
-            names.push(replica.name.clone());
+    let (mut names, mut violations): (Vec<String>, Vec<Violation>) = Default::default();
+    for (index, text) in asked.iter().enumerate() {
+        match name(text, known) {
+            Ok(name) if names.contains(&name) => {}
+            Ok(name) => names.push(name),
+            Err(detail) => violations.push(Violation {
+                pointer: format!("/replicas/{index}"),
+                expected: format!("{}, or the address of another, as `host:port`", one_of(known)),
+                received: format!("`{text}`"),
+                detail,
+            }),
         }
     }
-    Ok(names)
+    if violations.is_empty() { Ok(names) } else { Err(errors::invalid(violations)) }
+}
+
+/// What a replica is called by the router: one of the service's by its name, one elsewhere by its address.
+fn name(text: &str, known: &[ReplicaStatus]) -> Result<String, String> {
+    let own = known.iter().find(|one| one.name == text || one.address.as_deref() == Some(text));
+    match own {
+        Some(own) => Ok(own.name.clone()),
+        None if looks_external(text) => {
+            text.parse::<ExternalAddress>().map(|address| address.to_string()).map_err(|error| error.to_string())
+        }
+        None => Err(format!("the service has no replica `{text}`")),
+    }
+}
+
+/// Shares by replica, or by version, of those that there are; one elsewhere is named as in `replicas`.
+fn shares(
+    asked: &BTreeMap<String, u8>,
+    replicas: &[String],
+    known: &[ReplicaStatus],
+) -> Result<BTreeMap<String, u8>, ApiError> {
+    check_weights(asked).map_err(|why| errors::invalid(vec![of_weights("", "100 together", &why)]))?;
+    let is_version = |text: &str| known.iter().any(|one| one.version.as_str() == text);
+    if asked.keys().all(|text| is_version(text)) {
+        return Ok(asked.clone());
+    }
+    let mut shares = BTreeMap::new();
+    let mut violations = Vec::new();
+    for (text, weight) in asked {
+        match name(text, known).ok().filter(|name| !looks_external(name) || replicas.contains(name)) {
+            Some(name) => *shares.entry(name).or_default() += weight,
+            None => {
+                let expected = format!("{}, an address of `replicas`, or versions alone", one_of(known));
+                let why = format!("`{text}` is neither a replica of the service nor one of its running versions");
+                violations.push(of_weights(text, &expected, &why));
+            }
+        }
+    }
+    if violations.is_empty() { Ok(shares) } else { Err(errors::invalid(violations)) }
+}
+
+fn of_weights(name: &str, expected: &str, detail: &str) -> Violation {
+    let escaped = name.replace('~', "~0").replace('/', "~1");
+    let pointer = if name.is_empty() { "/weights".into() } else { format!("/weights/{escaped}") };
+    Violation { pointer, expected: expected.into(), received: format!("`{name}`"), detail: detail.into() }
 }
 
 fn one_of(known: &[ReplicaStatus]) -> String {
@@ -65,21 +109,11 @@ fn one_of(known: &[ReplicaStatus]) -> String {
     if names.is_empty() { "no replica, as there is none yet".into() } else { format!("one of {}", names.join(", ")) }
 }
 
-fn message(rule: &LoadBalancing) -> String {
-    let algorithm = word(rule);
-    match rule.replicas.as_slice() {
-        [] => format!("requests are spread over all replicas by {algorithm}"),
-        names => format!("requests are spread over {} by {algorithm}", names.join(", ")),
-    }
-}
-
-fn word(rule: &LoadBalancing) -> &'static str {
-    use kea_core::service::Algorithm::{IpHash, LeastConnections, RoundRobin};
-    match rule.algorithm {
-        RoundRobin => "round_robin",
-        LeastConnections => "least_connections",
-        IpHash => "ip_hash",
-    }
+fn message(rule: &LoadBalancing, algorithm: Algorithm) -> String {
+    let who = if rule.replicas.is_empty() { "all replicas".into() } else { rule.replicas.join(", ") };
+    let shares: Vec<_> = rule.weights.iter().map(|(name, weight)| format!("{name} gets {weight} %")).collect();
+    let shares = if shares.is_empty() { String::new() } else { format!("; {}", shares.join(", ")) };
+    format!("requests are spread over {who} by {}{shares}", algorithm.as_str())
 }
 
 /// `GET /router/loadbalancer`

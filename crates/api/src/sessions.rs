@@ -1,7 +1,5 @@
 //! Sessions: begun, carried on, listed, ended; who asks; one's own password; and the keys that sign.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use axum::{
     Json,
     extract::{FromRequestParts, State},
@@ -13,7 +11,7 @@ use kea_core::{
     management::{KeySet, LoginRequest, Me, PasswordRequest, RefreshRequest, SessionInfo, SigningKeyInfo},
     policy::Verb,
 };
-use kea_http::{ApiError, PeerAddress};
+use kea_http::{ApiError, ClientAddress};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -34,8 +32,7 @@ impl FromRequestParts<ApiState> for CameFrom {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, ApiError> {
-        let peer = parts.extensions.get::<PeerAddress>();
-        let address = peer.map_or(IpAddr::from(Ipv4Addr::UNSPECIFIED), |PeerAddress(address)| address.ip());
+        let address = ClientAddress::of(&parts.extensions);
         let agent = parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
         Ok(Self(Origin { address, user_agent: agent.map(str::to_owned) }))
     }

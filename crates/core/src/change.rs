@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::{
     ServiceId, Settings, VersionId,
+    balancing::LoadBalancing,
     management::{DeployRequest, UpdateRequest},
     port::DeployError,
+    resilience::{HealthSettings, LimitSettings, check_rate_limits},
     service::{Access, Canary, PayloadRules, ServerSettings, is_label},
 };
 
@@ -28,15 +30,30 @@ pub fn service_id(request: &DeployRequest) -> Result<ServiceId, DeployError> {
 
 /// Takes over what a deploy request says of settings.
 pub fn settings(settings: &mut Settings, request: &DeployRequest) -> Result<(), DeployError> {
-    let DeployRequest { cache, timeout, access, labels, load_balancer, server, audit, .. } = request.clone();
-    let change =
-        UpdateRequest { cache, timeout, access, labels, load_balancer, server, audit, ..UpdateRequest::default() };
+    let DeployRequest {
+        cache, timeout, access, labels, load_balancer, health, limits, rate_limit, server, audit, ..
+    } = request.clone();
+    let change = UpdateRequest {
+        cache,
+        timeout,
+        access,
+        labels,
+        load_balancer,
+        health,
+        limits,
+        rate_limit,
+        server,
+        audit,
+        ..UpdateRequest::default()
+    };
     changed_settings(settings, &change)
 }
 
 /// Takes over what an update says of settings.
 pub fn changed_settings(settings: &mut Settings, change: &UpdateRequest) -> Result<(), DeployError> {
-    let UpdateRequest { cache, timeout, access, labels, load_balancer, server, audit, .. } = change.clone();
+    let UpdateRequest {
+        cache, timeout, access, labels, load_balancer, health, limits, rate_limit, server, audit, ..
+    } = change.clone();
     if timeout.is_some_and(|timeout| timeout.0.is_zero()) {
         return Err(invalid("/timeout", "a timeout of 0 answers nothing: give for example `5s`"));
     }
@@ -51,12 +68,19 @@ pub fn changed_settings(settings: &mut Settings, change: &UpdateRequest) -> Resu
     if let Some(audit) = &audit {
         check_payload(&audit.payload)?;
     }
+    load_balancer.as_ref().map_or(Ok(()), LoadBalancing::check)?;
+    health.as_ref().map_or(Ok(()), HealthSettings::check)?;
+    limits.as_ref().map_or(Ok(()), LimitSettings::check)?;
+    check_rate_limits(rate_limit.as_deref().unwrap_or_default())?;
     settings.audit = audit.unwrap_or_else(|| settings.audit.clone());
     settings.cache = cache.unwrap_or_else(|| settings.cache.clone());
     settings.timeout = timeout.or(settings.timeout);
     settings.access = access.unwrap_or_else(|| settings.access.clone());
     settings.labels = labels.unwrap_or_else(|| settings.labels.clone());
     settings.load_balancer = load_balancer.or(settings.load_balancer.take());
+    settings.health = health.unwrap_or_else(|| settings.health.clone());
+    settings.limits = limits.unwrap_or_else(|| settings.limits.clone());
+    settings.rate_limit = rate_limit.unwrap_or_else(|| std::mem::take(&mut settings.rate_limit));
     settings.server = server.unwrap_or_else(|| settings.server.clone());
     Ok(())
 }

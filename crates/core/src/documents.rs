@@ -9,11 +9,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    balancing::LoadBalancing,
     caching::CacheSettings,
     management::DeployRequest,
     name::{NameError, ServiceId, VersionId},
     quantity::Span,
-    service::{Access, AuditRules, Autoscaling, Canary, Framework, LoadBalancing, Resources, ServerSettings},
+    resilience::{HealthSettings, LimitSettings, RateLimit},
+    service::{Access, AuditRules, Autoscaling, Canary, Framework, Resources, ServerSettings},
 };
 
 /// Group and version of the documents.
@@ -132,6 +134,15 @@ pub struct DeploymentDocument {
     /// How replicas are chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_balancer: Option<LoadBalancing>,
+    /// How it is found out which replicas answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthSettings>,
+    /// What one request, and all of them together, may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitSettings>,
+    /// How many requests may come; each rule holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<Vec<RateLimit>>,
     /// How the model server runs the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSettings>,
@@ -366,6 +377,9 @@ pub fn request(
         labels: None,
         audit: spec.audit,
         load_balancer: spec.load_balancer,
+        health: spec.health,
+        limits: spec.limits,
+        rate_limit: spec.rate_limit,
         server: spec.server,
         canary: spec.canary,
     })

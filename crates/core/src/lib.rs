@@ -4,6 +4,7 @@
 //! This crate knows nothing of HTTP, Kubernetes, files or SQL.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::needless_pass_by_value))]
 
+pub mod balancing;
 pub mod caching;
 pub mod change;
 pub mod contract;
@@ -17,6 +18,7 @@ pub mod policy_documents;
 pub mod port;
 pub mod quantity;
 pub mod replica;
+pub mod resilience;
 pub mod routing;
 pub mod service;
 pub mod tensor;

@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
+    balancing::{Algorithm, LoadBalancing},
     caching::CacheSettings,
     contract::Field,
     name::{ServiceId, VersionId},
     policy::{Permission, PolicyName, Rule, Subject, Verb},
     quantity::Span,
-    service::{
-        Access, Algorithm, AuditRules, Canary, Engine, Framework, LoadBalancing, Resources, ServerSettings, Settings,
-    },
+    resilience::{HealthSettings, LimitSettings, RateLimit},
+    service::{Access, AuditRules, Canary, Engine, Framework, Resources, ServerSettings, Settings},
 };
 
 pub use identity::{
@@ -86,6 +86,15 @@ pub struct DeployRequest {
     /// How replicas are chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_balancer: Option<LoadBalancing>,
+    /// How it is found out which replicas answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthSettings>,
+    /// What one request, and all of them together, may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitSettings>,
+    /// How many requests may come; each rule holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<Vec<RateLimit>>,
     /// How the model server runs the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSettings>,
@@ -144,6 +153,15 @@ pub struct UpdateRequest {
     /// How replicas are chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_balancer: Option<LoadBalancing>,
+    /// How it is found out which replicas answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthSettings>,
+    /// What one request, and all of them together, may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitSettings>,
+    /// How many requests may come; each rule holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<Vec<RateLimit>>,
     /// How the model server runs the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSettings>,
@@ -387,8 +405,15 @@ pub struct LoadBalancerConfig {
     pub service_id: ServiceId,
     /// The rule.
     pub algorithm: Algorithm,
-    /// Names or addresses of the replicas to use; all of them where it is empty.
+    /// Names or addresses of the replicas to use, and addresses of others elsewhere, as `host:port` or
+    /// `http://host:port`; all own ones where it is empty.
     pub replicas: Vec<String>,
+    /// Shares of the requests in percent, by replica or by version; together 100. Who is not named gets none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, u8>,
+    /// Whether a cookie keeps a caller at the version that answered it first.
+    #[serde(default)]
+    pub sticky: bool,
 }
 
 /// Answer to a [`LoadBalancerConfig`].

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
+    balancing::LoadBalancing,
     contract::Contract,
     management::{DeployRequest, ServiceDetails, UpdateRequest, VersionInfo},
     name::{ServiceId, VersionId},
     policy::{Binding, Policy, PolicyName, Role},
     routing::RoutingSnapshot,
-    service::{LoadBalancing, Service, Version},
+    service::{Service, Version},
 };
 
 pub use identity::{IdentityStore, Record, RecordKind, Revision, User, UserStore};

@@ -7,11 +7,13 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    balancing::{Algorithm, LoadBalancing},
     caching::CacheSettings,
     contract::Contract,
     name::{ServiceId, VersionId},
     policy::PolicyName,
     quantity::{Cpu, Memory, Span},
+    resilience::{HealthSettings, LimitSettings, RateLimit},
 };
 
 /// What made the model.
@@ -152,9 +154,15 @@ pub struct Settings {
     pub timeout: Option<Span>,
     /// Who may call it and read its documentation.
     pub access: Access,
-    /// How replicas are chosen; round robin over all of them where nothing is said.
+    /// How replicas are chosen; by `peak_ewma` among all of them where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_balancer: Option<LoadBalancing>,
+    /// How it is found out which replicas answer.
+    pub health: HealthSettings,
+    /// What one request, and all of them together, may take.
+    pub limits: LimitSettings,
+    /// How many requests may come; each rule holds.
+    pub rate_limit: Vec<RateLimit>,
     /// How the model server runs the model.
     pub server: ServerSettings,
     /// Labels by which roles find the service.
@@ -166,10 +174,10 @@ pub struct Settings {
 impl Settings {
     /// The rule by which a replica is chosen for a request.
     pub fn algorithm(&self) -> Algorithm {
-        self.load_balancer.as_ref().map_or_else(Algorithm::default, |rule| rule.algorithm)
+        self.load_balancer.as_ref().map_or(Algorithm::PeakEwma, LoadBalancing::algorithm)
     }
 
-    /// Names of the replicas to use; all of them where it is empty.
+    /// Names and addresses of the replicas to use; all own ones where it is empty.
     pub fn chosen_replicas(&self) -> &[String] {
         self.load_balancer.as_ref().map_or(&[], |rule| &rule.replicas)
     }
@@ -279,29 +287,6 @@ impl PayloadRules {
         let bytes = self.max_bytes.map_or(4 << 10, |memory| memory.bytes.min(Self::MAX_BYTES));
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
-}
-
-/// How replicas are chosen.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct LoadBalancing {
-    /// The rule.
-    pub algorithm: Algorithm,
-    /// Names of the replicas to use; all of them where it is empty.
-    pub replicas: Vec<String>,
-}
-
-/// The rule by which a replica is chosen for a request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Algorithm {
-    /// One after the other.
-    #[default]
-    RoundRobin,
-    /// The one with the fewest requests under way.
-    LeastConnections,
-    /// The same one for the same client address.
-    IpHash,
 }
 
 /// A version that takes a share of the requests beside the live one.

@@ -11,10 +11,12 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use kea_containerizer::{ImageSettings, Workspace, shown_source};
 use kea_core::{
-    Contract, ServiceId, Settings, VersionId, change,
+    Contract, ServiceId, Settings, VersionId,
+    balancing::LoadBalancing,
+    change,
     management::{DeployRequest, ServiceDetails, UpdateRequest, VersionInfo},
     port::{DeployError, Deployer, RouteFollower, ServiceStore, StoreError},
-    service::{LoadBalancing, Service, Version},
+    service::{Service, Version},
 };
 use kea_logs::LogBook;
 use tokio::sync::watch;

@@ -52,6 +52,18 @@ where
     if whole.len() > limit { Err(too_large(limit)) } else { Ok(whole.freeze()) }
 }
 
+/// A body that is passed on as it comes, and ends with an error above `limit` bytes.
+///
+/// # Errors
+/// 413 where it says at once that it is larger.
+pub fn bounded(body: axum::body::Body, limit: usize) -> Result<axum::body::Body, ApiError> {
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large(limit));
+    }
+    let is_bounded = limit < usize::MAX;
+    Ok(if is_bounded { axum::body::Body::new(http_body_util::Limited::new(body, limit)) } else { body })
+}
+
 async fn next<B>(body: &mut B) -> Result<Option<Bytes>, ApiError>
 where
     B: Body<Data = Bytes> + Unpin,

@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod body;
+mod client_address;
 pub mod encoding;
 mod hop_by_hop;
 pub mod problem;
@@ -15,6 +16,7 @@ pub mod timeout;
 mod tls;
 mod trace_context;
 
+pub use client_address::{ClientAddress, NetworkError, TrustedProxies};
 pub use hop_by_hop::drop_hop_by_hop;
 pub use problem::{ApiError, ProblemKind};
 pub use request_id::{REQUEST_ID, RequestId};

@@ -1,6 +1,6 @@
 //! The audit trail of a server: how it is asked for, and how requests come into it.
 
-use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::anyhow;
 use axum::{body::Body, extract::Request, response::Response};
@@ -9,7 +9,7 @@ use http::header;
 use http_body::Body as _;
 use kea_audit::{Begin, Counted, Credentials, ElasticsearchOptions, Entry, Limits, Options, SinkOptions, Trail};
 use kea_core::quantity::{Memory, Span};
-use kea_http::{PeerAddress, ProblemKind, RequestId, TraceContext};
+use kea_http::{ClientAddress, ProblemKind, RequestId, TraceContext};
 use reqwest::Url;
 
 /// What Elasticsearch is to know of records.
@@ -156,12 +156,11 @@ pub(crate) fn begin(trail: &Trail, mut request: Request) -> (Option<Entry>, Requ
         return (None, request);
     }
     let (id, trace) = (RequestId::of(request.headers()), TraceContext::of(request.headers()));
-    let peer = request.extensions().get::<PeerAddress>();
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let entry = trail.begin(Begin {
         request_id: id.0.clone(),
         trace_id: trace.trace_id.clone(),
-        client: peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |PeerAddress(address)| address.ip()),
+        client: ClientAddress::of(request.extensions()),
         method: request.method().clone(),
         uri: request.uri().clone(),
         length,

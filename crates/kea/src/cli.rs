@@ -185,6 +185,9 @@ pub(crate) struct ServeArgs {
     /// How long a key signs tokens, before another one does [default: 720h]
     #[arg(long, env = "KEA_KEY_ROTATION", value_name = "SPAN")]
     pub(crate) key_rotation: Option<Span>,
+    /// Networks of proxies that are believed who calls, as `10.0.0.0/8,fd00::/8` [default: none]
+    #[arg(long, env = "KEA_TRUSTED_PROXIES", value_name = "NETWORKS", value_delimiter = ',')]
+    pub(crate) trusted_proxies: Option<Vec<String>>,
 }
 
 /// How KEA writes its own log.

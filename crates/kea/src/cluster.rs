@@ -27,7 +27,7 @@ use kea_core::{
     port::{IdentityStore, PolicyStore},
     quantity::Span,
 };
-use kea_http::ApiError;
+use kea_http::{ApiError, TrustedProxies};
 use kea_operator::{Client, ClusterGateway, ClusterSettings, Operator, SecretPolicies, SecretUsers};
 use kea_router::Router;
 use kea_store::SqlStore;
@@ -132,6 +132,9 @@ pub(crate) struct RouterArgs {
     tls: TlsArgs,
     #[command(flatten)]
     audit: AuditArgs,
+    /// Networks of proxies that are believed who calls, as `10.0.0.0/8,fd00::/8` [default: none]
+    #[arg(long, env = "KEA_TRUSTED_PROXIES", value_name = "NETWORKS", value_delimiter = ',')]
+    trusted_proxies: Vec<String>,
 }
 
 /// The webhook is asked about all namespaces or about none: one can be selected by its labels alone, and has its own
@@ -263,6 +266,7 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     let client = client().await?;
     let settings = settings(&args.cluster);
     let tls = args.tls.load()?;
+    let proxies = TrustedProxies::parse(&args.trusted_proxies).context("`--trusted-proxies`")?;
     let listener = listen(args.listen).await?;
     let (users, policies) = stores(args.database.as_deref(), &client, &settings.namespace).await?;
     let policies = Arc::new(Policies::open(policies, users.clone()).await?);
@@ -281,6 +285,8 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     let (stopping, watching) = (CancellationToken::new(), CancellationToken::new());
     let audit = AuditConfig::default().with(&args.audit)?.start(std::env::temp_dir().join("kea-audit"))?;
     let tending = tend(auth.clone());
+    let tended = router.clone();
+    let probing = tokio::spawn(async move { tended.tend().await });
     let api = kea_api::router(ApiState {
         deployer: Arc::new(gateway.deployer()),
         auth,
@@ -307,8 +313,9 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
         tokio::time::sleep(linger).await;
         stopping.cancel();
     };
-    tokio::join!(following, edge::serve(listener, tls, dispatcher(router, api, audit.clone()), stop, DRAIN));
+    tokio::join!(following, edge::serve(listener, tls, dispatcher(router, api, audit.clone(), proxies), stop, DRAIN));
     tending.abort();
+    probing.abort();
     watching.cancel();
     changes.abort();
     audit.stop().await;

@@ -10,6 +10,7 @@ use anyhow::{Context, anyhow, bail};
 use kea_auth::AuthSettings;
 use kea_containerizer::{ImageBuilder, ImageSettings, RegistryEndpoint, RegistryError};
 use kea_core::quantity::{Memory, Span};
+use kea_http::TrustedProxies;
 use kea_router::cache::RedisUrl;
 use kea_store::DatabaseUrl;
 use serde::de::DeserializeOwned;
@@ -51,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) url: Option<String>,
     pub(crate) tls: TlsArgs,
     pub(crate) audit: AuditConfig,
+    /// Proxies that are believed who calls.
+    pub(crate) trusted_proxies: TrustedProxies,
 }
 
 /// How images are made, as far as the file says it.
@@ -96,6 +99,7 @@ impl Default for Config {
             url: None,
             tls: TlsArgs::default(),
             audit: AuditConfig::default(),
+            trusted_proxies: TrustedProxies::default(),
         }
     }
 }
@@ -127,6 +131,9 @@ impl Config {
         config.audit = config.audit.with(&args.audit)?;
         config.session_ttl = args.session_ttl.unwrap_or(config.session_ttl);
         config.key_rotation = args.key_rotation.unwrap_or(config.key_rotation);
+        if let Some(networks) = &args.trusted_proxies {
+            config.trusted_proxies = TrustedProxies::parse(networks).context("`trusted-proxies`")?;
+        }
         config.registry = args.registry.clone().or(config.registry).filter(|registry| !registry.is_empty());
         config.url = args.url.clone().or(config.url).map(|url| base_url(&url)).transpose()?;
         config.tls = args.tls.clone().or(config.tls);
@@ -155,6 +162,7 @@ impl Config {
                 "body-limit" => set_bytes(&mut self.body_limit, value),
                 "cache-size" => set_bytes(&mut self.cache_bytes, value),
                 "cache-redis" => set_redis(&mut self.cache_redis, &value),
+                "trusted-proxies" => set_proxies(&mut self.trusted_proxies, value),
                 "registry" => set(&mut self.registry, value),
                 "base-image-onnx" => set(&mut self.images.base_onnx, value),
                 "base-image-python" => set(&mut self.images.base_python, value),
@@ -174,10 +182,10 @@ impl Config {
                 "audit-elasticsearch" => set(&mut self.audit.elasticsearch, value),
                 "audit-otlp" => set(&mut self.audit.otlp, value),
                 _ => Err("is not a key of KEA: there are listen, data-dir, database, log-format, token-ttl, \
-                          session-ttl, key-rotation, body-limit, cache-size, cache-redis, registry, base-image-onnx, \
-                          base-image-python, plain-http-registries, registry-endpoints, dockerfile-builder, url, \
-                          tls-certificate, tls-key, tls-client-ca, audit, audit-dir, audit-file-size, audit-files, \
-                          audit-keep, audit-stdout, audit-elasticsearch and audit-otlp"
+                          session-ttl, key-rotation, body-limit, cache-size, cache-redis, trusted-proxies, registry, \
+                          base-image-onnx, base-image-python, plain-http-registries, registry-endpoints, \
+                          dockerfile-builder, url, tls-certificate, tls-key, tls-client-ca, audit, audit-dir, \
+                          audit-file-size, audit-files, audit-keep, audit-stdout, audit-elasticsearch and audit-otlp"
                     .into()),
             };
             mistakes.extend(read.err().map(|why| format!("`{key}`: {why}")));
@@ -240,6 +248,13 @@ fn unreadable(text: &str, error: &toml::de::Error) -> String {
     format!("line {}: {}", before.matches('\n').count() + 1, error.message())
 }
 
+fn set_proxies(field: &mut TrustedProxies, value: toml::Value) -> Result<(), String> {
+    let mut networks: Vec<String> = Vec::new();
+    set(&mut networks, value)?;
+    *field = TrustedProxies::parse(&networks).map_err(|error| error.to_string())?;
+    Ok(())
+}
+
 fn set_bytes<T: TryFrom<u64>>(field: &mut T, value: toml::Value) -> Result<(), String> {
     let memory: Memory = value.try_into().map_err(|error: toml::de::Error| error.message().to_string())?;
     *field = T::try_from(memory.bytes)
@@ -295,6 +310,15 @@ mod tests {
     fn a_registry_that_is_none_is_told_before_anything_starts() {
         assert!(check_registry("127.0.0.1:5000/models/").is_ok());
         assert!(check_registry("https://registry.example/models").is_err());
+    }
+
+    #[test]
+    fn proxies_are_networks() {
+        let mut config = Config::default();
+        config.read("trusted-proxies = [\"10.0.0.0/8\", \"::1\"]").unwrap();
+        assert_eq!(config.trusted_proxies, TrustedProxies::parse(&["10.0.0.0/8", "::1"]).unwrap());
+        let error = config.read("trusted-proxies = [\"proxy.example\"]").unwrap_err().to_string();
+        assert!(error.contains("`trusted-proxies`: `proxy.example` is no network"), "{error}");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use kea_audit::Trail;
 use kea_auth::{ADMIN_USERNAME, Authenticator, policy::Policies};
 use kea_core::port::{IdentityStore, PolicyStore, ServiceStore, StoreError};
 use kea_deployer::{LocalDeployer, LocalOptions};
+use kea_http::{ClientAddress, PeerAddress, TrustedProxies};
 use kea_logs::{Format, Limits, LogBook};
 use kea_router::{Router, is_service_request};
 use kea_store::SqlStore;
@@ -97,7 +98,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     let ready = Arc::new(AtomicBool::new(true));
     let stopping = CancellationToken::new();
-    let tending = tend(auth.clone());
+    let (tending, tended) = (tend(auth.clone()), router.clone());
+    let probing = tokio::spawn(async move { tended.tend().await });
     let api = kea_api::router(ApiState {
         deployer: deployer.clone(),
         auth,
@@ -117,9 +119,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tracing::info!("stopping: requests under way finish first");
     };
     let following = tokio::spawn(async move { policies.follow().await });
-    edge::serve(listener, tls, dispatcher(router, api, audit.clone()), stop, DRAIN).await;
+    edge::serve(listener, tls, dispatcher(router, api, audit.clone(), config.trusted_proxies), stop, DRAIN).await;
     following.abort();
     tending.abort();
+    probing.abort();
     deployer.stop().await;
     audit.stop().await;
     Ok(())
@@ -139,15 +142,21 @@ pub(crate) fn log_format(format: LogFormat) -> Format {
     }
 }
 
-/// Requests of services go to the router at once; all others to the management API.
+/// Requests of services go to the router at once; all others to the management API. Who calls is found out first.
 pub(crate) fn dispatcher(
     router: Arc<Router>,
     api: axum::Router,
     audit: Arc<Trail>,
+    proxies: TrustedProxies,
 ) -> impl Fn(Request) -> futures_util::future::BoxFuture<'static, Response> + Clone + Send + 'static {
-    move |request| {
+    let proxies = Arc::new(proxies);
+    move |mut request| {
         let (router, api) = (router.clone(), api.clone());
         let accepted = request.headers().get(header::ACCEPT_ENCODING).cloned();
+        if let Some(PeerAddress(peer)) = request.extensions().get().copied() {
+            let client = ClientAddress(proxies.client(peer, request.headers()));
+            request.extensions_mut().insert(client);
+        }
         let (entry, request) = audited::begin(&audit, request);
         let inner = |request| kea_http::rim(request, |request| dispatch(router, api, request));
         Box::pin(async move {

@@ -6,11 +6,13 @@ use async_trait::async_trait;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kea_containerizer::shown_source;
 use kea_core::{
-    Contract, ServiceId, VersionId, change,
+    Contract, ServiceId, VersionId,
+    balancing::LoadBalancing,
+    change,
     documents::{DeploymentDocument, ModelDocument},
     management::{DeployRequest, ServiceDetails, UpdateRequest, VersionInfo},
     port::{DeployError, Deployer, StoreError},
-    service::{Canary, LoadBalancing},
+    service::Canary,
 };
 use kube::{
     Api, Client,
@@ -265,8 +267,19 @@ fn check_settings(request: &UpdateRequest) -> Result<(), DeployError> {
 /// Takes over what a change says of how a model is run.
 fn changed_deployment(spec: &mut DeploymentDocument, change: &UpdateRequest) {
     let UpdateRequest {
-        replicas, env, resources, cache, timeout, access, load_balancer, server, canary, audit, ..
+        replicas,
+        env,
+        resources,
+        cache,
+        timeout,
+        access,
+        load_balancer,
+        health,
+        limits,
+        rate_limit,
+        ..
     } = change.clone();
+    let UpdateRequest { server, canary, audit, .. } = change.clone();
     spec.replicas = replicas.or(spec.replicas);
     spec.env = env.or(spec.env.take());
     spec.resources = resources.or(spec.resources.take());
@@ -275,6 +288,9 @@ fn changed_deployment(spec: &mut DeploymentDocument, change: &UpdateRequest) {
     spec.timeout = timeout.or(spec.timeout.take());
     spec.access = access.or(spec.access.take());
     spec.load_balancer = load_balancer.or(spec.load_balancer.take());
+    spec.health = health.or(spec.health.take());
+    spec.limits = limits.or(spec.limits.take());
+    spec.rate_limit = rate_limit.or(spec.rate_limit.take());
     spec.server = server.or(spec.server.take());
     // Whoever says which version is to answer has decided about the canary.
     spec.canary = canary.or(spec.canary.take().filter(|_| change.version.is_none()));
@@ -332,6 +348,9 @@ impl Deployer for ClusterDeployer {
             access: request.access.clone(),
             labels: request.labels.clone(),
             load_balancer: request.load_balancer.clone(),
+            health: request.health.clone(),
+            limits: request.limits.clone(),
+            rate_limit: request.rate_limit.clone(),
             server: request.server.clone(),
             canary: request.canary.clone(),
             version: request.version.clone(),

@@ -1,7 +1,15 @@
-//! Choosing a replica for a request.
+//! Choosing a replica for a request: by the rule of the service, among those that are in order.
+//!
+//! Nothing here locks or waits, nor allocates for fewer than 17 replicas: what moves is in atomics, and a look at all
+//! replicas is one at a few words of each.
+
+mod latency;
+mod rendezvous;
+mod schedule;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    hash::{DefaultHasher, Hash, Hasher},
     net::IpAddr,
     sync::{
         Arc,
@@ -9,118 +17,189 @@ use std::{
     },
 };
 
-use kea_core::service::Algorithm;
+use kea_core::balancing::Algorithm;
+use rand::Rng;
+use smallvec::SmallVec;
 
-use crate::endpoint::Endpoint;
+pub(crate) use self::{latency::Latency, schedule::Schedule};
+use crate::{
+    clock,
+    endpoint::Endpoint,
+    health::{HealthRule, State},
+};
 
-/// The rule of a service and where it stands. Kept from one snapshot to the next.
-#[derive(Debug, Default)]
-pub(crate) struct Balancer {
-    next: AtomicUsize,
+/// The replicas of a version, and the rule by which they share its requests. Made with each snapshot.
+pub(crate) struct Pool {
+    members: Box<[Member]>,
+    /// Whose turn it is, by the weights; over `members`.
+    schedule: Schedule,
+    algorithm: Algorithm,
+    health: HealthRule,
+    turns: Arc<Turns>,
 }
 
-impl Balancer {
-    /// The replica for a request of `client`, among those that were not `tried` yet.
-    pub(crate) fn pick<'a>(
-        &self,
+/// A replica and its part of the whole.
+pub(crate) struct Member {
+    pub(crate) endpoint: Arc<Endpoint>,
+    /// Its share beside the others' ones.
+    pub(crate) weight: u32,
+}
+
+/// Where a pool stands. Kept from one snapshot to the next, so that no change begins the round anew.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    next: AtomicUsize,
+    /// Counts the turns of those that cannot take them.
+    instead: AtomicUsize,
+}
+
+impl Pool {
+    /// A pool of `members`. Where all weights are 0, as when those that had one are gone, all members are alike:
+    /// answering is better than refusing.
+    pub(crate) fn new(
+        mut members: Vec<Member>,
         algorithm: Algorithm,
-        endpoints: &'a [Arc<Endpoint>],
-        tried: &[Arc<str>],
-        client: IpAddr,
-    ) -> Option<&'a Arc<Endpoint>> {
-        let untried = || endpoints.iter().filter(|endpoint| !tried.contains(&endpoint.name));
-        match algorithm {
-            Algorithm::RoundRobin => {
-                let count = untried().count();
-                let turn = self.next.fetch_add(1, Ordering::Relaxed);
-                untried().nth(turn.checked_rem(count)?)
-            }
-            Algorithm::LeastConnections => self.least_connections(untried().collect()),
-            // The highest score wins: a replica that goes moves only the clients that it had.
-            Algorithm::IpHash => untried().max_by_key(|endpoint| score(client, &endpoint.name)),
+        health: HealthRule,
+        before: Option<&Self>,
+    ) -> Self {
+        if members.iter().all(|member| member.weight == 0) {
+            members.iter_mut().for_each(|member| member.weight = 1);
         }
+        let weights: Vec<u32> = members.iter().map(|member| member.weight).collect();
+        Self {
+            schedule: Schedule::new(&weights),
+            members: members.into(),
+            algorithm,
+            health,
+            turns: before.map_or_else(Arc::default, |before| before.turns.clone()),
+        }
+    }
+
+    /// All replicas, whatever their state.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.members.iter().map(|member| &member.endpoint)
+    }
+
+    /// Whether there is no replica at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The rule by which replicas are judged.
+    pub(crate) fn health(&self) -> &HealthRule {
+        &self.health
+    }
+
+    /// The replicas that get requests at this moment.
+    pub(crate) fn active(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        let now = clock::now();
+        let panic = self.panics(now);
+        let active = move |member: &&Member| member.weight > 0 && (panic || member.is_up(now));
+        self.members.iter().filter(active).map(|member| &member.endpoint)
+    }
+
+    /// The replica for a request of `client`, among those that were not `tried` yet; `None` once all were. One that
+    /// `may_fail`, as it can be sent again, may find out whether a replica is back; where there are no probes, any may.
+    pub(crate) fn pick(&self, tried: &[Arc<Endpoint>], client: IpAddr, may_fail: bool) -> Option<&Arc<Endpoint>> {
+        let now = clock::now();
+        let untried = |member: &Member| {
+            member.weight > 0 && !tried.iter().any(|endpoint| Arc::ptr_eq(endpoint, &member.endpoint))
+        };
+        if self.panics(now) {
+            return self.by_rule(&untried, client, now);
+        }
+        let on_trial = |member: &&Member| untried(member) && member.endpoint.condition.claim_trial(now, &self.health);
+        if (may_fail || !self.health.probes())
+            && let Some(member) = self.members.iter().find(on_trial)
+        {
+            return Some(&member.endpoint);
+        }
+        let up = |member: &Member| untried(member) && member.is_up(now);
+        self.by_rule(&up, client, now).or_else(|| self.by_rule(&untried, client, now))
+    }
+
+    /// Where more than half are out of order, the fault is likely elsewhere: sending everything to the rest would only
+    /// bring them down as well.
+    fn panics(&self, now: u64) -> bool {
+        let (mut all, mut down) = (0, 0);
+        for member in self.members.iter().filter(|member| member.weight > 0) {
+            all += 1;
+            down += usize::from(!member.is_up(now));
+        }
+        down * 2 > all
+    }
+
+    fn by_rule(&self, usable: &dyn Fn(&Member) -> bool, client: IpAddr, now: u64) -> Option<&Arc<Endpoint>> {
+        let member = match self.algorithm {
+            Algorithm::RoundRobin => self.round_robin(usable, now),
+            Algorithm::LeastConnections => self.least_connections(usable, now),
+            Algorithm::IpHash => self.members.iter().filter(|member| usable(member)).max_by(|a, b| {
+                let score = |member: &Member| rendezvous::score(client, &member.endpoint.name, member.weight);
+                score(a).total_cmp(&score(b))
+            }),
+            Algorithm::PeakEwma => self.better_of_two(usable, now),
+        };
+        member.map(|member| &member.endpoint)
+    }
+
+    /// Whose turn it is; where that one cannot take it, the others do by their own shares.
+    fn round_robin(&self, usable: &dyn Fn(&Member) -> bool, now: u64) -> Option<&Member> {
+        let member = |index: usize| &self.members[index];
+        let turn = self.schedule.at(self.turns.next.fetch_add(1, Ordering::Relaxed)).map(member)?;
+        let share = turn.share(now, &self.health);
+        if usable(turn) && (share >= 1.0 || rand::rng().random_bool(share)) {
+            return Some(turn);
+        }
+        let others = || self.schedule.iter().map(member).filter(|member| usable(member));
+        let instead = self.turns.instead.fetch_add(1, Ordering::Relaxed);
+        others().nth(instead.checked_rem(others().count())?)
     }
 
     /// Among those with the fewest requests the turn goes round, so that idle replicas share the work.
-    fn least_connections<'a>(&self, untried: Vec<&'a Arc<Endpoint>>) -> Option<&'a Arc<Endpoint>> {
+    fn least_connections(&self, usable: &dyn Fn(&Member) -> bool, now: u64) -> Option<&Member> {
+        let load = |member: &Member| (member.in_flight() + 1.0) / member.weight_now(now, &self.health);
         // Counted once: counts rise in between, and then none would be among the fewest.
-        let counted: Vec<_> = untried.into_iter().map(|endpoint| (endpoint.in_flight(), endpoint)).collect();
-        let fewest = counted.iter().map(|(in_flight, _)| *in_flight).min()?;
-        let idle: Vec<_> = counted.into_iter().filter(|(count, _)| *count == fewest).map(|(_, one)| one).collect();
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        idle.get(turn.checked_rem(idle.len())?).copied()
+        let counted: SmallVec<[(f64, &Member); 16]> =
+            self.members.iter().filter(|member| usable(member)).map(|member| (load(member), member)).collect();
+        let least = counted.iter().map(|(load, _)| *load).min_by(f64::total_cmp)?;
+        let idle = || counted.iter().filter(|(load, _)| *load <= least).map(|(_, member)| *member);
+        let turn = self.turns.next.fetch_add(1, Ordering::Relaxed);
+        idle().nth(turn.checked_rem(idle().count())?)
+    }
+
+    /// Two at random, so that those that share what they know do not all run to the same one.
+    fn better_of_two(&self, usable: &dyn Fn(&Member) -> bool, now: u64) -> Option<&Member> {
+        let candidates = || self.members.iter().filter(|member| usable(member));
+        let count = candidates().count();
+        if count <= 1 {
+            return candidates().next();
+        }
+        let mut random = rand::rng();
+        let first = random.random_range(0..count);
+        let second = (first + random.random_range(1..count)) % count;
+        let (first, second) = (candidates().nth(first)?, candidates().nth(second)?);
+        let cost = |member: &Member| {
+            member.endpoint.latency.cost(now) * (member.in_flight() + 1.0) / member.weight_now(now, &self.health)
+        };
+        Some(if cost(second) < cost(first) { second } else { first })
     }
 }
 
-fn score(client: IpAddr, replica: &str) -> u64 {
-    // The same in every process of one build, as its keys are fixed.
-    let mut hasher = DefaultHasher::new();
-    (client, replica).hash(&mut hasher);
-    hasher.finish()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use super::*;
-
-    fn endpoints(names: &[&str]) -> Vec<Arc<Endpoint>> {
-        let endpoint = |name: &&str| Arc::new(Endpoint::new((*name).into(), ([127, 0, 0, 1], 1).into()));
-        names.iter().map(endpoint).collect()
+impl Member {
+    fn is_up(&self, now: u64) -> bool {
+        self.endpoint.condition.state(now) == State::Up
     }
 
-    fn client(last: u8) -> IpAddr {
-        [10, 0, 0, last].into()
+    fn in_flight(&self) -> f64 {
+        self.endpoint.in_flight() as f64
     }
 
-    fn pick(balancer: &Balancer, algorithm: Algorithm, among: &[Arc<Endpoint>], last: u8) -> String {
-        balancer.pick(algorithm, among, &[], client(last)).unwrap().name.to_string()
+    /// How much of its share it gets already.
+    fn share(&self, now: u64, health: &HealthRule) -> f64 {
+        self.endpoint.condition.share(now, health)
     }
 
-    #[test]
-    fn round_robin_is_exact() {
-        let (balancer, among) = (Balancer::default(), endpoints(&["a", "b", "c"]));
-        let mut counts: HashMap<String, u32> = HashMap::new();
-        for _ in 0..99 {
-            *counts.entry(pick(&balancer, Algorithm::RoundRobin, &among, 1)).or_default() += 1;
-        }
-        assert!(counts.values().all(|count| *count == 33), "{counts:?}");
-    }
-
-    #[test]
-    fn least_connections_prefers_the_idle() {
-        let (balancer, among) = (Balancer::default(), endpoints(&["a", "b"]));
-        let _under_way = among[0].begin();
-        for _ in 0..4 {
-            assert_eq!(pick(&balancer, Algorithm::LeastConnections, &among, 1), "b");
-        }
-        let _also = [among[1].begin(), among[1].begin()];
-        assert_eq!(pick(&balancer, Algorithm::LeastConnections, &among, 1), "a");
-    }
-
-    #[test]
-    fn a_lost_replica_moves_only_its_own_clients() {
-        let balancer = Balancer::default();
-        let all = endpoints(&["a", "b", "c", "d"]);
-        let without_d = endpoints(&["a", "b", "c"]);
-        let mut used = HashMap::new();
-        for last in 0..=255 {
-            let before = pick(&balancer, Algorithm::IpHash, &all, last);
-            let after = pick(&balancer, Algorithm::IpHash, &without_d, last);
-            assert!(before == "d" || before == after, "{last}: {before} -> {after}");
-            *used.entry(before).or_insert(0) += 1;
-        }
-        assert!(used.values().all(|count| *count > 32), "{used:?}");
-    }
-
-    #[test]
-    fn tried_replicas_are_not_tried_again() {
-        let (balancer, among) = (Balancer::default(), endpoints(&["a", "b"]));
-        for algorithm in [Algorithm::RoundRobin, Algorithm::LeastConnections, Algorithm::IpHash] {
-            let second = balancer.pick(algorithm, &among, &["a".into()], client(1)).unwrap();
-            assert_eq!(&*second.name, "b");
-            assert!(balancer.pick(algorithm, &among, &["a".into(), "b".into()], client(1)).is_none());
-        }
+    fn weight_now(&self, now: u64, health: &HealthRule) -> f64 {
+        f64::from(self.weight) * self.share(now, health)
     }
 }

@@ -1,8 +1,9 @@
-//! One replica, as the router reaches it: its address, its idle connections, and how many requests it has.
+//! One replica, as the router reaches it: its address, its idle connections, how many requests it has, and how it is.
+
+mod target;
 
 use std::{
     future::poll_fn,
-    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -23,24 +24,42 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+pub(crate) use self::target::Target;
+use crate::{balance::Latency, clock, health::Condition};
+
 /// Idle connections kept for each replica: as many as requests commonly overlap.
 const IDLE_MAX: usize = 256;
 
 /// A replica that takes requests. Kept from one snapshot to the next, with its connections.
 pub(crate) struct Endpoint {
     pub(crate) name: Arc<str>,
-    pub(crate) address: SocketAddr,
+    pub(crate) target: Target,
     /// The address as the `Host` header says it.
     pub(crate) host: HeaderValue,
+    pub(crate) condition: Condition,
+    pub(crate) latency: Latency,
     in_flight: AtomicUsize,
     /// Held for a push or a pop alone, never across an await.
     idle: Mutex<Vec<Link>>,
 }
 
 impl Endpoint {
-    pub(crate) fn new(name: Arc<str>, address: SocketAddr) -> Self {
-        let host = HeaderValue::from_str(&address.to_string()).expect("an address is a header value");
-        Self { name, address, host, in_flight: AtomicUsize::new(0), idle: Mutex::default() }
+    /// A replica; one that joins others at the moment `joins` starts slowly.
+    pub(crate) fn new(name: Arc<str>, target: Target, joins: Option<u64>) -> Self {
+        let host = match &target {
+            Target::Own(address) => HeaderValue::from_str(&address.to_string()),
+            // Its name is its address.
+            Target::External(_) => HeaderValue::from_str(&name),
+        };
+        Self {
+            host: host.expect("an address is a header value"),
+            name,
+            target,
+            condition: Condition::new(joins),
+            latency: Latency::default(),
+            in_flight: AtomicUsize::new(0),
+            idle: Mutex::default(),
+        }
     }
 
     /// Requests under way.
@@ -51,7 +70,7 @@ impl Endpoint {
     /// Counts a request until what is returned is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight { endpoint: self.clone() }
+        InFlight { endpoint: self.clone(), since: clock::now(), answered: false }
     }
 
     /// A connection that was used before and is still open.
@@ -67,10 +86,18 @@ impl Endpoint {
 
     /// A new connection.
     pub(crate) async fn connect(&self) -> Result<Link, String> {
-        let stream = TcpStream::connect(self.address).await.map_err(|error| error.to_string())?;
+        let address = self.target.address().await.map_err(|error| error.to_string())?;
+        let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
         Ok(Link { sender, connection: Some(Box::pin(connection)) })
+    }
+
+    /// Looks its name up anew. Where it leads elsewhere now, the connections of before are given up.
+    pub(crate) async fn look_up(&self) {
+        if self.target.look_up().await {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
     }
 
     fn keep(&self, link: Link) {
@@ -128,9 +155,24 @@ fn drive(connection: &mut Option<Connection>, context: &mut Context<'_>) {
 /// One request under way at an endpoint.
 pub(crate) struct InFlight {
     endpoint: Arc<Endpoint>,
+    /// When it began, by [`clock`].
+    since: u64,
+    answered: bool,
 }
 
 impl InFlight {
+    /// The head of the answer is there: how long it took counts. A failure that came quickly does not make a replica
+    /// look quick.
+    pub(crate) fn answered(&mut self, well: bool) -> u64 {
+        let now = clock::now();
+        let took = now.saturating_sub(self.since);
+        self.answered = true;
+        if well || (took as f64) > self.endpoint.latency.cost(now) {
+            self.endpoint.latency.observe(took, now);
+        }
+        took
+    }
+
     /// Gives the connection back once its answer has been read to the end.
     pub(crate) fn keep(&self, link: Link) {
         self.endpoint.keep(link);
@@ -140,5 +182,9 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.endpoint.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if !self.answered {
+            // Nobody waits any longer: it would have taken at least as long.
+            self.answered(false);
+        }
     }
 }

@@ -60,6 +60,22 @@ pub enum RouterError {
     },
     /// The replica broke off in the middle of its answer.
     Broken(String),
+    /// The service has more requests than it can answer in time.
+    Overloaded {
+        /// The service.
+        service: String,
+        /// When there may be room again.
+        retry_after: Duration,
+    },
+    /// More requests than a rule of the service allows.
+    RateLimited {
+        /// The service.
+        service: String,
+        /// Who shares the number.
+        by: &'static str,
+        /// When the next one may come.
+        retry_after: Duration,
+    },
     /// The replica did not answer in time.
     Timeout {
         /// The service.
@@ -127,6 +143,14 @@ impl From<RouterError> for ApiError {
             E::Broken(reason) => {
                 let detail = format!("the replica broke off in the middle of its answer: {reason}");
                 Self::new(StatusCode::BAD_GATEWAY, "unreachable", detail)
+            }
+            E::Overloaded { service, retry_after } => {
+                let detail = format!("`{service}` has more requests than it can answer in time: try again later");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail).with_retry_after(retry_after)
+            }
+            E::RateLimited { service, by, retry_after } => {
+                let detail = format!("too many requests to `{service}` for its limit by {by}: try again later");
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", detail).with_retry_after(retry_after)
             }
             E::Timeout { service, after } => {
                 let detail = format!("`{service}` did not answer within {} ms", after.as_millis());

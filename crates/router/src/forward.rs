@@ -1,87 +1,83 @@
 //! The third stage: sending a call to a replica and streaming its answer back.
 //!
-//! A call is sent a second time only when nothing of it reached a model, or the function is declared idempotent.
+//! A call is sent a second time only when nothing of it reached a model, or the function is declared idempotent; and
+//! only while the service's budget of such calls lasts. All that is done for a call is done by its deadline.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+mod answer;
+mod attempt;
+mod outgoing;
+
+use std::{net::IpAddr, ops::ControlFlow, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, header};
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
+use http::{StatusCode, request::Parts};
 use kea_audit::{Recorder, Stage};
-use kea_core::service::Engine;
-use kea_http::{RequestId, TraceContext, drop_hop_by_hop};
+use tokio::time::{Instant, timeout_at};
 
+use self::attempt::{Failure, attempt};
 use crate::{
-    RouterError,
-    endpoint::{Endpoint, InFlight, Link},
+    RouterError, clock,
+    endpoint::Endpoint,
+    limit::{Place, Shed},
+    table::{ServiceEntry, VersionEntry},
     validate::{CallBody, ValidCall},
 };
 
 /// The inner network's timeout where a service does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why one replica did not answer.
-enum Failure {
-    /// Nothing of the request reached it; what was to be sent is given back.
-    NotSent(String),
-    /// It broke off after it had at least a part of the request.
-    Broken(String),
-    /// It took too long.
-    Timeout,
-}
-
-/// How long a replica has for its answer.
+/// How long replicas have for an answer.
 pub(crate) fn limit(call: &ValidCall) -> Duration {
     call.admitted.service.route.settings.timeout.map_or(DEFAULT_TIMEOUT, |span| span.0)
 }
 
 /// Sends the call to one replica after the other until one answers.
 pub(crate) async fn send(call: &mut ValidCall) -> Result<Response, RouterError> {
-    let route = call.admitted.service.route.clone();
-    let settings = &route.settings;
+    let service = call.admitted.service.clone();
+    let settings = &service.route.settings;
     let limit = limit(call);
-    let service = || route.id.to_string();
-    let record = Recorder::of(&call.parts.extensions);
-    let mut tried: Vec<Arc<str>> = Vec::new();
-    let mut last = None;
-    loop {
-        let version = call.admitted.version();
-        let algorithm = settings.algorithm();
-        let picked = version.balancer.pick(algorithm, &version.endpoints, &tried, call.admitted.client).cloned();
-        let Some(endpoint) = picked else {
-            return Err(match last {
-                Some(Last::Failed(reason)) => RouterError::Unreachable { service: service(), reason },
-                Some(Last::Busy(response)) => return Ok(*response),
-                None => RouterError::NoReplica(service()),
-            });
-        };
-        if !tried.is_empty() {
-            call.admitted.version().metrics.retried();
+    let deadline = Instant::now() + limit;
+    service.budget.deposit(settings.limits.retry_percent);
+    let place = service.gate.enter(&settings.limits, deadline).await.map_err(|shed| busy(&service, shed))?;
+    let body = match &mut call.body {
+        CallBody::Whole(bytes) => Payload::Whole(bytes.clone()),
+        CallBody::Stream(body) => Payload::Stream(std::mem::take(body)),
+    };
+    let version = call.admitted.version();
+    let (parts, function, client) = (&call.parts, &*call.admitted.function, call.admitted.client);
+    let record = Recorder::of(&parts.extensions);
+    let relay = Relay { parts, function, client, service: &service, version, record, began: Instant::now(), deadline };
+    let answered = relay.send(body).await;
+    relay.tell(&place, answered.as_ref().err());
+    answered.map_err(|failed| failed.error(service.route.id.to_string(), limit))
+}
+
+fn busy(service: &ServiceEntry, Shed { retry_after }: Shed) -> RouterError {
+    RouterError::Overloaded { service: service.route.id.to_string(), retry_after }
+}
+
+/// The body of a call, as often as it can be sent.
+enum Payload {
+    Whole(Bytes),
+    /// Once, unless nothing of it was sent.
+    Stream(Body),
+}
+
+/// Why a call has no answer.
+enum Failed {
+    NoReplica,
+    Unreachable(String),
+    Timeout,
+}
+
+impl Failed {
+    fn error(self, service: String, limit: Duration) -> RouterError {
+        match self {
+            Self::NoReplica => RouterError::NoReplica(service),
+            Self::Unreachable(reason) => RouterError::Unreachable { service, reason },
+            Self::Timeout => RouterError::Timeout { service, after: limit },
         }
-        let once = matches!(call.body, CallBody::Stream(_));
-        record.replica(&endpoint.name);
-        record.ended(Stage::Balance);
-        let answered = attempt(&endpoint, call, limit).await;
-        record.ended(Stage::Upstream);
-        last = match answered {
-            // Its queue is full or it is on its way out: the model has not seen the request.
-            Ok(busy) if busy.status() == StatusCode::SERVICE_UNAVAILABLE && !once => Some(Last::Busy(Box::new(busy))),
-            Ok(response) => return Ok(response),
-            Err(Failure::Timeout) => return Err(RouterError::Timeout { service: service(), after: limit }),
-            Err(Failure::NotSent(reason)) if !once => Some(Last::Failed(reason)),
-            Err(Failure::Broken(reason)) if !once && is_idempotent(call) => Some(Last::Failed(reason)),
-            Err(Failure::NotSent(reason) | Failure::Broken(reason)) => {
-                return Err(RouterError::Unreachable { service: service(), reason });
-            }
-        };
-        tried.push(endpoint.name.clone());
     }
 }
 
@@ -91,152 +87,181 @@ enum Last {
     Busy(Box<Response>),
 }
 
-fn is_idempotent(call: &ValidCall) -> bool {
-    let validator = call.admitted.version().validator.as_ref();
-    let function = validator.and_then(|validator| validator.contract().function(&call.admitted.function));
-    function.is_some_and(|function| function.idempotent)
+/// One call on its way.
+pub(super) struct Relay<'a> {
+    parts: &'a Parts,
+    function: &'a str,
+    client: IpAddr,
+    service: &'a ServiceEntry,
+    version: &'a VersionEntry,
+    record: Recorder,
+    began: Instant,
+    deadline: Instant,
 }
 
-async fn attempt(endpoint: &Arc<Endpoint>, call: &mut ValidCall, limit: Duration) -> Result<Response, Failure> {
-    let in_flight = endpoint.begin();
-    let answered = tokio::time::timeout(limit, exchange(endpoint, call, limit)).await;
-    let (response, link) = answered.map_err(|_elapsed| Failure::Timeout)??;
-    let (mut parts, body) = response.into_parts();
-    drop_hop_by_hop(&mut parts.headers);
-    let body = Pooled { body, link: Some(link), in_flight: Some(in_flight) };
-    Ok(Response::from_parts(parts, Body::new(body)))
-}
+impl Relay<'_> {
+    async fn send(&self, payload: Payload) -> Result<Response, Failed> {
+        match payload {
+            Payload::Whole(bytes) if self.is_idempotent() => self.hedged(&bytes).await,
+            Payload::Whole(bytes) => self.in_turn(Vec::new(), None, &mut Body::from(bytes.clone()), Some(&bytes)).await,
+            Payload::Stream(mut body) => self.in_turn(Vec::new(), None, &mut body, None).await,
+        }
+    }
 
-/// One request and the head of its answer, on a connection that was used before where there is one.
-async fn exchange(
-    endpoint: &Endpoint,
-    call: &mut ValidCall,
-    limit: Duration,
-) -> Result<(Response<Incoming>, Link), Failure> {
-    loop {
-        let (mut link, reused) = match endpoint.reuse() {
-            Some(link) => (link, true),
-            None => {
-                let refused = |error| Failure::NotSent(format!("replica {} cannot be reached: {error}", endpoint.name));
-                (endpoint.connect().await.map_err(refused)?, false)
+    /// One replica after the other. A body that can be sent once alone goes on only where nothing of it was sent.
+    async fn in_turn(
+        &self,
+        mut tried: Vec<Arc<Endpoint>>,
+        mut last: Option<Last>,
+        body: &mut Body,
+        whole: Option<&Bytes>,
+    ) -> Result<Response, Failed> {
+        loop {
+            let Some(endpoint) = self.next(&tried, last.is_some()) else { return gave_up(last) };
+            match self.judged(attempt(self, &endpoint, body).await, whole.is_some()) {
+                ControlFlow::Break(outcome) => return outcome,
+                ControlFlow::Continue(why) => last = Some(why),
             }
-        };
-        let request = outgoing(endpoint, call, limit);
-        match link.send(request).await {
-            Ok(response) => return Ok((response, link)),
-            Err(mut error) => {
-                let unsent = error.take_message();
-                let reason = format!("replica {} broke off: {}", endpoint.name, error.error());
-                match unsent {
-                    // The replica closed the connection while it was idle: another one is at hand.
-                    Some(request) if reused => restore(call, request),
-                    Some(request) => {
-                        restore(call, request);
-                        return Err(Failure::NotSent(reason));
-                    }
-                    None => return Err(Failure::Broken(reason)),
-                }
+            if let Some(bytes) = whole {
+                *body = Body::from(bytes.clone());
             }
+            tried.push(endpoint);
         }
     }
-}
 
-fn outgoing(endpoint: &Endpoint, call: &mut ValidCall, limit: Duration) -> Request<Body> {
-    let external = call.admitted.version().engine == Engine::External;
-    let body = match &mut call.body {
-        CallBody::Whole(bytes) => Body::from(bytes.clone()),
-        CallBody::Stream(body) => std::mem::take(body),
-    };
-    let mut request = Request::new(body);
-    *request.version_mut() = Version::HTTP_11;
-    if external {
-        to_web_service(endpoint, call, &mut request);
-    } else {
-        to_model_server(endpoint, call, limit, &mut request);
-    }
-    if let Some(id) = call.parts.extensions.get::<RequestId>() {
-        request.headers_mut().insert(kea_http::REQUEST_ID, id.header_value());
-    }
-    if let Some(trace) = call.parts.extensions.get::<TraceContext>() {
-        request.headers_mut().insert(kea_http::TRACEPARENT, trace.header_value());
-    }
-    request
-}
-
-/// A model server needs the path and the body; who calls is none of its business.
-fn to_model_server(endpoint: &Endpoint, call: &ValidCall, limit: Duration, request: &mut Request<Body>) {
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = call.parts.uri.clone();
-    let headers = request.headers_mut();
-    headers.insert(header::HOST, endpoint.host.clone());
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(kea_http::timeout::TIMEOUT, kea_http::timeout::value(limit));
-}
-
-/// An existing web service gets the request as it came, with its path re-rooted. Tokens and keys of KEA stay with KEA.
-fn to_web_service(endpoint: &Endpoint, call: &ValidCall, request: &mut Request<Body>) {
-    *request.method_mut() = call.parts.method.clone();
-    let query = call.parts.uri.query().map_or_else(String::new, |query| format!("?{query}"));
-    let path = format!("/{}{query}", call.admitted.function);
-    *request.uri_mut() = path.parse::<Uri>().unwrap_or_else(|_| Uri::from_static("/"));
-    let headers = request.headers_mut();
-    headers.clone_from(&call.parts.headers);
-    drop_hop_by_hop(headers);
-    kea_auth::drop_credentials(headers);
-    headers.remove(header::CONTENT_LENGTH);
-    headers.insert(header::HOST, endpoint.host.clone());
-}
-
-/// Puts back a stream of which nothing was sent.
-fn restore(call: &mut ValidCall, request: Request<Body>) {
-    if let CallBody::Stream(body) = &mut call.body {
-        *body = request.into_body();
-    }
-}
-
-/// A replica's body that gives its connection back once it has been read to the end.
-struct Pooled {
-    body: Incoming,
-    link: Option<Link>,
-    in_flight: Option<InFlight>,
-}
-
-impl Pooled {
-    fn give_back(&mut self) {
-        if let (Some(in_flight), Some(link)) = (self.in_flight.take(), self.link.take()) {
-            in_flight.keep(link);
+    /// Whether an attempt decides the call, or why another replica is to be asked.
+    fn judged(
+        &self,
+        answered: Result<Response, Failure>,
+        is_whole: bool,
+    ) -> ControlFlow<Result<Response, Failed>, Last> {
+        match answered {
+            // Its queue is full or it is on its way out: the model has not seen the request.
+            Ok(busy) if is_busy(&busy) && is_whole => ControlFlow::Continue(Last::Busy(Box::new(busy))),
+            Ok(response) => ControlFlow::Break(Ok(response)),
+            Err(Failure::NotSent(reason)) => ControlFlow::Continue(Last::Failed(reason)),
+            Err(Failure::Broken(reason)) if is_whole && self.is_idempotent() => {
+                ControlFlow::Continue(Last::Failed(reason))
+            }
+            Err(Failure::Broken(reason)) => ControlFlow::Break(Err(Failed::Unreachable(reason))),
+            Err(Failure::Timeout) => ControlFlow::Break(Err(Failed::Timeout)),
         }
     }
-}
 
-impl HttpBody for Pooled {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if let Some(link) = &mut self.link {
-            link.drive(context);
-        }
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        let whole = match &polled {
-            Poll::Ready(None) => true,
-            Poll::Ready(Some(Ok(_))) => self.body.is_end_stream(),
-            Poll::Ready(Some(Err(_))) | Poll::Pending => false,
+    /// Where an idempotent call has used half of its time, another replica gets it as well, and the first good answer
+    /// counts: one replica that hangs costs no call.
+    async fn hedged(&self, bytes: &Bytes) -> Result<Response, Failed> {
+        let Some(first) = self.next(&[], false) else { return Err(Failed::NoReplica) };
+        let mut body = Body::from(bytes.clone());
+        let mut slow = std::pin::pin!(attempt(self, &first, &mut body));
+        let answered = match timeout_at(Instant::now() + self.left() / 2, &mut slow).await {
+            Ok(answered) => answered,
+            Err(_half_is_over) => match self.next(std::slice::from_ref(&first), true) {
+                // On the heap, as what follows is needed seldom.
+                Some(second) => return Box::pin(self.race(slow, [first.clone(), second], bytes)).await,
+                None => slow.await,
+            },
         };
-        if whole {
-            self.give_back();
+        match self.judged(answered, true) {
+            ControlFlow::Break(outcome) => outcome,
+            ControlFlow::Continue(last) => Box::pin(self.others(vec![first.clone()], last, bytes)).await,
         }
-        polled
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+    /// A second attempt beside the first one, which is `slow`. Where neither is good, the others are asked.
+    async fn race(
+        &self,
+        mut slow: Pin<&mut impl Future<Output = Result<Response, Failure>>>,
+        both: [Arc<Endpoint>; 2],
+        bytes: &Bytes,
+    ) -> Result<Response, Failed> {
+        self.record.ended(Stage::Upstream);
+        let [first, second] = &both;
+        let mut body = Body::from(bytes.clone());
+        let mut quick = std::pin::pin!(attempt(self, second, &mut body));
+        let (answered, overtaken) = tokio::select! {
+            answered = &mut slow => (answered, false),
+            answered = &mut quick => (answered, true),
+        };
+        if let ControlFlow::Break(outcome) = self.judged(answered, true) {
+            if overtaken && outcome.is_ok() {
+                // It has not answered in a longer time than the other one took.
+                self.failed(first);
+            }
+            self.record.replica(if overtaken { &second.name } else { &first.name });
+            return outcome;
+        }
+        let (answered, name) = if overtaken { (slow.await, &first.name) } else { (quick.await, &second.name) };
+        self.record.replica(name);
+        match self.judged(answered, true) {
+            ControlFlow::Break(outcome) => outcome,
+            ControlFlow::Continue(last) => self.others(both.to_vec(), last, bytes).await,
+        }
     }
 
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+    /// What replicas say that were not `tried` yet.
+    async fn others(&self, tried: Vec<Arc<Endpoint>>, last: Last, bytes: &Bytes) -> Result<Response, Failed> {
+        self.in_turn(tried, Some(last), &mut Body::from(bytes.clone()), Some(bytes)).await
+    }
+
+    /// The replica that is next, where there is one and, for one that is not the first, the budget allows it.
+    fn next(&self, tried: &[Arc<Endpoint>], again: bool) -> Option<Arc<Endpoint>> {
+        let found = self.version.pool.pick(tried, self.client, self.is_idempotent())?.clone();
+        if again && !self.service.budget.withdraw(clock::now()) {
+            self.version.metrics.retry_refused();
+            return None;
+        }
+        if again {
+            self.version.metrics.retried();
+        }
+        Some(found)
+    }
+
+    fn is_idempotent(&self) -> bool {
+        let validator = self.version.validator.as_ref();
+        let function = validator.and_then(|validator| validator.contract().function(self.function));
+        function.is_some_and(|function| function.idempotent)
+    }
+
+    fn connect_within(&self) -> Duration {
+        let limits = &self.service.route.settings.limits;
+        limits.connect_timeout.map_or(Duration::from_secs(1), |span| span.0)
+    }
+
+    /// What is left of the call's time.
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    fn failed(&self, endpoint: &Endpoint) {
+        if endpoint.condition.failed(clock::now(), self.version.pool.health()) {
+            self.version.metrics.ejected();
+            tracing::warn!(service = %self.service.route.id, replica = &*endpoint.name, "a replica is left alone for a while");
+        }
+    }
+
+    /// What the call shows of how many at once are well. What never reached a replica shows nothing.
+    fn tell(&self, place: &Place<'_>, failed: Option<&Failed>) {
+        let late = match failed {
+            None => false,
+            Some(Failed::Timeout) => true,
+            Some(Failed::NoReplica | Failed::Unreachable(_)) => return,
+        };
+        place.answered(clock::nanos(self.began.elapsed()), late, &self.service.route.settings.limits);
     }
 }
+
+fn gave_up(last: Option<Last>) -> Result<Response, Failed> {
+    match last {
+        Some(Last::Failed(reason)) => Err(Failed::Unreachable(reason)),
+        Some(Last::Busy(response)) => Ok(*response),
+        None => Err(Failed::NoReplica),
+    }
+}
+
+fn is_busy(response: &Response) -> bool {
+    response.status() == StatusCode::SERVICE_UNAVAILABLE
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,11 +9,12 @@ use kea_auth::{
     policy::{Ask, Policies},
 };
 use kea_core::service::Engine;
-use kea_http::PeerAddress;
+use kea_http::ClientAddress;
 
 use crate::{
     RouterError, audited,
     path::{self, Protocol},
+    sticky,
     table::{ServiceEntry, Table, VersionEntry},
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct Admitted {
     /// Who calls; `None` where the service is public and no token came.
     pub(crate) caller: Option<Caller>,
     pub(crate) client: IpAddr,
+    /// Whether the caller left it to KEA which version answers.
+    pub(crate) any_version: bool,
     pub(crate) request: Request,
 }
 
@@ -71,13 +74,14 @@ pub(crate) fn admit(
         }
         must_be_post(&request)?;
     }
-    let version = version(&service, &request, target.version)?;
+    let (version, any_version) = version(&service, &request, target.version)?;
     let admitted = Admitted {
         version,
+        any_version,
         function: target.function.into(),
         protocol: target.protocol,
         caller,
-        client: client(&request),
+        client: ClientAddress::of(request.extensions()),
         service,
         request,
     };
@@ -90,14 +94,18 @@ pub(crate) fn may(policies: &Policies, caller: &Caller, ask: &Ask<'_>) -> Result
     policies.check(caller, ask).map_err(|denied| RouterError::Forbidden(Box::new(denied)))
 }
 
-fn version(service: &ServiceEntry, request: &Request, of_path: Option<&str>) -> Result<usize, RouterError> {
+/// The version that answers, and whether that was left to KEA.
+fn version(service: &ServiceEntry, request: &Request, of_path: Option<&str>) -> Result<(usize, bool), RouterError> {
     let of_query =
         request.uri().query().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("version=")));
     let of_header = request.headers().get(VERSION).and_then(|value| value.to_str().ok());
     let wanted = of_path.or(of_query).or(of_header);
-    let found = if wanted.is_some() { service.version(wanted) } else { service.next_version() };
+    let found = match wanted {
+        Some(_) => service.version(wanted),
+        None => sticky::kept(service, request.headers()).or_else(|| service.next_version()),
+    };
     let found = found.and_then(|found| service.versions.iter().position(|v| v.version == found.version));
-    found.ok_or_else(|| match wanted {
+    found.map(|found| (found, wanted.is_none())).ok_or_else(|| match wanted {
         Some(version) if service.route.live.is_some() => RouterError::NoVersion {
             service: service.route.id.to_string(),
             version: version.into(),
@@ -130,7 +138,12 @@ fn check_call(admitted: &Admitted) -> Result<(), RouterError> {
     unknown.map_or(Ok(()), |pair| Err(RouterError::UnknownParameter(pair.split('=').next().unwrap_or_default().into())))
 }
 
-fn client(request: &Request) -> IpAddr {
-    let peer = request.extensions().get::<PeerAddress>();
-    peer.map_or(IpAddr::from([0, 0, 0, 0]), |PeerAddress(address)| address.ip())
+#[cfg(test)]
+impl Admitted {
+    /// A call of the first version's function, of nobody in particular.
+    pub(crate) fn of_test(service: Arc<ServiceEntry>, function: &str, protocol: Protocol) -> Self {
+        let (request, client) = (Request::default(), IpAddr::from([127, 0, 0, 1]));
+        let function = function.into();
+        Self { service, version: 0, any_version: true, function, protocol, caller: None, client, request }
+    }
 }

@@ -7,13 +7,17 @@
 mod audited;
 mod balance;
 pub mod cache;
+mod clock;
 mod endpoint;
 mod error;
 mod forward;
+mod health;
 mod identify;
+mod limit;
 mod metrics;
 mod path;
 mod router;
+mod sticky;
 mod table;
 mod v2;
 mod validate;

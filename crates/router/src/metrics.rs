@@ -7,7 +7,7 @@ use std::{
 
 use http::StatusCode;
 
-use crate::cache::CacheCounters;
+use crate::{cache::CacheCounters, table::ServiceEntry};
 
 /// Counters of one version; kept for as long as it has replicas.
 #[derive(Debug, Default)]
@@ -16,6 +16,8 @@ pub(crate) struct VersionMetrics {
     answers: [AtomicU64; 6],
     pub(crate) cache: CacheCounters,
     retries: AtomicU64,
+    retries_refused: AtomicU64,
+    ejections: AtomicU64,
 }
 
 impl VersionMetrics {
@@ -25,6 +27,16 @@ impl VersionMetrics {
 
     pub(crate) fn retried(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request was not sent again, as the budget was used up.
+    pub(crate) fn retry_refused(&self) {
+        self.retries_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A replica is left alone for a while.
+    pub(crate) fn ejected(&self) {
+        self.ejections.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Appends the counters of a version of `service`, which has `active` replicas.
@@ -38,8 +50,19 @@ impl VersionMetrics {
         self.cache.write(&labels, out);
         let retries = self.retries.load(Ordering::Relaxed);
         let _ = writeln!(out, "kea_retries_total{{{labels}}} {retries}");
+        let refused = self.retries_refused.load(Ordering::Relaxed);
+        let _ = writeln!(out, "kea_retries_refused_total{{{labels}}} {refused}");
+        let ejections = self.ejections.load(Ordering::Relaxed);
+        let _ = writeln!(out, "kea_ejections_total{{{labels}}} {ejections}");
         let _ = writeln!(out, "kea_active_replicas{{{labels}}} {active}");
     }
+}
+
+/// Appends what is counted of a whole service.
+pub(crate) fn write_service(service: &str, entry: &ServiceEntry, out: &mut String) {
+    let (shed, limit) = (entry.gate.shed(), entry.gate.limit());
+    let _ = writeln!(out, "kea_shed_total{{service=\"{service}\"}} {shed}");
+    let _ = writeln!(out, "kea_concurrency_limit{{service=\"{service}\"}} {limit}");
 }
 
 /// What the counters mean, once at the head of the page.
@@ -48,6 +71,14 @@ pub(crate) const HELP: &str = "\
 # TYPE kea_requests_total counter
 # HELP kea_retries_total Requests sent to a second replica.
 # TYPE kea_retries_total counter
+# HELP kea_retries_refused_total Requests not sent again, as the budget for that was used up.
+# TYPE kea_retries_refused_total counter
+# HELP kea_ejections_total How often replicas were left alone for a while after failures.
+# TYPE kea_ejections_total counter
+# HELP kea_shed_total Requests refused, as they would not have got their turn in time.
+# TYPE kea_shed_total counter
+# HELP kea_concurrency_limit Requests that may be at the replicas at once, as latency allows.
+# TYPE kea_concurrency_limit gauge
 # HELP kea_active_replicas Replicas that take requests.
 # TYPE kea_active_replicas gauge
 ";

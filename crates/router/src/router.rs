@@ -7,7 +7,7 @@ use axum::{
     extract::Request,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header::SET_COOKIE};
 use kea_audit::Recorder;
 use kea_auth::{Authenticator, Caller, policy::Policies};
 use kea_core::{ServiceId, VersionId, contract::DEFAULT_FUNCTION, port::RouteFollower, routing::RoutingSnapshot};
@@ -16,7 +16,7 @@ use kea_http::ApiError;
 use crate::{
     RouterError, audited,
     cache::{self, CacheKey, Caching, Lookup, ResponseCache, Scope, kept, owner_of},
-    error, identify, metrics,
+    error, health, identify, limit, metrics, sticky,
     table::{ServiceEntry, Table},
     v2, validate,
 };
@@ -52,6 +52,15 @@ impl Router {
         Self { table: ArcSwap::default(), auth, policies, caching: Caching::new(cache), body_limit }
     }
 
+    /// Asks the replicas how they are, beside the path of requests, for as long as it is polled.
+    pub async fn tend(&self) {
+        let places = health::places();
+        loop {
+            tokio::time::sleep(health::TICK).await;
+            health::tend(&self.table.load(), &places);
+        }
+    }
+
     /// Answers a request of a service.
     pub async fn handle(&self, request: Request) -> Response {
         let path = request.uri().path();
@@ -71,14 +80,19 @@ impl Router {
         let admitted = identify::admit(&table, &self.auth, &self.policies, request)?; // 401, 403, 404, 405, 503
         audited::admitted(&record, &admitted);
         let metrics = admitted.version().metrics.clone();
+        let (quota, sticky) =
+            (admitted.service.rates.as_ref().and_then(|rates| rates.count(&admitted)), sticky::new_cookie(&admitted));
         let routed = async {
+            limit::within(&admitted, quota)?; // 429
             let call = validate::call(admitted, self.body_limit).await?; // 400, 413, 415
             audited::valid(&record, &call);
             self.caching.answer(call).await // from the cache, else 502, 503, 504
         };
         let answered: Result<Response, RouterError> = routed.await;
-        let response = answered.unwrap_or_else(|error| ApiError::from(error).into_response());
+        let mut response = answered.unwrap_or_else(|error| ApiError::from(error).into_response());
         metrics.answered(response.status());
+        quota.inspect(|quota| quota.mark(response.headers_mut()));
+        response.headers_mut().extend(sticky.map(|cookie| (SET_COOKIE, cookie)));
         Ok(response)
     }
 
@@ -111,7 +125,7 @@ impl Router {
     pub fn active_replicas(&self, id: &ServiceId) -> Vec<String> {
         let table = self.table.load();
         let version = table.services.get(id.as_str()).and_then(|entry| entry.version(None));
-        version.map_or_else(Vec::new, |v| v.endpoints.iter().map(|endpoint| endpoint.name.to_string()).collect())
+        version.map_or_else(Vec::new, |v| v.pool.active().map(|endpoint| endpoint.name.to_string()).collect())
     }
 
     /// Checks a request's body without calling the model; gives the version whose schema was used.
@@ -140,8 +154,9 @@ impl Router {
         self.caching.answers.write_metrics(&mut out);
         for (name, entry) in &self.table.load().services {
             for version in &entry.versions {
-                version.metrics.write(name, version.version.as_str(), version.endpoints.len(), &mut out);
+                version.metrics.write(name, version.version.as_str(), version.pool.active().count(), &mut out);
             }
+            metrics::write_service(name, entry, &mut out);
         }
         out
     }

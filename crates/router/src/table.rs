@@ -12,12 +12,20 @@ use std::{
 use http::HeaderValue;
 use kea_core::{
     VersionId,
+    balancing::{ExternalAddress, looks_external},
     routing::{RoutingSnapshot, ServiceRoute, VersionRoute},
-    service::{Canary, Engine},
+    service::{Canary, Engine, ReplicaAddress, Settings},
 };
 use kea_openapi::validate::Validator;
 
-use crate::{balance::Balancer, endpoint::Endpoint, metrics::VersionMetrics};
+use crate::{
+    balance::{Member, Pool, Schedule},
+    clock,
+    endpoint::{Endpoint, Target},
+    health::HealthRule,
+    limit::{Gate, RateLimiter, RetryBudget},
+    metrics::VersionMetrics,
+};
 
 /// All services.
 #[derive(Default)]
@@ -33,6 +41,12 @@ pub(crate) struct ServiceEntry {
     pub(crate) versions: Vec<VersionEntry>,
     /// Counts the requests that name no version, of which the canary gets its share.
     turn: Arc<AtomicU32>,
+    /// Whose turn it is among `versions`, where they have weights.
+    shares: Option<Schedule>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) budget: Arc<RetryBudget>,
+    /// `None` where there is no rule.
+    pub(crate) rates: Option<Arc<RateLimiter>>,
 }
 
 /// One version of a service.
@@ -44,8 +58,7 @@ pub(crate) struct VersionEntry {
     pub(crate) engine: Engine,
     /// `None` where the contract is not known, or cannot be compiled.
     pub(crate) validator: Option<Arc<Validator>>,
-    pub(crate) endpoints: Vec<Arc<Endpoint>>,
-    pub(crate) balancer: Arc<Balancer>,
+    pub(crate) pool: Pool,
     pub(crate) metrics: Arc<VersionMetrics>,
 }
 
@@ -65,10 +78,16 @@ impl ServiceEntry {
     fn new(route: &Arc<ServiceRoute>, before: Option<&Self>) -> Self {
         let version = |version: &VersionRoute| {
             let same = before.and_then(|entry| entry.versions.iter().find(|v| v.version == version.version));
-            VersionEntry::new(version, route.settings.chosen_replicas(), same)
+            let is_live = route.live.as_ref() == Some(&version.version);
+            VersionEntry::new(version, &route.settings, is_live, same)
         };
+        let versions: Vec<_> = route.versions.iter().map(version).collect();
         Self {
-            versions: route.versions.iter().map(version).collect(),
+            shares: shares(&route.settings, &versions),
+            versions,
+            gate: before.map_or_else(Arc::default, |entry| entry.gate.clone()),
+            budget: before.map_or_else(Arc::default, |entry| entry.budget.clone()),
+            rates: rates(route, before),
             turn: before.map_or_else(Arc::default, |entry| entry.turn.clone()),
             id_header: header(route.id.as_str()),
             route: route.clone(),
@@ -92,42 +111,120 @@ impl ServiceEntry {
         self.versions.iter().find(|entry| entry.version.as_str() == wanted)
     }
 
+    /// Whether versions share the requests that name none.
+    pub(crate) fn shares_versions(&self) -> bool {
+        self.shares.is_some() || self.route.canary.is_some()
+    }
+
+    /// Whether the version has a part of the requests that name none.
+    pub(crate) fn has_share(&self, version: &VersionEntry) -> bool {
+        let is_one = |other: &VersionEntry| other.version == version.version;
+        match (&self.shares, &self.route.canary) {
+            (Some(shares), _) => shares.iter().any(|index| is_one(&self.versions[index])),
+            (None, Some(canary)) if canary.version == version.version => canary.weight > 0 && !version.pool.is_empty(),
+            (None, _) => self.version(None).is_some_and(is_one),
+        }
+    }
+
     /// The version for one more request that names none: the live one, or the canary, which gets exactly its share of
     /// each hundred, spread over it. A canary without replicas gets none.
     pub(crate) fn next_version(&self) -> Option<&VersionEntry> {
         let live = self.version(None)?;
+        if let Some(shares) = &self.shares {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
+            return shares.at(turn).map_or(Some(live), |index| self.versions.get(index));
+        }
         let Some(Canary { version, weight }) = &self.route.canary else { return Some(live) };
-        let canary = self.version(Some(version.as_str())).filter(|canary| !canary.endpoints.is_empty());
+        let canary = self.version(Some(version.as_str())).filter(|canary| !canary.pool.is_empty());
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % 100;
         let weight = u32::from(*weight);
         Some(canary.filter(|_| turn * weight % 100 < weight).unwrap_or(live))
     }
 }
 
+/// Turns of the versions, where they have weights. One that does not run, or has no replica, leaves its turns to the
+/// others; where none of them has any, the live version answers.
+fn shares(settings: &Settings, versions: &[VersionEntry]) -> Option<Schedule> {
+    let weights = &settings.load_balancer.as_ref()?.weights;
+    let weight = |version: &VersionEntry| {
+        let weight = weights.get(version.version.as_str()).filter(|_| !version.pool.is_empty());
+        weight.map_or(0, |weight| u32::from(*weight))
+    };
+    let weights: Vec<u32> = versions.iter().map(weight).collect();
+    weights.iter().any(|weight| *weight > 0).then(|| Schedule::new(&weights))
+}
+
+/// The rules of before go on counting while they are the same.
+fn rates(route: &ServiceRoute, before: Option<&ServiceEntry>) -> Option<Arc<RateLimiter>> {
+    let limits = &route.settings.rate_limit;
+    let same = before.filter(|before| before.route.settings.rate_limit == *limits);
+    match same {
+        _ if limits.is_empty() => None,
+        Some(before) => before.rates.clone(),
+        None => Some(Arc::new(RateLimiter::new(limits))),
+    }
+}
+
 impl VersionEntry {
-    fn new(route: &VersionRoute, only: &[String], before: Option<&Self>) -> Self {
-        let endpoint = |replica: &kea_core::service::ReplicaAddress| {
-            let same = before.and_then(|entry| {
-                let mut endpoints = entry.endpoints.iter();
-                endpoints.find(|endpoint| endpoint.name == replica.name && endpoint.address == replica.address)
-            });
-            same.cloned().unwrap_or_else(|| Arc::new(Endpoint::new(replica.name.clone(), replica.address)))
-        };
-        let named = |replica: &&kea_core::service::ReplicaAddress| only.iter().any(|name| **name == *replica.name);
-        // Named replicas that are all gone, as after an update, restrict nothing: answering is better than refusing.
-        let all = !route.replicas.iter().any(|replica| named(&replica));
-        let used = route.replicas.iter().filter(|replica| all || named(replica));
+    fn new(route: &VersionRoute, settings: &Settings, is_live: bool, before: Option<&Self>) -> Self {
         Self {
             version: route.version.clone(),
             version_header: header(route.version.as_str()),
             made_at: route.made_at,
             engine: route.engine,
             validator: validator(route, before),
-            endpoints: used.map(endpoint).collect(),
-            balancer: before.map_or_else(Arc::default, |entry| entry.balancer.clone()),
+            pool: pool(route, settings, is_live, before.map(|entry| &entry.pool)),
             metrics: before.map_or_else(Arc::default, |entry| entry.metrics.clone()),
         }
     }
+}
+
+/// The replicas of a version that are to be used, and, for the live one, those elsewhere.
+fn pool(route: &VersionRoute, settings: &Settings, is_live: bool, before: Option<&Pool>) -> Pool {
+    let chosen = settings.chosen_replicas();
+    let own = own_replicas(&route.replicas, chosen).map(|replica| own_endpoint(replica, before));
+    let elsewhere = chosen.iter().filter(|text| is_live && looks_external(text));
+    let elsewhere = elsewhere.filter_map(|text| text.parse().ok()).map(|address| external_endpoint(address, before));
+    let weights = settings.load_balancer.as_ref().map(|rule| &rule.weights);
+    let of_replicas = weights.filter(|weights| weights.keys().any(|name| *name != *route.version.as_str()));
+    let member = |endpoint: Arc<Endpoint>| {
+        let weight = match of_replicas {
+            Some(weights) => weights.get(&*endpoint.name).map_or(0, |weight| u32::from(*weight)),
+            None => 1,
+        };
+        Member { endpoint, weight }
+    };
+    let members = own.chain(elsewhere).map(member).collect();
+    Pool::new(members, settings.algorithm(), HealthRule::of(settings), before)
+}
+
+/// The service's own replicas that are chosen. Named ones that are all gone, as after an update, restrict nothing:
+/// answering is better than refusing. Addresses alone are in place of all of them.
+fn own_replicas<'a>(replicas: &'a [ReplicaAddress], chosen: &'a [String]) -> impl Iterator<Item = &'a ReplicaAddress> {
+    let is_named = |replica: &&ReplicaAddress| chosen.iter().any(|name| **name == *replica.name);
+    let names_own = chosen.is_empty() || chosen.iter().any(|name| !looks_external(name));
+    let all = names_own && !replicas.iter().any(|replica| is_named(&replica));
+    replicas.iter().filter(move |replica| all || is_named(replica))
+}
+
+fn own_endpoint(replica: &ReplicaAddress, before: Option<&Pool>) -> Arc<Endpoint> {
+    let is_same = |endpoint: &&Arc<Endpoint>| {
+        endpoint.name == replica.name && matches!(endpoint.target, Target::Own(address) if address == replica.address)
+    };
+    let same = before.and_then(|pool| pool.endpoints().find(is_same)).cloned();
+    same.unwrap_or_else(|| Arc::new(Endpoint::new(replica.name.clone(), Target::Own(replica.address), joins(before))))
+}
+
+fn external_endpoint(address: ExternalAddress, before: Option<&Pool>) -> Arc<Endpoint> {
+    let name: Arc<str> = address.to_string().into();
+    let is_same = |endpoint: &&Arc<Endpoint>| endpoint.name == name && endpoint.target.is_external();
+    let same = before.and_then(|pool| pool.endpoints().find(is_same)).cloned();
+    same.unwrap_or_else(|| Arc::new(Endpoint::new(name, Target::external(address), joins(before))))
+}
+
+/// A replica that comes to others starts slowly; the first ones have nobody to learn from.
+fn joins(before: Option<&Pool>) -> Option<u64> {
+    before.filter(|pool| !pool.is_empty()).map(|_| clock::now())
 }
 
 /// Names and versions hold letters, digits, `-`, `.` and `_` alone.
@@ -153,8 +250,6 @@ fn validator(route: &VersionRoute, before: Option<&VersionEntry>) -> Option<Arc<
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
-
-    use kea_core::service::ReplicaAddress;
 
     use super::*;
 

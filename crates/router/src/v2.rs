@@ -109,7 +109,7 @@ fn model(service: &ServiceEntry, version: Option<&str>, action: &str) -> Option<
     match action {
         "" => Some(found().and_then(|found| metadata(service, found))),
         "ready" => Some(found().and_then(|found| {
-            let ready = !found.endpoints.is_empty();
+            let ready = !found.pool.is_empty();
             let answer = json!({"name": service.route.id.as_str(), "ready": true});
             if ready { Ok(answer) } else { Err(RouterError::NoReplica(service.route.id.to_string())) }
         })),

@@ -40,14 +40,17 @@ pub(crate) enum CallBody {
 pub(crate) async fn call(mut admitted: Admitted, body_limit: usize) -> Result<ValidCall, RouterError> {
     let request = std::mem::take(&mut admitted.request);
     let (parts, body) = request.into_parts();
+    let limit = admitted.service.route.settings.limits.body.map_or(u64::MAX, |limit| limit.bytes);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     if admitted.version().engine == Engine::External {
+        let body = kea_http::body::bounded(body, limit).map_err(RouterError::Body)?;
         return Ok(ValidCall { admitted, parts, body: CallBody::Stream(body), decoded: None });
     }
     check_content_type(&parts)?;
     let no_contract = || RouterError::NoContract(admitted.service.route.id.to_string());
     let validator = admitted.version().validator.clone().ok_or_else(no_contract)?;
     let body = kea_http::encoding::decoded(&parts.headers, body).map_err(RouterError::Body)?;
-    let body = kea_http::body::read(body, body_limit).await.map_err(RouterError::Body)?;
+    let body = kea_http::body::read(body, body_limit.min(limit)).await.map_err(RouterError::Body)?;
     let decoded = check(&validator, &admitted, &body).map_err(RouterError::Rejected)?;
     Ok(ValidCall { admitted, parts, body: CallBody::Whole(body), decoded })
 }

@@ -10,8 +10,9 @@ use std::{
 use jiff::Timestamp;
 use kea_core::{
     Contract, Datatype, Field, Framework, Function, Layout, ServiceId, Settings, ValueType, VersionId,
+    balancing::{Algorithm, LoadBalancing},
     port::{IdentityStore, Record, RecordKind, ServiceStore, StoreError, User, UserStore},
-    service::{Algorithm, LoadBalancing, ModelSpec, Resources, Service, Version},
+    service::{ModelSpec, Resources, Service, Version},
 };
 
 pub(crate) use crate::policy_suite::*;
@@ -134,7 +135,8 @@ async fn version_names(store: &dyn ServiceStore, service: &str) -> Result<Vec<St
 
 pub(crate) async fn a_service_is_read_as_it_was_put(store: &dyn ServiceStore) -> Outcome {
     let mut iris = service("iris");
-    iris.settings.load_balancer = Some(LoadBalancing { algorithm: Algorithm::IpHash, ..LoadBalancing::default() });
+    iris.settings.load_balancer =
+        Some(LoadBalancing { algorithm: Some(Algorithm::IpHash), ..LoadBalancing::default() });
     iris.settings.cache.enabled = true;
     let mut first = version("1");
     first.contract = Some(contract());

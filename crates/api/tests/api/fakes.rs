@@ -13,13 +13,13 @@ use kea_api::Gateway;
 use kea_auth::Caller;
 use kea_core::{
     Contract, Engine, Field, Framework, Function, Layout, ServiceId, Settings, ValueType, VersionId,
+    balancing::LoadBalancing,
     management::{
         DeployRequest, KubernetesService, ReplicaStatus, ServiceDetails, Status, StepState, StepStatus, UpdateRequest,
         VersionInfo,
     },
     policy::{Binding, Policy, PolicyName, Role},
     port::{DeployError, Deployer, PolicyStore, StoreError},
-    service::LoadBalancing,
     tensor::Datatype,
 };
 use kea_http::ApiError;

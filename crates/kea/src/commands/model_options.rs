@@ -101,6 +101,9 @@ impl ModelOptions {
             access: access(self.public, self.roles),
             labels: Some(self.labels.into_iter().collect::<BTreeMap<_, _>>()).filter(|labels| !labels.is_empty()),
             load_balancer: None,
+            health: None,
+            limits: None,
+            rate_limit: None,
             server: given(server_settings),
             canary: None,
             // Rules are for the security role: `PUT /logs/rules`, or the document.

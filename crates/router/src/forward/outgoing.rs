@@ -1,0 +1,50 @@
+//! The request as a replica gets it.
+
+use axum::body::Body;
+use http::{HeaderValue, Method, Request, Uri, Version, header};
+use kea_core::service::Engine;
+use kea_http::{RequestId, TraceContext, drop_hop_by_hop};
+
+use super::Relay;
+use crate::endpoint::Endpoint;
+
+pub(super) fn outgoing(relay: &Relay<'_>, endpoint: &Endpoint, body: Body) -> Request<Body> {
+    let mut request = Request::new(body);
+    *request.version_mut() = Version::HTTP_11;
+    if relay.version.engine == Engine::External {
+        to_web_service(endpoint, relay, &mut request);
+    } else {
+        to_model_server(endpoint, relay, &mut request);
+    }
+    if let Some(id) = relay.parts.extensions.get::<RequestId>() {
+        request.headers_mut().insert(kea_http::REQUEST_ID, id.header_value());
+    }
+    if let Some(trace) = relay.parts.extensions.get::<TraceContext>() {
+        request.headers_mut().insert(kea_http::TRACEPARENT, trace.header_value());
+    }
+    request
+}
+
+/// A model server needs the path, the body, and what is left of the time; who calls is none of its business.
+fn to_model_server(endpoint: &Endpoint, relay: &Relay<'_>, request: &mut Request<Body>) {
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = relay.parts.uri.clone();
+    let headers = request.headers_mut();
+    headers.insert(header::HOST, endpoint.host.clone());
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(kea_http::timeout::TIMEOUT, kea_http::timeout::value(relay.left()));
+}
+
+/// An existing web service gets the request as it came, with its path re-rooted. Tokens and keys of KEA stay with KEA.
+fn to_web_service(endpoint: &Endpoint, relay: &Relay<'_>, request: &mut Request<Body>) {
+    *request.method_mut() = relay.parts.method.clone();
+    let query = relay.parts.uri.query().map_or_else(String::new, |query| format!("?{query}"));
+    let path = format!("/{}{query}", relay.function);
+    *request.uri_mut() = path.parse::<Uri>().unwrap_or_else(|_| Uri::from_static("/"));
+    let headers = request.headers_mut();
+    headers.clone_from(&relay.parts.headers);
+    drop_hop_by_hop(headers);
+    kea_auth::drop_credentials(headers);
+    headers.remove(header::CONTENT_LENGTH);
+    headers.insert(header::HOST, endpoint.host.clone());
+}

@@ -1,0 +1,11 @@
+//! Which replicas are in order: what their answers show, and what probes find out.
+
+mod condition;
+mod probe;
+mod rule;
+
+pub(crate) use self::{
+    condition::{Condition, State},
+    probe::{TICK, places, tend},
+    rule::HealthRule,
+};
