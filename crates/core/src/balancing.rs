@@ -58,6 +58,17 @@ impl LoadBalancing {
         self.algorithm.unwrap_or(otherwise)
     }
 
+    /// The same, with addresses written in one way alone, as the router names them.
+    #[must_use]
+    pub fn normalized(mut self) -> Self {
+        self.replicas.iter_mut().for_each(|text| *text = normal(text));
+        for (text, weight) in std::mem::take(&mut self.weights) {
+            let share = self.weights.entry(normal(&text)).or_default();
+            *share = share.saturating_add(weight);
+        }
+        self
+    }
+
     /// What can be said without knowing the replicas.
     ///
     /// # Errors
@@ -70,6 +81,12 @@ impl LoadBalancing {
         };
         self.replicas.iter().enumerate().find_map(wrong).map_or(Ok(()), Err)
     }
+}
+
+/// An address as [`ExternalAddress`] writes it; anything else as it is.
+fn normal(text: &str) -> String {
+    let address = looks_external(text).then(|| text.parse::<ExternalAddress>().ok()).flatten();
+    address.map_or_else(|| text.to_owned(), |address| address.to_string())
 }
 
 /// Shares of one whole are 100 percent.
@@ -173,6 +190,15 @@ mod tests {
         check(&[("a", 50), ("b", 51)], false);
         check(&[("a", 200), ("b", 156)], false);
         check(&[("a", 0)], false);
+    }
+
+    #[test]
+    fn addresses_are_written_in_one_way() {
+        let weights = [("http://models.example:80/".into(), 10), ("a".into(), 90)].into();
+        let replicas = vec!["http://models.example:80".into(), "a".into()];
+        let rule = LoadBalancing { replicas, weights, ..LoadBalancing::default() }.normalized();
+        assert_eq!(rule.replicas, ["models.example:80", "a"]);
+        assert_eq!(rule.weights, [("a".into(), 90), ("models.example:80".into(), 10)].into());
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub fn changed_settings(settings: &mut Settings, change: &UpdateRequest) -> Resu
     settings.timeout = timeout.or(settings.timeout);
     settings.access = access.unwrap_or_else(|| settings.access.clone());
     settings.labels = labels.unwrap_or_else(|| settings.labels.clone());
-    settings.load_balancer = load_balancer.or(settings.load_balancer.take());
+    settings.load_balancer = load_balancer.map(LoadBalancing::normalized).or(settings.load_balancer.take());
     settings.health = health.unwrap_or_else(|| settings.health.clone());
     settings.limits = limits.unwrap_or_else(|| settings.limits.clone());
     settings.rate_limit = rate_limit.unwrap_or_else(|| std::mem::take(&mut settings.rate_limit));

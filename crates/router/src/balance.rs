@@ -101,12 +101,12 @@ impl Pool {
     /// The replica for a request of `client`, among those that were not `tried` yet; `None` once all were. One that
     /// `may_fail`, as it can be sent again, may find out whether a replica is back; where there are no probes, any may.
     pub(crate) fn pick(&self, tried: &[Arc<Endpoint>], client: IpAddr, may_fail: bool) -> Option<&Arc<Endpoint>> {
-        let now = clock::now();
+        let (now, again) = (clock::now(), !tried.is_empty());
         let untried = |member: &Member| {
             member.weight > 0 && !tried.iter().any(|endpoint| Arc::ptr_eq(endpoint, &member.endpoint))
         };
         if self.panics(now) {
-            return self.by_rule(&untried, client, now);
+            return self.by_rule(&untried, client, now, again);
         }
         let on_trial = |member: &&Member| untried(member) && member.endpoint.condition.claim_trial(now, &self.health);
         if (may_fail || !self.health.probes())
@@ -115,7 +115,7 @@ impl Pool {
             return Some(&member.endpoint);
         }
         let up = |member: &Member| untried(member) && member.is_up(now);
-        self.by_rule(&up, client, now).or_else(|| self.by_rule(&untried, client, now))
+        self.by_rule(&up, client, now, again).or_else(|| self.by_rule(&untried, client, now, again))
     }
 
     /// Where more than half are out of order, the fault is likely elsewhere: sending everything to the rest would only
@@ -129,8 +129,16 @@ impl Pool {
         down * 2 > all
     }
 
-    fn by_rule(&self, usable: &dyn Fn(&Member) -> bool, client: IpAddr, now: u64) -> Option<&Arc<Endpoint>> {
+    fn by_rule(
+        &self,
+        usable: &dyn Fn(&Member) -> bool,
+        client: IpAddr,
+        now: u64,
+        again: bool,
+    ) -> Option<&Arc<Endpoint>> {
         let member = match self.algorithm {
+            // A request has one turn, however often it is sent.
+            Algorithm::RoundRobin if again => self.instead(usable),
             Algorithm::RoundRobin => self.round_robin(usable, now),
             Algorithm::LeastConnections => self.least_connections(usable, now),
             Algorithm::IpHash => self.members.iter().filter(|member| usable(member)).max_by(|a, b| {
@@ -144,13 +152,15 @@ impl Pool {
 
     /// Whose turn it is; where that one cannot take it, the others do by their own shares.
     fn round_robin(&self, usable: &dyn Fn(&Member) -> bool, now: u64) -> Option<&Member> {
-        let member = |index: usize| &self.members[index];
-        let turn = self.schedule.at(self.turns.next.fetch_add(1, Ordering::Relaxed)).map(member)?;
+        let turn = &self.members[self.schedule.at(self.turns.next.fetch_add(1, Ordering::Relaxed))?];
         let share = turn.share(now, &self.health);
-        if usable(turn) && (share >= 1.0 || rand::rng().random_bool(share)) {
-            return Some(turn);
-        }
-        let others = || self.schedule.iter().map(member).filter(|member| usable(member));
+        let is_its = usable(turn) && (share >= 1.0 || rand::rng().random_bool(share));
+        if is_its { Some(turn) } else { self.instead(usable) }
+    }
+
+    /// Who takes a turn that another one cannot take.
+    fn instead(&self, usable: &dyn Fn(&Member) -> bool) -> Option<&Member> {
+        let others = || self.schedule.iter().map(|index| &self.members[index]).filter(|member| usable(member));
         let instead = self.turns.instead.fetch_add(1, Ordering::Relaxed);
         others().nth(instead.checked_rem(others().count())?)
     }

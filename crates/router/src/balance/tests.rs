@@ -74,6 +74,18 @@ fn the_share_of_who_is_out_of_order_goes_to_the_others_by_their_weights() {
 }
 
 #[test]
+fn a_request_that_is_sent_again_takes_nobodys_turn() {
+    let pool = pool(Algorithm::RoundRobin, &[("a", 1), ("b", 1)]);
+    for _ in 0..10 {
+        let first = pool.pick(&[], client(1), true).unwrap().clone();
+        let second = pool.pick(std::slice::from_ref(&first), client(1), true).unwrap();
+        assert!(!Arc::ptr_eq(&first, second));
+    }
+    assert_eq!(counts(&pool, 100), HashMap::from([("a".into(), 50), ("b".into(), 50)]));
+    assert_eq!(pool.turns.next.load(Ordering::Relaxed), 110);
+}
+
+#[test]
 fn who_has_no_weight_gets_nothing_but_where_nobody_has() {
     for algorithm in ALL {
         assert_eq!(counts(&pool(algorithm, &[("a", 0), ("b", 100)]), 50).get("a"), None, "{algorithm:?}");
