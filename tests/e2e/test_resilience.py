@@ -1,4 +1,4 @@
-"""Shares, replicas elsewhere, replicas that hang, limits, and who calls: under real requests, changed while they run."""
+"""Shares, replicas elsewhere, replicas that hang, limits, and who calls: under real requests, changed meanwhile."""
 
 from __future__ import annotations
 
