@@ -80,6 +80,11 @@ impl Pool {
         self.members.iter().map(|member| &member.endpoint)
     }
 
+    /// How many replicas there are, whatever their state.
+    pub(crate) fn len(&self) -> usize {
+        self.members.len()
+    }
+
     /// Whether there is no replica at all.
     pub(crate) fn is_empty(&self) -> bool {
         self.members.is_empty()

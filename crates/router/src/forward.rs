@@ -39,18 +39,28 @@ pub(crate) async fn send(call: &mut ValidCall) -> Result<Response, RouterError> 
     let limit = limit(call);
     let deadline = Instant::now() + limit;
     service.budget.deposit(settings.limits.retry_percent);
-    let place = service.gate.enter(&settings.limits, deadline).await.map_err(|shed| busy(&service, shed))?;
+    let record = Recorder::of(&call.parts.extensions);
+    let place = service.gate.enter(&settings.limits, deadline).await.map_err(|shed| {
+        record.ended(Stage::Balance);
+        busy(&service, shed)
+    })?;
     let body = match &mut call.body {
         CallBody::Whole(bytes) => Payload::Whole(bytes.clone()),
         CallBody::Stream(body) => Payload::Stream(std::mem::take(body)),
     };
     let version = call.admitted.version();
     let (parts, function, client) = (&call.parts, &*call.admitted.function, call.admitted.client);
-    let record = Recorder::of(&parts.extensions);
-    let relay = Relay { parts, function, client, service: &service, version, record, began: Instant::now(), deadline };
+    let (is_idempotent, began) = (is_idempotent(version, function), Instant::now());
+    let relay = Relay { parts, function, is_idempotent, client, service: &service, version, record, began, deadline };
     let answered = relay.send(body).await;
     relay.tell(&place, answered.as_ref().err());
     answered.map_err(|failed| failed.error(service.route.id.to_string(), limit))
+}
+
+/// Whether the contract says that calling it twice does no harm.
+fn is_idempotent(version: &VersionEntry, function: &str) -> bool {
+    let contract = version.validator.as_ref().map(|validator| validator.contract());
+    contract.and_then(|contract| contract.function(function)).is_some_and(|function| function.idempotent)
 }
 
 fn busy(service: &ServiceEntry, Shed { retry_after }: Shed) -> RouterError {
@@ -91,6 +101,7 @@ enum Last {
 pub(super) struct Relay<'a> {
     parts: &'a Parts,
     function: &'a str,
+    is_idempotent: bool,
     client: IpAddr,
     service: &'a ServiceEntry,
     version: &'a VersionEntry,
@@ -102,7 +113,7 @@ pub(super) struct Relay<'a> {
 impl Relay<'_> {
     async fn send(&self, payload: Payload) -> Result<Response, Failed> {
         match payload {
-            Payload::Whole(bytes) if self.is_idempotent() => self.hedged(&bytes).await,
+            Payload::Whole(bytes) if self.is_idempotent => self.hedged(&bytes).await,
             Payload::Whole(bytes) => self.in_turn(Vec::new(), None, &mut Body::from(bytes.clone()), Some(&bytes)).await,
             Payload::Stream(mut body) => self.in_turn(Vec::new(), None, &mut body, None).await,
         }
@@ -140,7 +151,7 @@ impl Relay<'_> {
             Ok(busy) if is_busy(&busy) && is_whole => ControlFlow::Continue(Last::Busy(Box::new(busy))),
             Ok(response) => ControlFlow::Break(Ok(response)),
             Err(Failure::NotSent(reason)) => ControlFlow::Continue(Last::Failed(reason)),
-            Err(Failure::Broken(reason)) if is_whole && self.is_idempotent() => {
+            Err(Failure::Broken(reason)) if is_whole && self.is_idempotent => {
                 ControlFlow::Continue(Last::Failed(reason))
             }
             Err(Failure::Broken(reason)) => ControlFlow::Break(Err(Failed::Unreachable(reason))),
@@ -206,7 +217,7 @@ impl Relay<'_> {
 
     /// The replica that is next, where there is one and, for one that is not the first, the budget allows it.
     fn next(&self, tried: &[Arc<Endpoint>], again: bool) -> Option<Arc<Endpoint>> {
-        let found = self.version.pool.pick(tried, self.client, self.is_idempotent())?.clone();
+        let found = self.version.pool.pick(tried, self.client, self.is_idempotent)?.clone();
         if again && !self.service.budget.withdraw(clock::now()) {
             self.version.metrics.retry_refused();
             return None;
@@ -215,12 +226,6 @@ impl Relay<'_> {
             self.version.metrics.retried();
         }
         Some(found)
-    }
-
-    fn is_idempotent(&self) -> bool {
-        let validator = self.version.validator.as_ref();
-        let function = validator.and_then(|validator| validator.contract().function(self.function));
-        function.is_some_and(|function| function.idempotent)
     }
 
     fn connect_within(&self) -> Duration {

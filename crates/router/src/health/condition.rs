@@ -161,21 +161,24 @@ impl Condition {
 
     /// Whether a probe is due; the next one is then due after the interval. Who has answered meanwhile needs none; who was
     /// ejected is asked as soon as that is over.
-    pub(crate) fn claim_probe(&self, now: u64, rule: &HealthRule) -> bool {
+    ///
+    /// No two probes come in a shorter time than `pace`, but for the one that is a trial.
+    pub(crate) fn claim_probe(&self, now: u64, rule: &HealthRule, pace: u64) -> bool {
         let due = self.next_probe.load(Relaxed);
         if !rule.probes() {
             return false;
         }
+        let interval = rule.interval.max(pace);
         if self.claim_trial(now, rule) {
-            self.next_probe.store(now + rule.interval, Relaxed);
+            self.next_probe.store(now + interval, Relaxed);
             return true;
         }
         if now < due {
             return false;
         }
-        self.next_probe.store(now + rule.interval, Relaxed);
+        self.next_probe.store(now + interval, Relaxed);
         let answered = self.answered.load(Relaxed);
-        let is_known = answered != 0 && answered + rule.interval > now && self.state(now) == State::Up;
+        let is_known = answered != 0 && answered + interval > now && self.state(now) == State::Up;
         // The first probe is due an interval after the replica came: who starts it has just asked it.
         due != 0 && !is_known
     }
@@ -286,16 +289,16 @@ mod tests {
     fn a_probe_brings_an_ejected_replica_back_on_probation() {
         let condition = Condition::default();
         fail(&condition, 5, SECOND);
-        assert!(!condition.claim_probe(2 * SECOND, &rule()));
-        assert!(condition.claim_probe(6 * SECOND, &rule()), "the ejection is over");
+        assert!(!condition.claim_probe(2 * SECOND, &rule(), 0));
+        assert!(condition.claim_probe(6 * SECOND, &rule(), 0), "the ejection is over");
         assert!(!condition.claim_trial(6 * SECOND, &rule()), "no request does the same");
         condition.probed(true, 6 * SECOND, &rule());
         assert_eq!(condition.state(6 * SECOND), State::Up);
         assert_eq!(fail(&condition, 1, 7 * SECOND), 1, "a probe proves little");
-        assert!(condition.claim_probe(17 * SECOND, &rule()));
+        assert!(condition.claim_probe(17 * SECOND, &rule(), 0));
         condition.probed(false, 17 * SECOND, &rule());
         assert_eq!(condition.state(31 * SECOND), State::Down, "the third ejection is longer");
-        assert!(condition.claim_probe(32 * SECOND, &rule()));
+        assert!(condition.claim_probe(32 * SECOND, &rule(), 0));
         condition.probed(true, 32 * SECOND, &rule());
         condition.succeeded(33 * SECOND);
         assert_eq!(fail(&condition, 4, 34 * SECOND), 0, "an answer proves more");
@@ -304,11 +307,22 @@ mod tests {
     #[test]
     fn who_answers_requests_is_not_probed() {
         let condition = Condition::default();
-        assert!(!condition.claim_probe(SECOND, &rule()));
-        assert!(!condition.claim_probe(5 * SECOND, &rule()));
-        assert!(condition.claim_probe(6 * SECOND, &rule()));
+        assert!(!condition.claim_probe(SECOND, &rule(), 0));
+        assert!(!condition.claim_probe(5 * SECOND, &rule(), 0));
+        assert!(condition.claim_probe(6 * SECOND, &rule(), 0));
         condition.succeeded(10 * SECOND);
-        assert!(!condition.claim_probe(11 * SECOND, &rule()));
-        assert!(condition.claim_probe(16 * SECOND, &rule()));
+        assert!(!condition.claim_probe(11 * SECOND, &rule(), 0));
+        assert!(condition.claim_probe(16 * SECOND, &rule(), 0));
+    }
+
+    #[test]
+    fn among_many_replicas_each_is_probed_more_seldom() {
+        let condition = Condition::default();
+        let pace = 60 * SECOND;
+        assert!(!condition.claim_probe(SECOND, &rule(), pace));
+        assert!(!condition.claim_probe(60 * SECOND, &rule(), pace));
+        assert!(condition.claim_probe(61 * SECOND, &rule(), pace));
+        fail(&condition, 5, 62 * SECOND);
+        assert!(condition.claim_probe(67 * SECOND, &rule(), pace), "a trial does not wait");
     }
 }

@@ -20,16 +20,22 @@ pub(crate) const TICK: Duration = Duration::from_millis(250);
 /// Probes under way at once; others wait.
 const AT_ONCE: usize = 64;
 
+/// Most probes a second: of thousands of replicas each is asked more seldom.
+const A_SECOND: u64 = 200;
+
 /// Asks what is due of `table`. Each probe is a task of its own, so that one that hangs delays none.
 pub(crate) fn tend(table: &Table, places: &Arc<Semaphore>) {
     let now = clock::now();
-    for version in table.services.values().flat_map(|service| &service.versions) {
+    let versions = || table.services.values().flat_map(|service| &service.versions);
+    let replicas: usize = versions().map(|version| version.pool.len()).sum();
+    let pace = replicas as u64 * (1_000_000_000 / A_SECOND);
+    for version in versions() {
         for endpoint in version.pool.endpoints() {
             if endpoint.target.claim_lookup(now) {
                 let endpoint = endpoint.clone();
                 tokio::spawn(async move { endpoint.look_up().await });
             }
-            if endpoint.condition.claim_probe(now, version.pool.health()) {
+            if endpoint.condition.claim_probe(now, version.pool.health(), pace) {
                 let (endpoint, rule, places) = (endpoint.clone(), version.pool.health().clone(), places.clone());
                 let path = path(version, &endpoint, &rule);
                 tokio::spawn(async move {

@@ -125,11 +125,12 @@ impl Gate {
         Place { gate: self, permit: Some(permit) }
     }
 
-    /// A setting that became smaller holds at once.
+    /// A changed setting holds at once; above [`LEAST`] the limit then finds its way.
     fn keep_within(&self, settings: &LimitSettings) {
-        let most = most(settings);
-        if self.limit() > most {
-            self.limit.store(most, Relaxed);
+        let (most, limit) = (most(settings), self.limit());
+        let wanted = limit.clamp(LEAST.min(most), most);
+        if wanted != limit {
+            self.limit.store(wanted, Relaxed);
             self.resize();
         }
     }
@@ -300,5 +301,7 @@ mod tests {
         sleep(Duration::from_millis(1)).await;
         let now: Vec<_> = futures_util::future::join_all((0..10).map(|_| gate.enter(&narrow, within(1)))).await;
         assert_eq!(now.iter().filter(|place| place.is_ok()).count(), 3);
+        let again: Vec<_> = futures_util::future::join_all((0..10).map(|_| gate.enter(&wide, within(1)))).await;
+        assert_eq!(again.iter().filter(|place| place.is_ok()).count(), 10);
     }
 }
