@@ -32,7 +32,11 @@ DETAILS = INFO | {
     "updatedAt": TIME,
 }
 DOCUMENT = {"openapi": re.compile(r"3\.0\.\d"), "info": OBJECT, "paths": OBJECT}
-BALANCER = {"serviceId": TEXT, "algorithm": {"round_robin", "least_connections", "ip_hash"}, "replicas": LIST}
+BALANCER = {
+    "serviceId": TEXT,
+    "algorithm": {"round_robin", "least_connections", "ip_hash", "peak_ewma"},
+    "replicas": LIST,
+}
 METHOD = {"name": TEXT, "description": TEXT, "path": TEXT, "inputs": LIST, "outputs": LIST}
 ROLE = {"name": TEXT, "builtIn": FLAG, "description": TEXT, "rules": LIST}
 BINDING = {"name": TEXT, "role": TEXT, "subjects": LIST}
@@ -545,10 +549,10 @@ def test_load_balancing_is_set_shown_and_reset(kea: Kea) -> None:
         "activeReplicaCount": 1,
     }
     assert kea.predict("iris", SETOSA).status_code == 200
-    wrong = kea.request("POST", "/router/loadbalancer", json=config | {"replicas": ["10.0.0.1:80"]})
+    wrong = kea.request("POST", "/router/loadbalancer", json=config | {"replicas": ["10.0.0.1:0"]})
     assert pointers(wrong) == ["/replicas/0"]
     assert kea.request("DELETE", "/router/loadbalancer/iris").status_code == 204
-    assert kea.request("GET", "/router/loadbalancer/iris").json()["algorithm"] == "round_robin"
+    assert kea.request("GET", "/router/loadbalancer/iris").json()["algorithm"] == "peak_ewma"
 
 
 def test_a_payload_is_validated_without_a_call(kea: Kea) -> None:

@@ -250,7 +250,7 @@ fn request_router() -> Vec<Route> {
             .answers::<LoadBalancerDetails>(StatusCode::OK, "The rule, and the replicas it uses.")
             .by(balancing::get),
         delete(tag, "/router/loadbalancer/{serviceId}", "resetLoadBalancer")
-            .summary("Return to round robin over all replicas")
+            .summary("Return to `peak_ewma` over all replicas")
             .needs(Needs::OfPath(Permit::Balance))
             .answers_nothing(StatusCode::NO_CONTENT, "It holds from now on.")
             .by(balancing::reset),
