@@ -185,7 +185,9 @@ def test_a_model_that_dies_while_it_loads_fails_with_how_it_ended(
 
 def test_a_hanging_model_is_answered_for_in_time_and_started_again(shared_kea: Kea, models: ModelShelf) -> None:
     kea = shared_kea
-    kea.deploy("hangs", models.custom("hangs", HANGS), replicas=2, timeout="2s")
+    # In turn, so that calls go on to find out about the one that hangs.
+    rule = {"algorithm": "round_robin"}
+    kea.deploy("hangs", models.custom("hangs", HANGS), replicas=2, timeout="2s", loadBalancer=rule)
     answer = kea.predict("hangs", {"seconds": 3600})
     assert answer.status_code == 504 and answer.elapsed.total_seconds() < 4, answer.text
     assert "2" in answer.json()["detail"]

@@ -38,7 +38,8 @@ def entries(kea: Kea, name: str, **query: Any) -> list[dict[str, str]]:
 
 def test_lines_are_found_by_time_replica_and_stream(shared_kea: Kea, models: ModelShelf) -> None:
     kea = shared_kea
-    kea.deploy("prints", models.custom("prints", PRINTS), replicas=2)
+    rule = {"algorithm": "round_robin"}
+    kea.deploy("prints", models.custom("prints", PRINTS), replicas=2, loadBalancer=rule)
     for number in range(10):
         stream = "stdout" if number < 8 else "stderr"
         assert kea.predict("prints", {"text": f"line {number}", "stream": stream}).status_code == 200
