@@ -59,6 +59,7 @@ impl Facts {
         let begin = Begin {
             request_id: self.id.clone(),
             trace_id: self.id.clone(),
+            span: None,
             client: [127, 0, 0, 1].into(),
             method: Method::POST,
             uri: self.uri.clone(),

@@ -1,5 +1,6 @@
 //! A record as a line of JSON, in the names of the Elastic Common Schema; what that has no name for is below `kea.`.
 
+use kea_core::span::SpanId;
 use serde::{Serialize, Serializer};
 
 use crate::{
@@ -41,6 +42,10 @@ struct Line<'a> {
     request_id: &'a str,
     #[serde(rename = "trace.id")]
     trace_id: &'a str,
+    #[serde(rename = "span.id", skip_serializing_if = "Option::is_none", serialize_with = "shown")]
+    span: Option<SpanId>,
+    #[serde(rename = "parent.id", skip_serializing_if = "Option::is_none", serialize_with = "shown")]
+    parent: Option<SpanId>,
     #[serde(rename = "http.request.method")]
     method: &'a str,
     #[serde(rename = "url.path")]
@@ -143,6 +148,11 @@ fn micros<S: Serializer>(time: &jiff::Timestamp, serializer: S) -> Result<S::Ok,
     serializer.collect_str(&format_args!("{time:.6}"))
 }
 
+#[allow(clippy::ref_option, reason = "the signature is serde's")]
+fn shown<S: Serializer>(id: &Option<SpanId>, serializer: S) -> Result<S::Ok, S::Error> {
+    id.map(|id| id.to_string()).serialize(serializer)
+}
+
 /// Appends the record as a JSON object.
 pub(crate) fn render(record: &Record, host: &str, out: &mut Vec<u8>) {
     let [authenticate, validate, cache, balance, upstream, respond] = Stage::ALL.map(|s| record.stages[s as usize]);
@@ -161,6 +171,8 @@ pub(crate) fn render(record: &Record, host: &str, out: &mut Vec<u8>) {
         reason: record.problem,
         request_id: &record.request_id,
         trace_id: &record.trace_id,
+        span: record.span.map(|span| span.id),
+        parent: record.span.and_then(|span| span.parent),
         method: record.method.as_str(),
         path: &path[..path.floor_char_boundary(LONGEST_PATH)],
         request_bytes: record.request_bytes,

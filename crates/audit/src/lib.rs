@@ -23,8 +23,8 @@ mod writer;
 
 pub use files::Limits;
 pub use query::{QUERY_MAX, Query};
-pub use record::{Fault, Outcome, Payload, Record, Stage, User};
+pub use record::{Fault, Outcome, Payload, Record, Span, Stage, User};
 pub use recorder::{Begin, Counted, Entry, Recorded, Recorder, outcome};
-pub use sink::{Credentials, ElasticsearchOptions, SinkOptions, setup_elasticsearch, setup_kibana};
+pub use sink::{Credentials, ElasticsearchOptions, SinkOptions, TraceOptions, setup_elasticsearch, setup_kibana};
 pub use trail::{AuditError, Options, Trail};
 pub use verify::{Finding, Problem, Verdict, verify};

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http::{Method, Uri};
 use jiff::Timestamp;
-use kea_core::Settings;
+use kea_core::{Settings, span::SpanId};
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +61,23 @@ impl Stage {
     /// All of them, in the order of a request.
     pub(crate) const ALL: [Self; 6] =
         [Self::Authenticate, Self::Validate, Self::Cache, Self::Balance, Self::Upstream, Self::Respond];
+
+    /// Its name in traces.
+    pub(crate) fn as_str(self) -> &'static str {
+        self.field().trim_start_matches("kea.micros.")
+    }
+
+    /// The field of a record that has its microseconds.
+    pub(crate) fn field(self) -> &'static str {
+        match self {
+            Self::Authenticate => "kea.micros.authenticate",
+            Self::Validate => "kea.micros.validate",
+            Self::Cache => "kea.micros.cache",
+            Self::Balance => "kea.micros.balance",
+            Self::Upstream => "kea.micros.upstream",
+            Self::Respond => "kea.micros.respond",
+        }
+    }
 }
 
 /// How the body of an answer ended.
@@ -85,6 +102,15 @@ pub struct User {
     pub key: Option<Arc<str>>,
 }
 
+/// A request's part of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Its id.
+    pub id: SpanId,
+    /// That of the caller's part, where the caller told of one.
+    pub parent: Option<SpanId>,
+}
+
 /// What of a request's and an answer's body is kept. The writer masks it; no request waits for that.
 #[derive(Clone, Debug)]
 pub struct Payload {
@@ -105,6 +131,8 @@ pub struct Record {
     pub request_id: Arc<str>,
     /// W3C trace id, as lower-case hexadecimal digits.
     pub trace_id: Arc<str>,
+    /// Its part of that trace, where that is recorded.
+    pub span: Option<Span>,
     /// The address of the connection's other end.
     pub client: IpAddr,
     /// The method.
@@ -158,6 +186,7 @@ impl Record {
             time: Timestamp::now(),
             request_id,
             trace_id,
+            span: None,
             client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             method,
             uri,

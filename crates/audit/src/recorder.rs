@@ -16,7 +16,7 @@ use pin_project_lite::pin_project;
 
 use crate::{
     queue::Queue,
-    record::{End, Outcome, Payload, Record, Stage, User},
+    record::{End, Outcome, Payload, Record, Span, Stage, User},
 };
 
 /// Bytes of a name that a caller chose: a path can be long.
@@ -135,6 +135,8 @@ pub struct Begin {
     pub request_id: Arc<str>,
     /// W3C trace id.
     pub trace_id: Arc<str>,
+    /// Its part of that trace, where that is recorded.
+    pub span: Option<Span>,
     /// Where it comes from.
     pub client: IpAddr,
     /// Its method.
@@ -159,9 +161,10 @@ pub struct Entry {
 
 impl Entry {
     pub(crate) fn begin(queue: Arc<Queue>, begin: Begin) -> Self {
-        let Begin { request_id, trace_id, client, method, uri, length } = begin;
+        let Begin { request_id, trace_id, span, client, method, uri, length } = begin;
         let record = Record {
             client,
+            span,
             request_bytes: length.unwrap_or_default(),
             ..Record::begun(request_id, trace_id, method, uri)
         };

@@ -46,16 +46,27 @@ pub struct SinkOptions {
     pub elasticsearch: Option<ElasticsearchOptions>,
     /// To a collector of OpenTelemetry: base URL of OTLP over HTTP.
     pub otlp: Option<Url>,
+    /// Traces of them, to such a collector.
+    pub traces: Option<TraceOptions>,
+}
+
+/// How requests become traces.
+#[derive(Clone, Debug)]
+pub struct TraceOptions {
+    /// Base URL of OTLP over HTTP.
+    pub url: Url,
+    /// The share of requests, 0 to 1, whose trace is recorded where their callers do not say it.
+    pub share: f64,
 }
 
 impl SinkOptions {
     pub(crate) fn is_empty(&self) -> bool {
-        let Self { stdout, elasticsearch, otlp } = self;
-        !stdout && elasticsearch.is_none() && otlp.is_none()
+        let Self { stdout, elasticsearch, otlp, traces } = self;
+        !stdout && elasticsearch.is_none() && otlp.is_none() && traces.is_none()
     }
 
     pub(crate) fn sinks(self, folder: &Path) -> Result<Vec<Sink>, AuditError> {
-        let Self { stdout, elasticsearch, otlp } = self;
+        let Self { stdout, elasticsearch, otlp, traces } = self;
         let kept = |name| Tail::kept(folder, name).map_err(|source| AuditError::Io { folder: folder.into(), source });
         let mut sinks = Vec::new();
         if stdout {
@@ -66,7 +77,10 @@ impl SinkOptions {
             sinks.push(Sink::new(Box::new(sink), kept("elasticsearch")?));
         }
         if let Some(url) = otlp {
-            sinks.push(Sink::new(Box::new(otlp::Otlp::new(&url)?), kept("otlp")?));
+            sinks.push(Sink::new(Box::new(otlp::Otlp::logs(&url)?), kept("otlp")?));
+        }
+        if let Some(TraceOptions { url, share: _ }) = traces {
+            sinks.push(Sink::new(Box::new(otlp::Otlp::traces(&url)?), kept("otlp-traces")?));
         }
         Ok(sinks)
     }

@@ -19,6 +19,7 @@ fn start(folder: &Path, limits: Limits, sinks: SinkOptions) -> Arc<Trail> {
 fn begin(trail: &Trail, id: &str) -> Entry {
     trail.begin(Begin {
         request_id: id.into(),
+        span: None,
         trace_id: "0af7651916cd43dd8448eb211c80319c".into(),
         client: [127, 0, 0, 1].into(),
         method: Method::POST,

@@ -65,6 +65,7 @@ pub struct Trail {
     written: Arc<Written>,
     position: watch::Receiver<Position>,
     sinks: Vec<Arc<SinkStatus>>,
+    traced: Option<f64>,
     stopping: CancellationToken,
     tasks: TaskTracker,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -99,6 +100,7 @@ impl Trail {
         };
         begin(&mut writer, &found);
         let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let traced = sinks.traces.as_ref().map(|traces| traces.share);
         let sinks = made(sinks, folder.as_deref())?;
         let run = move || writer.run(&messages);
         let thread = std::thread::Builder::new().name("audit".into()).spawn(run).map_err(AuditError::Thread)?;
@@ -113,6 +115,7 @@ impl Trail {
             written,
             position: positions,
             sinks: statuses,
+            traced,
             stopping,
             tasks,
             writer: Mutex::new(Some(thread)),
@@ -123,6 +126,11 @@ impl Trail {
     /// Begins the record of a request.
     pub fn begin(&self, begin: Begin) -> Entry {
         Entry::begin(self.queue.clone(), begin)
+    }
+
+    /// The share of new traces that are recorded; `None` where none are, whatever their callers say.
+    pub fn traced(&self) -> Option<f64> {
+        self.traced
     }
 
     /// Waits until all records that are finished by now are in the files.

@@ -21,6 +21,7 @@ pub mod replica;
 pub mod resilience;
 pub mod routing;
 pub mod service;
+pub mod span;
 pub mod tensor;
 pub mod who;
 

@@ -7,7 +7,10 @@ use axum::{body::Body, extract::Request, response::Response};
 use clap::Args;
 use http::header;
 use http_body::Body as _;
-use kea_audit::{Begin, Counted, Credentials, ElasticsearchOptions, Entry, Limits, Options, SinkOptions, Trail};
+use kea_audit::{
+    Begin, Counted, Credentials, ElasticsearchOptions, Entry, Limits, Options, SinkOptions, Span as TraceSpan,
+    TraceOptions, Trail,
+};
 use kea_core::quantity::{Memory, Span};
 use kea_http::{ClientAddress, ProblemKind, RequestId, TraceContext};
 use reqwest::Url;
@@ -50,6 +53,12 @@ pub(crate) struct AuditArgs {
     /// Collector of OpenTelemetry that records are sent to, too, by OTLP over HTTP
     #[arg(long, env = "KEA_AUDIT_OTLP", value_name = "URL")]
     pub(crate) audit_otlp: Option<String>,
+    /// Collector of OpenTelemetry that traces of requests are sent to, by OTLP over HTTP
+    #[arg(long, env = "KEA_TRACES_OTLP", value_name = "URL")]
+    pub(crate) traces_otlp: Option<String>,
+    /// Share of requests, 0 to 1, whose trace is recorded where their callers do not say it [default: 1]
+    #[arg(long, env = "KEA_TRACES_SHARE", value_name = "SHARE")]
+    pub(crate) traces_share: Option<f64>,
 }
 
 /// How requests and changes are recorded, once all that says so is read.
@@ -63,12 +72,25 @@ pub(crate) struct AuditConfig {
     pub(crate) stdout: bool,
     pub(crate) elasticsearch: Option<String>,
     pub(crate) otlp: Option<String>,
+    pub(crate) traces: Option<String>,
+    pub(crate) traces_share: f64,
 }
 
 impl Default for AuditConfig {
     fn default() -> Self {
         let Limits { file_bytes, files, age: _ } = Limits::default();
-        Self { enabled: true, dir: None, file_bytes, files, keep: None, stdout: false, elasticsearch: None, otlp: None }
+        Self {
+            enabled: true,
+            dir: None,
+            file_bytes,
+            files,
+            keep: None,
+            stdout: false,
+            elasticsearch: None,
+            otlp: None,
+            traces: None,
+            traces_share: 1.0,
+        }
     }
 }
 
@@ -84,6 +106,8 @@ impl AuditConfig {
         self.stdout = args.audit_stdout.unwrap_or(self.stdout);
         self.elasticsearch = given(&args.audit_elasticsearch).or(self.elasticsearch);
         self.otlp = given(&args.audit_otlp).or(self.otlp);
+        self.traces = given(&args.traces_otlp).or(self.traces);
+        self.traces_share = args.traces_share.unwrap_or(self.traces_share);
         self.sinks().map(|_| self)
     }
 
@@ -98,7 +122,12 @@ impl AuditConfig {
         let parsed = |key: &str, text: &Option<String>| text.as_deref().map(|text| url(key, text)).transpose();
         let elasticsearch = parsed("audit-elasticsearch", &self.elasticsearch)?.map(elasticsearch);
         let otlp = parsed("audit-otlp", &self.otlp)?;
-        Ok(SinkOptions { stdout: self.stdout, elasticsearch, otlp })
+        let share = self.traces_share;
+        if !(0.0..=1.0).contains(&share) {
+            return Err(anyhow!("`traces-share` is {share}, and is to be a share: from 0 for none to 1 for all"));
+        }
+        let traces = parsed("traces-otlp", &self.traces)?.map(|url| TraceOptions { url, share });
+        Ok(SinkOptions { stdout: self.stdout, elasticsearch, otlp, traces })
     }
 }
 
@@ -155,11 +184,12 @@ pub(crate) fn begin(trail: &Trail, mut request: Request) -> (Option<Entry>, Requ
     if PROBES.contains(&request.uri().path()) {
         return (None, request);
     }
-    let (id, trace) = (RequestId::of(request.headers()), TraceContext::of(request.headers()));
+    let (id, trace) = (RequestId::of(request.headers()), TraceContext::of(request.headers(), trail.traced()));
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let entry = trail.begin(Begin {
         request_id: id.0.clone(),
         trace_id: trace.trace_id.clone(),
+        span: trace.span.map(|id| TraceSpan { id, parent: trace.parent }),
         client: ClientAddress::of(request.extensions()),
         method: request.method().clone(),
         uri: request.uri().clone(),

@@ -181,11 +181,14 @@ impl Config {
                 "audit-stdout" => set(&mut self.audit.stdout, value),
                 "audit-elasticsearch" => set(&mut self.audit.elasticsearch, value),
                 "audit-otlp" => set(&mut self.audit.otlp, value),
+                "traces-otlp" => set(&mut self.audit.traces, value),
+                "traces-share" => set(&mut self.audit.traces_share, value),
                 _ => Err("is not a key of KEA: there are listen, data-dir, database, log-format, token-ttl, \
                           session-ttl, key-rotation, body-limit, cache-size, cache-redis, trusted-proxies, registry, \
                           base-image-onnx, base-image-python, plain-http-registries, registry-endpoints, \
                           dockerfile-builder, url, tls-certificate, tls-key, tls-client-ca, audit, audit-dir, \
-                          audit-file-size, audit-files, audit-keep, audit-stdout, audit-elasticsearch and audit-otlp"
+                          audit-file-size, audit-files, audit-keep, audit-stdout, audit-elasticsearch, audit-otlp, \
+                          traces-otlp and traces-share"
                     .into()),
             };
             mistakes.extend(read.err().map(|why| format!("`{key}`: {why}")));

@@ -1,38 +1,60 @@
-//! OpenTelemetry's logs, as OTLP over HTTP in JSON: a request for some lines, of which the fields are attributes.
+//! OpenTelemetry's logs and traces, as OTLP over HTTP in JSON: a request for some lines.
 //!
 //! By hand, as the exporters that there are keep what waits in memory alone, and drop it.
 
+mod logs;
+mod traces;
+
 use async_trait::async_trait;
-use jiff::Timestamp;
 use reqwest::{StatusCode, Url, header::CONTENT_TYPE};
 use serde_json::{Map, Value, json};
 
 use super::{Deliver, Fate, Line, Refusal, away, client, excerpt, setup};
 use crate::AuditError;
 
+/// What is made of lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signal {
+    Logs,
+    Traces,
+}
+
 pub(crate) struct Otlp {
+    signal: Signal,
     url: Url,
     http: reqwest::Client,
 }
 
 impl Otlp {
-    /// Below the base URL, as OpenTelemetry's own exporters take it.
-    pub(crate) fn new(base: &Url) -> Result<Self, AuditError> {
-        Ok(Self { url: setup::join(base, &["v1", "logs"]), http: client()? })
+    /// A log record for each line, sent below the base URL, as OpenTelemetry's own exporters take it.
+    pub(crate) fn logs(base: &Url) -> Result<Self, AuditError> {
+        Ok(Self { signal: Signal::Logs, url: setup::join(base, &["v1", "logs"]), http: client()? })
+    }
+
+    /// Spans for each line whose trace is recorded.
+    pub(crate) fn traces(base: &Url) -> Result<Self, AuditError> {
+        Ok(Self { signal: Signal::Traces, url: setup::join(base, &["v1", "traces"]), http: client()? })
     }
 }
 
 #[async_trait]
 impl Deliver for Otlp {
     fn name(&self) -> &'static str {
-        "otlp"
+        match self.signal {
+            Signal::Logs => "otlp",
+            Signal::Traces => "otlp-traces",
+        }
     }
 
     async fn deliver(&mut self, lines: &[Line]) -> Result<Vec<Fate>, Refusal> {
+        let items = self.signal.items(lines);
+        if items.is_empty() {
+            return Ok(vec![Fate::Kept; lines.len()]);
+        }
         let request = self.http.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
-        let response = request.body(body(lines).to_string()).send().await.map_err(away)?;
+        let response = request.body(self.signal.body(&items).to_string()).send().await.map_err(away)?;
         match response.status() {
-            status if status.is_success() => Ok(fates(&response.bytes().await.map_err(away)?, lines.len())),
+            status if status.is_success() => Ok(self.signal.fates(&response.bytes().await.map_err(away)?, lines.len())),
             StatusCode::PAYLOAD_TOO_LARGE => Err(Refusal::TooLarge),
             // The one status by which a collector says that the same will never be taken.
             StatusCode::BAD_REQUEST => Ok(vec![Fate::Rejected(excerpt(response).await); lines.len()]),
@@ -41,47 +63,54 @@ impl Deliver for Otlp {
     }
 }
 
-/// A collector says how many records it refuses, and not which: the specification has them not sent again.
-fn fates(answer: &[u8], count: usize) -> Vec<Fate> {
-    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
-    let rejected = &answer["partialSuccess"]["rejectedLogRecords"];
-    // 64-bit numbers are text in this protocol's JSON.
-    let rejected = rejected.as_u64().or_else(|| rejected.as_str()?.parse().ok()).unwrap_or_default();
-    let rejected = usize::try_from(rejected).unwrap_or(count).min(count);
-    let why = Fate::Rejected(answer["partialSuccess"]["errorMessage"].as_str().unwrap_or_default().into());
-    let mut fates = vec![why; rejected];
-    fates.resize(count, Fate::Kept);
-    fates
+impl Signal {
+    fn items(self, lines: &[Line]) -> Vec<Value> {
+        let fields = lines.iter().map(|line| serde_json::from_str::<Map<_, _>>(&line.text).unwrap_or_default());
+        match self {
+            Self::Logs => fields.map(logs::record).collect(),
+            Self::Traces => fields.flat_map(|fields| traces::spans(&fields)).collect(),
+        }
+    }
+
+    fn body(self, items: &[Value]) -> Value {
+        let resource = json!({"attributes": [attribute("service.name", &"kea".into())]});
+        let version = env!("CARGO_PKG_VERSION");
+        match self {
+            Self::Logs => {
+                let scope = json!({"name": "kea.audit", "version": version});
+                json!({"resourceLogs": [{"resource": resource, "scopeLogs": [{"scope": scope, "logRecords": items}]}]})
+            }
+            Self::Traces => {
+                let scope = json!({"name": "kea", "version": version});
+                json!({"resourceSpans": [{"resource": resource, "scopeSpans": [{"scope": scope, "spans": items}]}]})
+            }
+        }
+    }
+
+    /// A collector says how many items it refuses, and not which: the specification has them not sent again.
+    fn fates(self, answer: &[u8], count: usize) -> Vec<Fate> {
+        let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+        let rejected = match self {
+            Self::Logs => &answer["partialSuccess"]["rejectedLogRecords"],
+            Self::Traces => &answer["partialSuccess"]["rejectedSpans"],
+        };
+        // 64-bit numbers are text in this protocol's JSON.
+        let rejected = rejected.as_u64().or_else(|| rejected.as_str()?.parse().ok()).unwrap_or_default();
+        let rejected = usize::try_from(rejected).unwrap_or(count).min(count);
+        let why = Fate::Rejected(answer["partialSuccess"]["errorMessage"].as_str().unwrap_or_default().into());
+        let mut fates = vec![why; rejected];
+        fates.resize(count, Fate::Kept);
+        fates
+    }
 }
 
-fn body(lines: &[Line]) -> Value {
-    let records: Vec<Value> = lines.iter().map(record).collect();
-    let resource = json!({"attributes": [attribute("service.name", &"kea".into())]});
-    let scope = json!({"name": "kea.audit", "version": env!("CARGO_PKG_VERSION")});
-    json!({"resourceLogs": [{"resource": resource, "scopeLogs": [{"scope": scope, "logRecords": records}]}]})
-}
-
-fn record(line: &Line) -> Value {
-    let mut fields: Map<String, Value> = serde_json::from_str(&line.text).unwrap_or_default();
-    let time = fields.remove("@timestamp").and_then(|time| time.as_str()?.parse::<Timestamp>().ok());
-    let nanos = time.map_or(0, Timestamp::as_nanosecond).to_string();
-    let trace = fields.remove("trace.id").unwrap_or_else(|| "".into());
-    let failed = fields.get("event.outcome").is_some_and(|outcome| outcome == "failure");
-    let action = fields.get("event.action").cloned().unwrap_or_default();
-    // The service of a record is that of the model; the resource is KEA's.
-    let renamed = |name: &str| match name {
-        "service.name" | "service.version" => format!("kea.{name}"),
-        other => other.to_owned(),
-    };
-    let attributes: Vec<Value> = fields.iter().map(|(name, value)| attribute(&renamed(name), value)).collect();
-    json!({
-        "timeUnixNano": nanos,
-        "severityNumber": if failed { 13 } else { 9 },
-        "severityText": if failed { "WARN" } else { "INFO" },
-        "body": value(&action),
-        "traceId": trace,
-        "attributes": attributes,
-    })
+/// The service of a record is that of the model; the resource is KEA's.
+fn renamed(name: &str) -> &str {
+    match name {
+        "service.name" => "kea.service.name",
+        "service.version" => "kea.service.version",
+        other => other,
+    }
 }
 
 fn attribute(key: &str, is: &Value) -> Value {
@@ -104,16 +133,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_a_log_record() {
-        let text = r#"{"@timestamp":"2026-01-31T12:00:00.000001Z","event.action":"call","event.outcome":"failure","trace.id":"4bf92f3577b34da6a3ce929d0e0e4736","user.roles":["admin"],"http.response.status_code":502,"service.name":"iris"}"#;
-        insta::assert_json_snapshot!(record(&Line { text: text.into(), hash: "0".into() }));
-    }
-
-    #[test]
     fn a_partial_success_is_counted() {
-        let fates = |answer: &str| fates(answer.as_bytes(), 3).iter().filter(|fate| **fate != Fate::Kept).count();
-        assert_eq!(fates("{}"), 0);
-        assert_eq!(fates(r#"{"partialSuccess":{"rejectedLogRecords":"2","errorMessage":"x"}}"#), 2);
-        assert_eq!(fates(r#"{"partialSuccess":{"rejectedLogRecords":9}}"#), 3);
+        let count = |signal: Signal, answer: &str| {
+            signal.fates(answer.as_bytes(), 3).iter().filter(|fate| **fate != Fate::Kept).count()
+        };
+        assert_eq!(count(Signal::Logs, "{}"), 0);
+        assert_eq!(count(Signal::Logs, r#"{"partialSuccess":{"rejectedLogRecords":"2","errorMessage":"x"}}"#), 2);
+        assert_eq!(count(Signal::Logs, r#"{"partialSuccess":{"rejectedLogRecords":9}}"#), 3);
+        assert_eq!(count(Signal::Traces, r#"{"partialSuccess":{"rejectedSpans":1}}"#), 1);
     }
 }
