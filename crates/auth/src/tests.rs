@@ -19,6 +19,7 @@ use serde_json::Value;
 use crate::{AuthError, AuthSettings, Authenticator, Caller, Origin, Session, signing::KEY_SECRET, tokens::Claims};
 
 mod administration;
+mod forged;
 mod keys;
 mod sessions;
 

@@ -51,6 +51,8 @@ fn below_services(path: &str) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{prelude::ProptestConfig, prop_assert, prop_assert_eq, proptest};
+
     use super::*;
 
     fn check(path: &str, expected: Option<(&str, &str, Option<&str>, Protocol)>) {
@@ -68,6 +70,24 @@ mod tests {
         check("/v2/models/iris/versions/2/infer", Some(("iris", "predict", Some("2"), Protocol::V2)));
         check("/v2/models/iris", None);
         check("/", None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// A path is of the router or of the management API, and what is read of it is in it as it stands: nothing is
+        /// decoded or resolved here, so that a name is weighed by the same letters by which it is looked up.
+        #[test]
+        fn what_is_read_stands_in_the_path(path in "(/api/v1/k8c/services/|/v2/models/|/)[a-z0-9/%.;?_-]{0,40}") {
+            let Some(read) = read(&path) else { return Ok(()) };
+            prop_assert!(is_service_request(&path) || RESERVED_FUNCTIONS.contains(&read.function));
+            let again = match (read.protocol, read.version) {
+                (Protocol::Kea, _) => format!("{BASE_PATH}/services/{}/{}", read.service, read.function),
+                (Protocol::V2, None) => format!("/v2/models/{}/infer", read.service),
+                (Protocol::V2, Some(version)) => format!("/v2/models/{}/versions/{version}/infer", read.service),
+            };
+            prop_assert_eq!(again, path);
+        }
     }
 
     #[test]
