@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +166,16 @@ class Kea:
         )
         assert not check or done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
+
+    @contextlib.contextmanager
+    def cli_process(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """A command of the CLI while it runs; it ends with the block."""
+        env = {**os.environ, "XDG_CONFIG_HOME": str(self.folder / "config"), "KEA_SERVER": self.url}
+        with subprocess.Popen([self.binary, *arguments], stdout=subprocess.PIPE, text=True, env=env) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def cli_json(self, *arguments: str) -> Any:
         return json.loads(self.cli("--output", "json", *arguments).stdout)

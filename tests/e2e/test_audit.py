@@ -153,11 +153,56 @@ def test_changes_and_logins_are_recorded_with_their_target(iris: Kea, models: Mo
     assert "guess" not in json.dumps(login)
 
 
+def test_calls_that_rules_leave_out_are_counted_alone(iris: Kea) -> None:
+    counter = 'kea_calls_total{service="iris",version="1",function="predict",protocol="kea",outcome="success"'
+
+    def counted() -> float:
+        page = iris.request("GET", "!/metrics").text
+        return sum(float(line.rsplit(" ", 1)[1]) for line in page.splitlines() if line.startswith(counter))
+
+    def put(calls: str) -> None:
+        assert iris.request("PUT", "/logs/rules/iris", json={"calls": calls}).json()["calls"] == calls
+
+    put("failed")
+    before = counted()
+    ids = iter(range(1000))
+
+    def left_out() -> bool:
+        name = f"left-out-{next(ids)}"
+        assert call(iris, name) == 200
+        return not of(iris, name)
+
+    iris.wait_for(left_out, "the rules to hold", 10)
+    assert call(iris, "wrong-row", {"X": "nonsense"}) == 400
+    assert one(iris, "wrong-row")["kea.outcome"] == "invalid"
+    assert counted() - before == next(ids)
+    put("none")
+
+    def wrong_left_out() -> bool:
+        name = f"wrong-left-out-{next(ids)}"
+        assert call(iris, name, {"X": "nonsense"}) == 400
+        return not of(iris, name)
+
+    iris.wait_for(wrong_left_out, "the rules to hold", 10)
+    put("all")
+    iris.wait_for(lambda: not left_out(), "the rules to end", 10)
+
+
+def test_records_are_followed_as_they_come(iris: Kea) -> None:
+    iris.cli("login", "--username", "admin", env={"KEA_PASSWORD": "correct horse battery staple"})
+    with iris.cli_process("audit", "--follow", "--service", "iris", "--output", "json") as following:
+        lines = iter(following.stdout.readline, "")
+        for number in range(3):
+            assert call(iris, f"followed-{number}") == 200
+            assert any(json.loads(line)["http.request.id"] == f"followed-{number}" for line in lines)
+
+
 def test_bodies_are_kept_for_whom_the_rules_say_and_without_what_is_masked(iris: Kea) -> None:
     rules = {"payload": {"sample": 1, "mask": ["/inputs/X", "/predictions/*/label"]}}
     answer = iris.request("PUT", "/logs/rules/iris", json=rules)
     assert answer.status_code == 200, answer.text
     assert iris.request("GET", "/logs/rules/iris").json()["payload"]["sample"] == 1
+    assert iris.request("PUT", "/logs/rules/iris", json={"calls": "some"}).status_code == 400
     for wrong in [{"sample": 2}, {"maxBytes": "1Gi"}, {"mask": ["inputs"]}, {"masks": []}]:
         assert iris.request("PUT", "/logs/rules/iris", json={"payload": wrong}).status_code == 400, wrong
 

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http::{Method, Uri};
 use jiff::Timestamp;
-use kea_core::{Settings, span::SpanId};
+use kea_core::{Settings, service::RecordedCalls, span::SpanId};
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -171,6 +171,8 @@ pub struct Record {
     pub request_bytes: u64,
     /// Bytes of the answer's body, as far as it was handed over.
     pub response_bytes: u64,
+    /// Whether the service's rules have it written, once it is known which service that is.
+    pub calls: RecordedCalls,
     /// Microseconds of each stage, as [`Stage`] numbers them.
     pub stages: [u32; 6],
     /// Microseconds of all of it.
@@ -206,9 +208,19 @@ impl Record {
             fault: Fault::Caller,
             request_bytes: 0,
             response_bytes: 0,
+            calls: RecordedCalls::All,
             stages: [0; 6],
             total: 0,
             payload: None,
+        }
+    }
+
+    /// Whether it is written.
+    pub(crate) fn is_kept(&self) -> bool {
+        match self.calls {
+            RecordedCalls::All => true,
+            RecordedCalls::Failed => self.outcome != Outcome::Success,
+            RecordedCalls::None => false,
         }
     }
 

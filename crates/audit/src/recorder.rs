@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{Extensions, Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use kea_core::Settings;
+use kea_core::{Settings, service::RecordedCalls};
 use pin_project_lite::pin_project;
 
 use crate::{
@@ -86,6 +86,11 @@ impl Recorder {
             record.version = Some(version);
             record.function_known = function_known;
         });
+    }
+
+    /// Which calls of its service are written.
+    pub fn calls(&self, calls: RecordedCalls) {
+        self.with(|record| record.calls = calls);
     }
 
     /// The replica that it is sent to.

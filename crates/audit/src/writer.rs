@@ -109,8 +109,10 @@ impl Writer {
                 self.queue.took();
                 let record = finished(draft);
                 self.series.count(&record);
-                self.written.records.fetch_add(1, Ordering::Relaxed);
-                self.line(|host, out| ecs::render(&record, host, out));
+                if record.is_kept() {
+                    self.written.records.fetch_add(1, Ordering::Relaxed);
+                    self.line(|host, out| ecs::render(&record, host, out));
+                }
             }
             Message::Flush(reply) => self.flushes.push(reply),
             Message::Stop => return Next::Stop,

@@ -238,12 +238,27 @@ pub fn is_label(name: &str, value: &str) -> bool {
     prefix.is_none_or(|prefix| word(prefix, 253)) && word(name, 63) && (value.is_empty() || word(value, 63))
 }
 
-/// What the audit trail keeps of a service's calls beside their records, which are always kept.
+/// What the audit trail keeps of a service's calls. All of them are counted, whatever is kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct AuditRules {
+    /// Which calls have a record.
+    pub calls: RecordedCalls,
     /// What is kept of the bodies of requests and answers. Nothing unless it is asked for.
     pub payload: PayloadRules,
+}
+
+/// Which calls of a service have a record in the audit trail. Changes of the service always have one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordedCalls {
+    /// Every call.
+    #[default]
+    All,
+    /// Calls that were not answered as they asked: refused, wrong, failed, left.
+    Failed,
+    /// None.
+    None,
 }
 
 /// What is kept of the bodies of requests and answers.

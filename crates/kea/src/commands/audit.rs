@@ -1,10 +1,10 @@
 //! `kea audit`: who did what, whether the trail was tampered with, and what Elasticsearch and Kibana need to show it.
 
-use std::path::PathBuf;
+use std::{collections::HashSet, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use kea_audit::{Outcome, Verdict, setup_elasticsearch, setup_kibana, verify};
+use kea_audit::{Outcome, QUERY_MAX, Verdict, setup_elasticsearch, setup_kibana, verify};
 use serde_json::{Value, json};
 
 use super::{Session, logs::since, or_dash};
@@ -16,6 +16,12 @@ use crate::{
 
 /// Dashboards for Kibana.
 const DASHBOARDS: &str = include_str!("../../../../deploy/elasticsearch/dashboards.ndjson");
+
+/// How far a question reaches back, while records are followed: requests take less than this.
+const OVERLAP: Duration = Duration::from_secs(120);
+
+/// The pause before the next question.
+const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
 
 /// What of the audit trail is wanted.
 #[derive(Debug, Args)]
@@ -38,6 +44,9 @@ pub(crate) struct AuditArgs {
     /// Only what ended so
     #[arg(long, value_parser = Outcome::WORDS)]
     outcome: Option<String>,
+    /// Keep printing what comes, without the questions for it
+    #[arg(short, long, conflicts_with = "until")]
+    follow: bool,
     /// How many of the latest [default: 100]
     #[arg(long, value_name = "NUMBER")]
     limit: Option<u32>,
@@ -73,6 +82,7 @@ impl AuditArgs {
         session: impl FnOnce() -> Result<Session, Failure>,
     ) -> Result<(), Failure> {
         match self.command {
+            None if self.follow => follow(&session()?, self.query()).await,
             None => self.show(&session()?).await,
             Some(AuditCommand::Verify { folder, noted }) => held_against_its_chain(output, folder, noted.as_deref()),
             Some(AuditCommand::SetupElasticsearch { url, kibana }) => set_up(output, &url, kibana.as_deref()).await,
@@ -90,7 +100,7 @@ impl AuditArgs {
     }
 
     fn query(&self) -> Vec<(&'static str, String)> {
-        let Self { command: _, since, until, caller, service, outcome, limit } = self;
+        let Self { command: _, follow: _, since, until, caller, service, outcome, limit } = self;
         let since = since.map(|time| ("since", time.to_string()));
         let until = until.map(|time| ("until", time.to_string()));
         let caller = caller.clone().map(|name| ("caller", name));
@@ -99,6 +109,32 @@ impl AuditArgs {
         let limit = limit.map(|number| ("limit", number.to_string()));
         [since, until, caller, service, outcome, limit].into_iter().flatten().collect()
     }
+}
+
+/// Prints records as they come. A record is of the time at which its request came, and is written when that has ended: so
+/// each question reaches back over what was answered already.
+async fn follow(session: &Session, mut query: Vec<(&'static str, String)>) -> Result<(), Failure> {
+    let mut shown = HashSet::new();
+    loop {
+        let asked: Vec<_> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let answer: Value = session.client.get(&["logs", "audit"], &asked).await?.read()?;
+        let records: Vec<&Value> = answer["records"].as_array().into_iter().flatten().collect();
+        for record in records.iter().rev().filter(|record| is_news(record, &shown)) {
+            let line = if session.output.is_json() { record.to_string() } else { row(record).join("  ") };
+            session.output.line(&line)?;
+        }
+        shown = records.iter().filter_map(|record| Some(record["kea.audit.hash"].as_str()?.to_owned())).collect();
+        query.retain(|(name, _)| !["since", "limit"].contains(name));
+        let since = (Timestamp::now() - OVERLAP).to_string();
+        query.extend([("since", since), ("limit", QUERY_MAX.to_string())]);
+        tokio::time::sleep(FOLLOW_PAUSE).await;
+    }
+}
+
+/// Whether a record is to be printed: not those of before, and not these questions.
+fn is_news(record: &Value, shown: &HashSet<String>) -> bool {
+    let known = record["kea.audit.hash"].as_str().is_some_and(|hash| shown.contains(hash));
+    !known && record["event.action"] != "getAuditTrail"
 }
 
 fn row(record: &Value) -> Vec<String> {
