@@ -6,6 +6,7 @@ use crate::{
     ServiceId, Settings, VersionId,
     balancing::LoadBalancing,
     management::{DeployRequest, UpdateRequest},
+    own_route,
     port::DeployError,
     resilience::{HealthSettings, LimitSettings, check_rate_limits},
     service::{Access, Canary, PayloadRules, ServerSettings, is_label},
@@ -31,7 +32,18 @@ pub fn service_id(request: &DeployRequest) -> Result<ServiceId, DeployError> {
 /// Takes over what a deploy request says of settings.
 pub fn settings(settings: &mut Settings, request: &DeployRequest) -> Result<(), DeployError> {
     let DeployRequest {
-        cache, timeout, access, labels, load_balancer, health, limits, rate_limit, server, audit, ..
+        cache,
+        timeout,
+        access,
+        labels,
+        load_balancer,
+        health,
+        limits,
+        rate_limit,
+        server,
+        audit,
+        routes,
+        ..
     } = request.clone();
     let change = UpdateRequest {
         cache,
@@ -44,6 +56,7 @@ pub fn settings(settings: &mut Settings, request: &DeployRequest) -> Result<(), 
         rate_limit,
         server,
         audit,
+        routes,
         ..UpdateRequest::default()
     };
     changed_settings(settings, &change)
@@ -52,7 +65,18 @@ pub fn settings(settings: &mut Settings, request: &DeployRequest) -> Result<(), 
 /// Takes over what an update says of settings.
 pub fn changed_settings(settings: &mut Settings, change: &UpdateRequest) -> Result<(), DeployError> {
     let UpdateRequest {
-        cache, timeout, access, labels, load_balancer, health, limits, rate_limit, server, audit, ..
+        cache,
+        timeout,
+        access,
+        labels,
+        load_balancer,
+        health,
+        limits,
+        rate_limit,
+        server,
+        audit,
+        routes,
+        ..
     } = change.clone();
     if timeout.is_some_and(|timeout| timeout.0.is_zero()) {
         return Err(invalid("/timeout", "a timeout of 0 answers nothing: give for example `5s`"));
@@ -60,6 +84,7 @@ pub fn changed_settings(settings: &mut Settings, change: &UpdateRequest) -> Resu
     if let Some(cache) = &cache {
         cache.check()?;
     }
+    own_route::check(routes.as_deref().unwrap_or_default())?;
     if let Some(server) = &server {
         check_server(server)?;
     }
@@ -81,6 +106,7 @@ pub fn changed_settings(settings: &mut Settings, change: &UpdateRequest) -> Resu
     settings.health = health.unwrap_or_else(|| settings.health.clone());
     settings.limits = limits.unwrap_or_else(|| settings.limits.clone());
     settings.rate_limit = rate_limit.unwrap_or_else(|| std::mem::take(&mut settings.rate_limit));
+    settings.routes = routes.unwrap_or_else(|| std::mem::take(&mut settings.routes));
     settings.server = server.unwrap_or_else(|| settings.server.clone());
     Ok(())
 }

@@ -13,6 +13,7 @@ use crate::{
     caching::CacheSettings,
     management::DeployRequest,
     name::{NameError, ServiceId, VersionId},
+    own_route::OwnRoute,
     quantity::Span,
     resilience::{HealthSettings, LimitSettings, RateLimit},
     service::{Access, AuditRules, Autoscaling, Canary, Framework, Resources, ServerSettings},
@@ -146,6 +147,9 @@ pub struct DeploymentDocument {
     /// How the model server runs the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSettings>,
+    /// Paths and hosts of its own, beside the standard ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routes: Option<Vec<OwnRoute>>,
     /// What only a cluster has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodSettings>,
@@ -381,6 +385,7 @@ pub fn request(
         limits: spec.limits,
         rate_limit: spec.rate_limit,
         server: spec.server,
+        routes: spec.routes,
         canary: spec.canary,
     })
 }

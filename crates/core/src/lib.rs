@@ -12,6 +12,7 @@ pub mod documents;
 pub mod management;
 pub mod name;
 pub mod next_step;
+pub mod own_route;
 pub mod permission;
 pub mod policy;
 pub mod policy_documents;

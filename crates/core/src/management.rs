@@ -16,6 +16,7 @@ use crate::{
     caching::CacheSettings,
     contract::Field,
     name::{ServiceId, VersionId},
+    own_route::OwnRoute,
     policy::{Permission, PolicyName, Rule, Subject, Verb},
     quantity::Span,
     resilience::{HealthSettings, LimitSettings, RateLimit},
@@ -98,6 +99,9 @@ pub struct DeployRequest {
     /// How the model server runs the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSettings>,
+    /// Paths and hosts of its own, beside the standard ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routes: Option<Vec<OwnRoute>>,
     /// A version that takes a share of the requests beside the live one; needs Kubernetes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
@@ -165,6 +169,9 @@ pub struct UpdateRequest {
     /// How the model server runs the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSettings>,
+    /// Paths and hosts of its own, beside the standard ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routes: Option<Vec<OwnRoute>>,
     /// A version that takes a share of the requests beside the live one, as `version` with its model or an earlier one.
     /// Naming the version that is to answer, without this, ends it. Needs Kubernetes.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -11,6 +11,7 @@ use crate::{
     caching::CacheSettings,
     contract::Contract,
     name::{ServiceId, VersionId},
+    own_route::OwnRoute,
     policy::PolicyName,
     quantity::{Cpu, Memory, Span},
     resilience::{HealthSettings, LimitSettings, RateLimit},
@@ -169,6 +170,8 @@ pub struct Settings {
     pub labels: BTreeMap<String, String>,
     /// What the audit trail keeps of its calls beside their records.
     pub audit: AuditRules,
+    /// Paths and hosts of its own, beside the standard ones.
+    pub routes: Vec<OwnRoute>,
 }
 
 impl Settings {

@@ -15,6 +15,7 @@ use kea_core::{
     balancing::LoadBalancing,
     change,
     management::{DeployRequest, ServiceDetails, UpdateRequest, VersionInfo},
+    own_route,
     port::{DeployError, Deployer, RouteFollower, ServiceStore, StoreError},
     service::{Service, Version},
 };
@@ -132,6 +133,13 @@ impl LocalDeployer {
         }
     }
 
+    /// A route is one service's.
+    async fn check_routes(&self, id: &ServiceId, settings: &Settings) -> Result<(), DeployError> {
+        let services = self.shared.store.services().await?;
+        let others = services.iter().map(|service| (&service.id, &service.settings.routes[..]));
+        own_route::check_free(id, &settings.routes, others)
+    }
+
     /// Keeps a change and makes it the loop's wish. Answers with the service as it is from now on.
     async fn change(
         &self,
@@ -201,6 +209,7 @@ impl Deployer for LocalDeployer {
         });
         let mut settings = before.as_ref().map_or_else(Settings::default, |service| service.settings.clone());
         change::settings(&mut settings, &request)?;
+        self.check_routes(&id, &settings).await?;
         let replicas = change::replicas(request.replicas, before.as_ref().map_or(1, |service| service.replicas))?;
         let service = Service {
             model_name: request.model_name,
@@ -222,6 +231,7 @@ impl Deployer for LocalDeployer {
         service.replicas = change::replicas(change.replicas, service.replicas)?;
         request::refuse_canary(change.canary.as_ref())?;
         change::changed_settings(&mut service.settings, &change)?;
+        self.check_routes(id, &service.settings).await?;
         let base = versions.iter().find(|version| version.id == service.version);
         let new = match base {
             Some(base) if change.names_a_model() || change.container_image.is_some() => {

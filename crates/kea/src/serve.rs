@@ -21,7 +21,7 @@ use kea_core::port::{IdentityStore, PolicyStore, ServiceStore, StoreError};
 use kea_deployer::{LocalDeployer, LocalOptions};
 use kea_http::{ClientAddress, PeerAddress, TrustedProxies};
 use kea_logs::{Format, Limits, LogBook};
-use kea_router::{Router, is_service_request};
+use kea_router::Router;
 use kea_store::SqlStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -166,8 +166,8 @@ pub(crate) fn dispatcher(
     }
 }
 
-async fn dispatch(router: Arc<Router>, api: axum::Router, request: Request) -> Response {
-    if is_service_request(request.uri().path()) {
+async fn dispatch(router: Arc<Router>, api: axum::Router, mut request: Request) -> Response {
+    if router.takes(&mut request) {
         return router.handle(request).await;
     }
     match api.oneshot(request).await {

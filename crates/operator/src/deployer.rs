@@ -11,6 +11,7 @@ use kea_core::{
     change,
     documents::{DeploymentDocument, ModelDocument},
     management::{DeployRequest, ServiceDetails, UpdateRequest, VersionInfo},
+    own_route,
     port::{DeployError, Deployer, StoreError},
     service::Canary,
 };
@@ -46,6 +47,14 @@ pub struct ClusterDeployer {
 impl ClusterDeployer {
     pub(crate) fn new(client: Client, view: Arc<ClusterView>) -> Self {
         Self { client, view }
+    }
+
+    /// A route is one service's.
+    fn check_routes(&self, id: &ServiceId, asked: &UpdateRequest) -> Result<(), DeployError> {
+        let Some(routes) = asked.routes.as_deref().filter(|routes| !routes.is_empty()) else { return Ok(()) };
+        let services = self.list();
+        let others = services.iter().map(|details| (&details.service_id, &details.settings.routes[..]));
+        own_route::check_free(id, routes, others)
     }
 
     fn caches(&self) -> Result<&Caches, DeployError> {
@@ -279,7 +288,7 @@ fn changed_deployment(spec: &mut DeploymentDocument, change: &UpdateRequest) {
         rate_limit,
         ..
     } = change.clone();
-    let UpdateRequest { server, canary, audit, .. } = change.clone();
+    let UpdateRequest { server, canary, audit, routes, .. } = change.clone();
     spec.replicas = replicas.or(spec.replicas);
     spec.env = env.or(spec.env.take());
     spec.resources = resources.or(spec.resources.take());
@@ -292,6 +301,7 @@ fn changed_deployment(spec: &mut DeploymentDocument, change: &UpdateRequest) {
     spec.limits = limits.or(spec.limits.take());
     spec.rate_limit = rate_limit.or(spec.rate_limit.take());
     spec.server = server.or(spec.server.take());
+    spec.routes = routes.or(spec.routes.take());
     // Whoever says which version is to answer has decided about the canary.
     spec.canary = canary.or(spec.canary.take().filter(|_| change.version.is_none()));
 }
@@ -352,11 +362,13 @@ impl Deployer for ClusterDeployer {
             limits: request.limits.clone(),
             rate_limit: request.rate_limit.clone(),
             server: request.server.clone(),
+            routes: request.routes.clone(),
             canary: request.canary.clone(),
             version: request.version.clone(),
             ..UpdateRequest::default()
         };
         check_settings(&asked)?;
+        self.check_routes(&id, &asked)?;
         self.change(&namespace, id.as_str(), |current| {
             let before = current.as_ref().map(|current| current.model_spec.clone()).unwrap_or_default();
             let mut model = ModelDocument {
@@ -384,6 +396,7 @@ impl Deployer for ClusterDeployer {
 
     async fn update(&self, id: &ServiceId, asked: UpdateRequest) -> Result<ServiceDetails, DeployError> {
         check_settings(&asked)?;
+        self.check_routes(id, &asked)?;
         let found = self.found(id)?;
         let records = self.caches()?.records(&found);
         self.change(found.namespace(), id.as_str(), |current| {

@@ -15,6 +15,7 @@ mod deployer;
 mod error;
 mod exposure;
 mod gateway;
+mod holders;
 mod images;
 mod lease;
 mod manifests;

@@ -31,6 +31,7 @@ use serde_json::json;
 use crate::{
     apply::Applier,
     error::Error,
+    holders,
     images::{Image, Images},
     metrics::Metrics,
     names,
@@ -133,7 +134,7 @@ async fn reconciled(owner: &MlDeployment, context: &Context) -> Result<Action, E
         return Ok(Action::await_change());
     }
     // Check.
-    let wish = match held_elsewhere(owner, caches) {
+    let wish = match holders::refusal(owner, caches) {
         Some(refusal) => Err(refusal),
         None => wish::wish(owner, caches.model_of(owner).as_deref(), &records),
     };
@@ -213,20 +214,6 @@ async fn image(
         Ok(image) => Ok(image),
         Err(error) => Ok(Image::Failed(error.refusal().ok_or(error)?)),
     }
-}
-
-/// Services of all namespaces share the gateway, and so their names.
-pub(crate) fn held_elsewhere(owner: &MlDeployment, caches: &Caches) -> Option<Refusal> {
-    let holder = caches.holders(owner.name()).into_iter().next()?;
-    (holder.namespace() != owner.namespace()).then(|| Refusal {
-        reason: "NameTaken",
-        message: format!(
-            "the name `{}` is that of an older MLDeployment in namespace `{}`, and names are one for the whole gateway: \
-             choose another",
-            owner.name(),
-            holder.namespace()
-        ),
-    })
 }
 
 fn plan(

@@ -74,7 +74,7 @@ pub struct DeploymentStatus {
     /// Versions that have been live, the latest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub live_history: Vec<VersionId>,
-    /// Pods of the wanted version.
+    /// Pods of the wanted version that nobody has told to end.
     #[serde(default)]
     pub replicas: u32,
     /// Pods of the live version that answer.
@@ -189,6 +189,12 @@ impl MlDeployment {
     /// Its namespace.
     pub fn namespace(&self) -> &str {
         self.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// Whether it was refused for this reason when the operator looked at it last.
+    pub(crate) fn is_refused(&self, reason: &str) -> bool {
+        let conditions = self.status.iter().flat_map(|status| &status.conditions);
+        conditions.into_iter().any(|condition| condition.kind == "Degraded" && condition.reason == reason)
     }
 
     /// Whether it is on its way out.

@@ -16,7 +16,7 @@ use kea_core::{
 use kube::runtime::reflector::ObjectRef;
 
 use crate::{
-    pods,
+    holders, pods,
     resources::{Condition, MlDeployment},
     settings::ClusterSettings,
     status,
@@ -140,7 +140,10 @@ fn settings(
     records: &[VersionRecord],
     before: Option<&ServiceRoute>,
 ) -> (Arc<Settings>, Option<Canary>) {
-    let wish = wish::wish(deployment, caches.model_of(deployment).as_deref(), records);
+    let wish = match holders::refusal(deployment, caches) {
+        Some(refusal) => Err(refusal),
+        None => wish::wish(deployment, caches.model_of(deployment).as_deref(), records),
+    };
     let (settings, canary) = match (wish, before) {
         (Ok(wish), _) if !wish.paused => (wish.settings.clone(), wish.canary()),
         (_, Some(before)) => return (before.settings.clone(), before.canary.clone()),

@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    names, pods,
+    holders, names, pods,
     resources::{MlDeployment, MlModel},
     settings::ClusterSettings,
     version::VersionRecord,
@@ -162,10 +162,13 @@ impl Caches {
             self.deployments.state_filter(filter).iter().map(|deployment| key(deployment)).collect()
         };
         match change {
-            // Who waits for a name hears of it when it becomes free.
+            // Who waits for a name or a route hears of it when it becomes free.
             Change::Service(namespace, name) => {
-                let others = self.holders(name).into_iter().map(|other| key(&other));
-                others.filter(|other| other.0 != *namespace).chain([(namespace.clone(), name.clone())]).collect()
+                let waits = |other: &MlDeployment| other.name() == name || other.is_refused(holders::ROUTE_TAKEN);
+                let mut affected: Vec<_> =
+                    those(&|other| waits(other) && (other.namespace(), other.name()) != (namespace, name));
+                affected.push((namespace.clone(), name.clone()));
+                affected
             }
             Change::Model(namespace, name) => {
                 those(&|deployment| deployment.namespace() == namespace && model_name(deployment) == *name)

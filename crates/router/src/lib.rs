@@ -15,6 +15,7 @@ mod health;
 mod identify;
 mod limit;
 mod metrics;
+mod own_routes;
 mod path;
 mod router;
 mod sticky;
@@ -23,5 +24,4 @@ mod v2;
 mod validate;
 
 pub use error::RouterError;
-pub use path::is_service_request;
 pub use router::Router;

@@ -25,7 +25,7 @@ pub(crate) enum Protocol {
 }
 
 /// Whether a request is the router's rather than the management API's.
-pub fn is_service_request(path: &str) -> bool {
+pub(crate) fn is_service_request(path: &str) -> bool {
     match below_services(path) {
         Some((_, function)) => !RESERVED_FUNCTIONS.contains(&function),
         None => path == "/v2" || path.starts_with("/v2/"),

@@ -16,7 +16,7 @@ use kea_http::ApiError;
 use crate::{
     RouterError, audited,
     cache::{self, CacheKey, Caching, Lookup, ResponseCache, Scope, kept, owner_of},
-    error, health, identify, limit, metrics, sticky,
+    error, health, identify, limit, metrics, path, sticky,
     table::{ServiceEntry, Table},
     v2, validate,
 };
@@ -59,6 +59,19 @@ impl Router {
             tokio::time::sleep(health::TICK).await;
             health::tend(&self.table.load(), &places);
         }
+    }
+
+    /// Whether a request is a service's. One that came by a route of the service's own gets the standard path.
+    pub fn takes(&self, request: &mut Request) -> bool {
+        if path::is_service_request(request.uri().path()) {
+            return true;
+        }
+        let standard = self.table.load().standard_uri(request.uri(), request.headers());
+        let is_own = standard.is_some();
+        if let Some(standard) = standard {
+            *request.uri_mut() = standard;
+        }
+        is_own
     }
 
     /// Answers a request of a service.

@@ -25,12 +25,15 @@ use crate::{
     health::HealthRule,
     limit::{Gate, RateLimiter, RetryBudget},
     metrics::VersionMetrics,
+    own_routes::OwnRoutes,
 };
 
 /// All services.
 #[derive(Default)]
 pub(crate) struct Table {
     pub(crate) services: HashMap<Arc<str>, Arc<ServiceEntry>>,
+    /// Paths and hosts of their own that services have.
+    pub(crate) own_routes: OwnRoutes,
 }
 
 /// One service.
@@ -70,7 +73,9 @@ impl Table {
             Some((name, before)) => (name.clone(), Arc::new(ServiceEntry::new(route, Some(before)))),
             None => (Arc::from(route.id.as_str()), Arc::new(ServiceEntry::new(route, None))),
         };
-        Self { services: snapshot.services.values().map(named).collect() }
+        let services: HashMap<_, Arc<ServiceEntry>> = snapshot.services.values().map(named).collect();
+        let routes = services.iter().map(|(name, entry)| (name, &entry.route.settings.routes[..]));
+        Self { own_routes: OwnRoutes::of(routes), services }
     }
 }
 

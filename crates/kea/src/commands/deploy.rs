@@ -101,6 +101,7 @@ fn request(model_name: String, changes: UpdateRequest) -> DeployRequest {
         limits,
         rate_limit,
         server,
+        routes,
         canary,
         audit,
     } = changes;
@@ -125,6 +126,7 @@ fn request(model_name: String, changes: UpdateRequest) -> DeployRequest {
         limits,
         rate_limit,
         server,
+        routes,
         canary,
         audit,
     }

@@ -105,6 +105,7 @@ impl ModelOptions {
             limits: None,
             rate_limit: None,
             server: given(server_settings),
+            routes: None,
             canary: None,
             // Rules are for the security role: `PUT /logs/rules`, or the document.
             audit: None,

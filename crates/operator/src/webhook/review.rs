@@ -7,7 +7,7 @@ use kube::core::{
 use serde_json::json;
 
 use crate::{
-    reconcile::held_elsewhere,
+    holders,
     resources::{GROUP, MlDeployment, MlModel},
     watch::{self, Caches, Change},
     wish::{self, Refusal},
@@ -134,7 +134,7 @@ async fn of_deployment(
 }
 
 fn with_model(deployment: &MlDeployment, caches: &Caches, model: Option<&MlModel>) -> Verdict {
-    if let Some(refusal) = held_elsewhere(deployment, caches) {
+    if let Some(refusal) = holders::refusal(deployment, caches) {
         return Verdict::Refused(refusal);
     }
     match wish::wish(deployment, model, &caches.records(deployment)) {
