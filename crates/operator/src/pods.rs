@@ -44,7 +44,12 @@ pub(crate) fn version(pod: &Pod) -> Option<VersionId> {
 pub(crate) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     let ready = conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
-    ready && pod.metadata.deletion_timestamp.is_none()
+    ready && stays(pod)
+}
+
+/// Whether nobody has told it to end.
+pub(crate) fn stays(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none()
 }
 
 /// Where a pod answers.
@@ -65,7 +70,7 @@ pub(crate) fn restarts(pod: &Pod) -> u32 {
 pub(crate) fn state(pod: &Pod) -> &'static str {
     let running = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
     match () {
-        () if pod.metadata.deletion_timestamp.is_some() => "stopping",
+        () if !stays(pod) => "stopping",
         () if is_ready(pod) => "ready",
         () if statuses(pod).any(|status| waiting(status).is_some_and(|(reason, _)| reason == "CrashLoopBackOff")) => {
             "waiting"

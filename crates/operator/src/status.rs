@@ -89,7 +89,9 @@ pub(crate) fn status(seen: &Seen<'_>, now: Timestamp) -> DeploymentStatus {
         Some(Image::Known(image)) => Some(image.clone()),
         _ => record.and_then(|record| record.image.clone()),
     };
-    let pods_of_wanted = seen.pods.iter().filter(|pod| pods::version(pod) == version && version.is_some()).count();
+    // As Kubernetes counts its own: a pod that was told to end is none any more, however long it takes.
+    let stays = |pod: &&std::sync::Arc<Pod>| version.is_some() && pods::version(pod) == version && pods::stays(pod);
+    let pods_of_wanted = seen.pods.iter().filter(stays).count();
     let mut status = DeploymentStatus {
         observed_generation: owner.metadata.generation.unwrap_or_default(),
         state,
