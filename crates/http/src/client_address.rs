@@ -73,6 +73,11 @@ impl TrustedProxies {
         client
     }
 
+    /// Whether what this end of a connection says of others is believed.
+    pub fn trusts_peer(&self, peer: SocketAddr) -> bool {
+        self.trusts(peer.ip().to_canonical())
+    }
+
     fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }

@@ -7,6 +7,7 @@
 pub mod body;
 mod client_address;
 pub mod encoding;
+mod forwarded;
 mod hop_by_hop;
 pub mod problem;
 mod request_id;
@@ -15,8 +16,10 @@ mod serve;
 pub mod timeout;
 mod tls;
 mod trace_context;
+pub mod upgrade;
 
 pub use client_address::{ClientAddress, NetworkError, TrustedProxies};
+pub use forwarded::{Secure, TrustedPeer, forwarded};
 pub use hop_by_hop::drop_hop_by_hop;
 pub use problem::{ApiError, ProblemKind};
 pub use request_id::{REQUEST_ID, RequestId};

@@ -18,6 +18,8 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
+use crate::Secure;
+
 /// Longest time that a caller may take to send a request's head: a slow one must not hold a connection for ever.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 
@@ -78,6 +80,10 @@ pub async fn serve_tls<T, H, F>(
 {
     let connect = move |stream, peer, watcher| {
         let (acceptor, handler) = (TlsAcceptor::from(tls()), handler.clone());
+        let handler = move |mut request: Request| {
+            request.extensions_mut().insert(Secure);
+            handler(request)
+        };
         async move {
             match tokio::time::timeout(HANDSHAKE_WITHIN, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => connection(stream, peer, handler, watcher).await,

@@ -19,7 +19,7 @@ use kea_audit::Trail;
 use kea_auth::{ADMIN_USERNAME, Authenticator, policy::Policies};
 use kea_core::port::{IdentityStore, PolicyStore, ServiceStore, StoreError};
 use kea_deployer::{LocalDeployer, LocalOptions};
-use kea_http::{ClientAddress, PeerAddress, TrustedProxies};
+use kea_http::{ClientAddress, PeerAddress, TrustedPeer, TrustedProxies};
 use kea_logs::{Format, Limits, LogBook};
 use kea_router::Router;
 use kea_store::SqlStore;
@@ -156,6 +156,9 @@ pub(crate) fn dispatcher(
         if let Some(PeerAddress(peer)) = request.extensions().get().copied() {
             let client = ClientAddress(proxies.client(peer, request.headers()));
             request.extensions_mut().insert(client);
+            if proxies.trusts_peer(peer) {
+                request.extensions_mut().insert(TrustedPeer);
+            }
         }
         let (entry, request) = audited::begin(&audit, request);
         let inner = |request| kea_http::rim(request, |request| dispatch(router, api, request));

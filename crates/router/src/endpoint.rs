@@ -86,11 +86,27 @@ impl Endpoint {
 
     /// A new connection.
     pub(crate) async fn connect(&self) -> Result<Link, String> {
+        let (sender, connection) = http1::handshake(self.stream().await?).await.map_err(|error| error.to_string())?;
+        Ok(Link { sender, connection: Some(Box::pin(connection)) })
+    }
+
+    /// A new connection for one request that may keep it for another protocol. It is driven beside the request, and ends
+    /// with what it is used for.
+    pub(crate) async fn connect_for_good(&self) -> Result<SendRequest<Body>, String> {
+        let (sender, connection) = http1::handshake(self.stream().await?).await.map_err(|error| error.to_string())?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "a connection to a replica ended early");
+            }
+        });
+        Ok(sender)
+    }
+
+    async fn stream(&self) -> Result<TokioIo<TcpStream>, String> {
         let address = self.target.address().await.map_err(|error| error.to_string())?;
         let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-        Ok(Link { sender, connection: Some(Box::pin(connection)) })
+        Ok(TokioIo::new(stream))
     }
 
     /// Looks its name up anew. Where it leads elsewhere now, the connections of before are given up.

@@ -12,6 +12,10 @@ use kea_core::{
 
 use crate::table::{ServiceEntry, Table};
 
+/// The path before a function's name by which a request came, where that is not the standard one; a request extension.
+#[derive(Clone, Debug)]
+pub(crate) struct Prefix(pub(crate) Box<str>);
+
 /// All routes, by host and path. A host of its own comes before all hosts, then the longest path does.
 #[derive(Debug, Default)]
 pub(crate) struct OwnRoutes {
@@ -88,8 +92,8 @@ fn bare(host: &str) -> &str {
 }
 
 impl Table {
-    /// What a request that came by a service's own route is on the standard path.
-    pub(crate) fn standard_uri(&self, uri: &Uri, headers: &HeaderMap) -> Option<Uri> {
+    /// What a request that came by a service's own route is on the standard path, and the path of that route.
+    pub(crate) fn standard_uri(&self, uri: &Uri, headers: &HeaderMap) -> Option<(Uri, Prefix)> {
         let asked = headers.get(header::HOST).and_then(|value| value.to_str().ok());
         let host = uri.authority().map(|authority| authority.as_str()).or(asked).unwrap_or_default();
         let (service, rest) = self.own_routes.find(host, uri.path())?;
@@ -97,7 +101,9 @@ impl Table {
         let function = if is_bare_call { DEFAULT_FUNCTION } else { rest };
         let query = uri.query().map_or_else(String::new, |query| format!("?{query}"));
         let path = format!("{BASE_PATH}/services/{service}/{function}{query}");
-        Some(Uri::from(path.parse::<PathAndQuery>().ok()?))
+        let asked = uri.path();
+        let prefix = asked[..asked.len() - rest.len()].trim_end_matches('/');
+        Some((Uri::from(path.parse::<PathAndQuery>().ok()?), Prefix(prefix.into())))
     }
 }
 

@@ -68,8 +68,9 @@ impl Router {
         }
         let standard = self.table.load().standard_uri(request.uri(), request.headers());
         let is_own = standard.is_some();
-        if let Some(standard) = standard {
+        if let Some((standard, prefix)) = standard {
             *request.uri_mut() = standard;
+            request.extensions_mut().insert(prefix);
         }
         is_own
     }

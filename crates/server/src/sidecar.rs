@@ -14,12 +14,13 @@ use http::{
     HeaderValue, Method, StatusCode, Uri, Version, header,
     uri::{Authority, PathAndQuery, Scheme},
 };
+use hyper::upgrade::OnUpgrade;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 use kea_core::replica::LINGER_PATH;
-use kea_http::{ApiError, REQUEST_ID, RequestId};
+use kea_http::{ApiError, REQUEST_ID, RequestId, upgrade};
 
 use crate::{
     control::Event, listener::Listener, run::ServerError, status::Reporter, status::Status, watch::WebService,
@@ -31,6 +32,9 @@ const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// How long a connection may take: the service is in the same pod, or near.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Longest silence of the service on a connection that has changed its protocol, as a WebSocket. The router is as patient.
+const SILENCE_MAX: Duration = Duration::from_secs(300);
 
 /// How long a connection is kept: shorter than web servers do (2 s and more), which would otherwise close it in the
 /// moment of a request.
@@ -105,11 +109,21 @@ impl Forwarder {
 
     /// Bodies are streamed in both directions. There is no time limit: the router has one, and gives up by closing its
     /// connection, which ends the request here too.
-    async fn forward(&self, request: Request) -> Result<Response, ApiError> {
+    async fn forward(&self, mut request: Request) -> Result<Response, ApiError> {
         self.status.serving()?;
+        let caller = request.extensions_mut().remove::<OnUpgrade>();
         let answered = self.client.request(self.outgoing(request)?).await;
-        let (mut parts, body) = answered.map_err(|error| self.unreachable(&error))?.into_parts();
-        kea_http::drop_hop_by_hop(&mut parts.headers);
+        let mut answered = answered.map_err(|error| self.unreachable(&error))?;
+        let protocol = upgrade::asked(answered.headers());
+        kea_http::drop_hop_by_hop(answered.headers_mut());
+        if let (StatusCode::SWITCHING_PROTOCOLS, Some(protocol)) = (answered.status(), protocol) {
+            let behind = hyper::upgrade::on(&mut answered);
+            if let Some(caller) = caller {
+                tokio::spawn(upgrade::tunnel(caller, behind, SILENCE_MAX));
+            }
+            upgrade::ask(answered.headers_mut(), protocol);
+        }
+        let (mut parts, body) = answered.into_parts();
         // That of this connection, not of the one behind.
         parts.version = Version::HTTP_11;
         Ok(Response::from_parts(parts, Body::new(body)))
@@ -125,7 +139,11 @@ impl Forwarder {
         let uri = Uri::builder().scheme(Scheme::HTTP).authority(self.upstream.clone()).path_and_query(path).build();
         parts.uri = uri.map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, "bad-path", error.to_string()))?;
         parts.version = Version::HTTP_11;
+        let protocol = upgrade::asked(&parts.headers);
         kea_http::drop_hop_by_hop(&mut parts.headers);
+        if let Some(protocol) = protocol {
+            upgrade::ask(&mut parts.headers, protocol);
+        }
         // The body says its length itself, where it has one.
         parts.headers.remove(header::CONTENT_LENGTH);
         parts.headers.insert(header::HOST, self.host.clone());
@@ -157,7 +175,12 @@ mod tests {
 
     use futures_util::StreamExt;
     use http_body_util::BodyExt;
+    use hyper_util::rt::TokioIo;
     use kea_core::{Contract, Engine};
+    use tokio::{
+        io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream},
+        net::TcpStream,
+    };
 
     use super::*;
 
@@ -204,6 +227,42 @@ mod tests {
         assert_eq!(header("x-headers"), format!("content-length=3 host={} x-mine=1", echo.address));
         assert!(!response.headers().contains_key("keep-alive"));
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "abc");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_changes_its_protocol_is_passed_on() {
+        let answer = |mut request: Request| async move {
+            let changed = hyper::upgrade::on(&mut request);
+            tokio::spawn(async move {
+                let (mut read, mut write) = tokio::io::split(TokioIo::new(changed.await.unwrap()));
+                tokio::io::copy(&mut read, &mut write).await
+            });
+            let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+            upgrade::ask(response.headers_mut(), request.headers()[header::UPGRADE].clone());
+            response
+        };
+        let status = Arc::new(Status::new("echo".parse().unwrap(), "1".parse().unwrap(), Engine::External));
+        let echo = Listener::start(([127, 0, 0, 1], 0).into(), status.clone(), answer).await.unwrap();
+        let forwarder = beside(echo.address, true);
+        let forward = move |request| forwarder.clone().answer(request);
+        let sidecar = Listener::start(([127, 0, 0, 1], 0).into(), status, forward).await.unwrap();
+
+        let mut caller = BufStream::new(TcpStream::connect(sidecar.address).await.unwrap());
+        let asked = b"GET / HTTP/1.1\r\nhost: app\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\n";
+        caller.write_all(asked).await.unwrap();
+        caller.flush().await.unwrap();
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert!(caller.read_line(&mut head).await.unwrap() > 0, "{head}");
+        }
+        assert!(head.starts_with("HTTP/1.1 101") && head.contains("upgrade: echo"), "{head}");
+        for word in ["ping", "pong"] {
+            caller.write_all(word.as_bytes()).await.unwrap();
+            caller.flush().await.unwrap();
+            let mut heard = [0; 4];
+            caller.read_exact(&mut heard).await.unwrap();
+            assert_eq!(&heard, word.as_bytes());
+        }
     }
 
     #[tokio::test]

@@ -45,12 +45,14 @@ pub(super) struct Pooled {
 }
 
 impl Pooled {
-    pub(super) fn new(body: Incoming, link: Link, in_flight: InFlight, patience: Duration) -> Self {
-        Self { body, link: Some(link), in_flight: Some(in_flight), patience, silence: None }
+    pub(super) fn new(body: Incoming, link: Option<Link>, in_flight: InFlight, patience: Duration) -> Self {
+        Self { body, link, in_flight: Some(in_flight), patience, silence: None }
     }
 
     fn give_back(&mut self) {
-        if let (Some(in_flight), Some(link)) = (self.in_flight.take(), self.link.take()) {
+        if let Some(in_flight) = self.in_flight.take()
+            && let Some(link) = self.link.take()
+        {
             in_flight.keep(link);
         }
     }

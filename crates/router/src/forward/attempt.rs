@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{body::Body, response::Response};
-use http::StatusCode;
-use hyper::body::Incoming;
+use http::{HeaderValue, StatusCode};
+use hyper::{body::Incoming, client::conn::http1::SendRequest, upgrade::OnUpgrade};
 use kea_audit::Stage;
 use kea_core::service::Engine;
 use kea_http::drop_hop_by_hop;
@@ -13,7 +13,7 @@ use tokio::time::{timeout, timeout_at};
 use super::{Relay, answer::Pooled, outgoing::outgoing};
 use crate::{
     clock,
-    endpoint::{Endpoint, Link},
+    endpoint::{Endpoint, InFlight, Link},
 };
 
 /// Longest silence within an answer of a web service, which may be a stream of events.
@@ -46,12 +46,36 @@ pub(super) async fn attempt(relay: &Relay<'_>, endpoint: &Arc<Endpoint>, body: &
     } else {
         relay.failed(endpoint);
     }
-    let (response, link) = answered?;
-    let (mut parts, body) = response.into_parts();
-    drop_hop_by_hop(&mut parts.headers);
+    let (mut response, link) = answered?;
+    let protocol = kea_http::upgrade::asked(response.headers());
+    drop_hop_by_hop(response.headers_mut());
+    if let Some(protocol) = protocol.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
+        return Ok(switched(relay, response, protocol, in_flight));
+    }
+    let (parts, body) = response.into_parts();
     let patience = if relay.version.engine == Engine::External { SILENCE_MAX } else { relay.left() };
     let body = Pooled::new(body, link, in_flight, patience);
     Ok(Response::from_parts(parts, Body::new(body)))
+}
+
+/// The answer by which a connection changes its protocol. What goes over it then is passed on beside the request, which
+/// has ended; the replica has it under way until it is closed.
+fn switched(
+    relay: &Relay<'_>,
+    mut response: hyper::Response<Incoming>,
+    protocol: HeaderValue,
+    in_flight: InFlight,
+) -> Response {
+    let behind = hyper::upgrade::on(&mut response);
+    if let Some(caller) = relay.parts.extensions.get::<OnUpgrade>().cloned() {
+        tokio::spawn(async move {
+            kea_http::upgrade::tunnel(caller, behind, SILENCE_MAX).await;
+            drop(in_flight);
+        });
+    }
+    let mut response = response.map(|_none| Body::empty());
+    kea_http::upgrade::ask(response.headers_mut(), protocol);
+    response
 }
 
 /// Whether the status says that the replica is out of order, or what stands behind it. A model that fails says 500, which
@@ -70,14 +94,18 @@ async fn exchange(
     relay: &Relay<'_>,
     endpoint: &Endpoint,
     body: &mut Body,
-) -> Result<(hyper::Response<Incoming>, Link), Failure> {
+) -> Result<(hyper::Response<Incoming>, Option<Link>), Failure> {
+    if relay.version.engine == Engine::External && kea_http::upgrade::asked(&relay.parts.headers).is_some() {
+        let connected = within(relay, endpoint, endpoint.connect_for_good()).await?;
+        return alone(relay, endpoint, body, connected).await;
+    }
     loop {
         let (mut link, reused) = match endpoint.reuse() {
             Some(link) => (link, true),
-            None => (connect(relay, endpoint).await?, false),
+            None => (within(relay, endpoint, endpoint.connect()).await?, false),
         };
         match link.send(outgoing(relay, endpoint, std::mem::take(body))).await {
-            Ok(response) => return Ok((response, link)),
+            Ok(response) => return Ok((response, Some(link))),
             Err(mut error) => {
                 let unsent = error.take_message();
                 let reason = format!("replica {} broke off: {}", endpoint.name, error.error());
@@ -92,10 +120,28 @@ async fn exchange(
     }
 }
 
-async fn connect(relay: &Relay<'_>, endpoint: &Endpoint) -> Result<Link, Failure> {
+/// One request on a connection of its own, which it may have for another protocol.
+async fn alone(
+    relay: &Relay<'_>,
+    endpoint: &Endpoint,
+    body: &mut Body,
+    mut sender: SendRequest<Body>,
+) -> Result<(hyper::Response<Incoming>, Option<Link>), Failure> {
+    let request = outgoing(relay, endpoint, std::mem::take(body));
+    let answered = sender.send_request(request).await;
+    let broken = |error| Failure::Broken(format!("replica {} broke off: {error}", endpoint.name));
+    answered.map(|response| (response, None)).map_err(broken)
+}
+
+/// A connection, within the time that there is for one.
+async fn within<T>(
+    relay: &Relay<'_>,
+    endpoint: &Endpoint,
+    connected: impl Future<Output = Result<T, String>>,
+) -> Result<T, Failure> {
     let within = relay.connect_within();
     let refused = |error| Failure::NotSent(format!("replica {} cannot be reached: {error}", endpoint.name));
-    match timeout(within, endpoint.connect()).await {
+    match timeout(within, connected).await {
         Ok(connected) => connected.map_err(refused),
         Err(_elapsed) => Err(refused(format!("no connection within {} ms", within.as_millis()))),
     }

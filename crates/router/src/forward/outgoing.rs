@@ -2,11 +2,11 @@
 
 use axum::body::Body;
 use http::{HeaderValue, Method, Request, Uri, Version, header};
-use kea_core::service::Engine;
+use kea_core::{management::BASE_PATH, service::Engine};
 use kea_http::{RequestId, TraceContext, drop_hop_by_hop};
 
 use super::Relay;
-use crate::endpoint::Endpoint;
+use crate::{endpoint::Endpoint, own_routes::Prefix};
 
 pub(super) fn outgoing(relay: &Relay<'_>, endpoint: &Endpoint, body: Body) -> Request<Body> {
     let mut request = Request::new(body);
@@ -43,8 +43,19 @@ fn to_web_service(endpoint: &Endpoint, relay: &Relay<'_>, request: &mut Request<
     *request.uri_mut() = path.parse::<Uri>().unwrap_or_else(|_| Uri::from_static("/"));
     let headers = request.headers_mut();
     headers.clone_from(&relay.parts.headers);
+    let protocol = kea_http::upgrade::asked(headers);
     drop_hop_by_hop(headers);
     kea_auth::drop_credentials(headers);
     headers.remove(header::CONTENT_LENGTH);
+    match relay.parts.extensions.get::<Prefix>() {
+        Some(Prefix(own)) => kea_http::forwarded(headers, &relay.parts.extensions, own),
+        None => {
+            let standard = format!("{BASE_PATH}/services/{}", relay.service.route.id);
+            kea_http::forwarded(headers, &relay.parts.extensions, &standard);
+        }
+    }
     headers.insert(header::HOST, endpoint.host.clone());
+    if let Some(protocol) = protocol {
+        kea_http::upgrade::ask(headers, protocol);
+    }
 }
