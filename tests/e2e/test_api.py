@@ -355,15 +355,6 @@ def test_an_image_is_refused_with_the_reason_and_what_to_do(kea: Kea, fresh: Any
     assert kea.details("iris")["version"] == "1"
 
 
-def test_a_canary_is_refused_with_the_reason(kea: Kea, models: ModelShelf, fresh: Any) -> None:
-    canary = {"version": "2", "weight": 10}
-    answer = fresh({"modelName": "x", "sourceCode": str(models.iris()), "canary": canary})
-    assert pointers(answer) == ["/canary"] and "Kubernetes" in answer.json()["detail"]
-    answer = kea.request("PUT", "/services/iris", json={"canary": canary})
-    assert pointers(answer) == ["/canary"]
-    assert kea.details("iris")["canary"] is None
-
-
 def test_nothing_to_run_is_refused(fresh: Any) -> None:
     assert pointers(fresh({"modelName": "x"})) == ["/sourceCode"]
 

@@ -317,7 +317,6 @@ fn on_one_machine(
         ("pod", spec.pod.is_some()),
         ("paused", spec.paused.is_some()),
         ("port", model.port.is_some()),
-        ("canary", spec.canary.is_some()),
         ("autoscaling", spec.autoscaling.is_some()),
     ];
     if let Some((field, _)) = fields.into_iter().find(|(_, given)| *given) {
@@ -334,7 +333,7 @@ fn on_one_machine(
 }
 
 /// What a model and its deployment ask for together. The version is the deployment's, else the model's; `pod`, `paused`,
-/// `port`, `canary` and `autoscaling` are the caller's to look at.
+/// `port` and `autoscaling` are the caller's to look at.
 ///
 /// # Errors
 /// A field that this version of KEA cannot act upon, statements that exclude each other, a name that no service can
@@ -438,8 +437,8 @@ mod tests {
     fn what_is_not_understood_is_refused_by_name() {
         assert!(refused(vec![model(json!({"sauce": "x"}))]).contains("unknown field `sauce`"));
         assert!(refused(vec![model(json!({"functions": []}))]).contains("`functions` is not supported yet"));
-        let canary = deployment(json!({"canary": {"version": "2", "weight": 10}}));
-        assert!(refused(vec![model(json!({"source": "x"})), canary]).contains("`canary` needs Kubernetes"));
+        let scaled = deployment(json!({"autoscaling": {"maxReplicas": 2}}));
+        assert!(refused(vec![model(json!({"source": "x"})), scaled]).contains("`autoscaling` needs Kubernetes"));
         assert!(refused(vec![deployment(json!({"modelName": "other"}))]).contains("names the model `other`"));
         assert!(refused(vec![json!({"kind": "Pod"})]).contains("`kind: Pod` is not known"));
         assert!(refused(vec![model(json!({"source": "a", "s3Path": "b"}))]).contains("exclude each other"));

@@ -102,7 +102,7 @@ pub struct DeployRequest {
     /// Paths and hosts of its own, beside the standard ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routes: Option<Vec<OwnRoute>>,
-    /// A version that takes a share of the requests beside the live one; needs Kubernetes.
+    /// A version that takes a share of the requests beside the live one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
     /// What the audit trail keeps beside records; needs the role `admin` or `security`.
@@ -173,7 +173,7 @@ pub struct UpdateRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routes: Option<Vec<OwnRoute>>,
     /// A version that takes a share of the requests beside the live one, as `version` with its model or an earlier one.
-    /// Naming the version that is to answer, without this, ends it. Needs Kubernetes.
+    /// Naming the version that is to answer, without this, ends it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
     /// What the audit trail keeps beside records; needs the role `admin` or `security`.

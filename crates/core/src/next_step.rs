@@ -14,8 +14,19 @@ pub struct Wanted {
     pub version: VersionId,
     /// How many replicas of it.
     pub replicas: u32,
+    /// A version that runs beside it.
+    pub canary: Option<WantedCanary>,
     /// Whether the service is to go.
     pub deleted: bool,
+}
+
+/// A version that is to run beside the one that answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedCanary {
+    /// The version.
+    pub version: VersionId,
+    /// How many replicas of it.
+    pub replicas: u32,
 }
 
 /// What is seen of a service.
@@ -94,7 +105,18 @@ pub fn next_steps(wanted: &Wanted, seen: &Seen) -> Vec<Step> {
         let version = seen.versions.get(serving).unwrap_or(&nothing);
         steps.extend(bring_up(serving, wanted.replicas, version));
     }
-    steps.extend(stop_excess(wanted, seen, is_live || goes_live));
+    // One that still serves becomes the canary once the wanted version is live.
+    let serves = |version: &VersionId| seen.live.as_ref() == Some(version) && !is_live && !goes_live;
+    let canary = wanted.canary.as_ref().filter(|canary| canary.version != wanted.version && !serves(&canary.version));
+    if let Some(WantedCanary { version: name, replicas }) = canary {
+        steps.extend(bring_up(name, *replicas, seen.versions.get(name).unwrap_or(&nothing)));
+    }
+    let most = |version: &VersionId| match canary.filter(|canary| canary.version == *version) {
+        _ if *version == wanted.version => wanted.replicas,
+        _ if serves(version) => u32::MAX,
+        canary => canary.map_or(0, |canary| canary.replicas),
+    };
+    steps.extend(stop_excess(seen, most));
     steps
 }
 
@@ -115,15 +137,12 @@ fn may_go_live(wanted: &Wanted, seen: &Seen, version: &SeenVersion) -> bool {
     version.prepared == Prepared::Yes && ready >= needed as usize
 }
 
-/// Stops what is above the wanted number, and other versions: the live one only once the wanted one is.
-fn stop_excess(wanted: &Wanted, seen: &Seen, wanted_is_live: bool) -> Vec<Step> {
+/// Stops what is above the number of replicas that a version may have.
+fn stop_excess(seen: &Seen, most: impl Fn(&VersionId) -> u32) -> Vec<Step> {
     let mut steps = Vec::new();
     for (name, version) in &seen.versions {
-        let is_wanted = *name == wanted.version;
-        let serves_meanwhile = seen.live.as_ref() == Some(name) && !wanted_is_live;
         for (ordinal, replica) in version.replicas.iter().rev() {
-            let excess = if is_wanted { *ordinal >= wanted.replicas } else { !serves_meanwhile };
-            if excess && *replica != SeenReplica::Stopping {
+            if *ordinal >= most(name) && *replica != SeenReplica::Stopping {
                 steps.push(Step::Stop(name.clone(), *ordinal));
             }
         }
@@ -149,7 +168,7 @@ mod tests {
     }
 
     fn wanted(version: &str, replicas: u32) -> Wanted {
-        Wanted { version: v(version), replicas, deleted: false }
+        Wanted { version: v(version), replicas, canary: None, deleted: false }
     }
 
     fn seen(live: Option<&str>, versions: &[(&str, Prepared, &[SeenReplica])]) -> Seen {
@@ -216,6 +235,32 @@ mod tests {
         let three = seen(Some("1"), &[("1", Yes, &[Ready, Ready, Ready])]);
         check(wanted("1", 1), three, &[Step::Stop(v("1"), 2), Step::Stop(v("1"), 1)]);
         check(wanted("1", 1), seen(Some("1"), &[("1", Yes, &[Ready, Stopping])]), &[]);
+    }
+
+    #[test]
+    fn a_canary_runs_beside_the_live_version_with_replicas_of_its_own() {
+        let beside = |version: &str, replicas| {
+            let canary = Some(WantedCanary { version: v(version), replicas });
+            Wanted { canary, ..wanted("1", 2) }
+        };
+        let live: (&str, Prepared, &[SeenReplica]) = ("1", Yes, &[Ready, Ready]);
+        check(beside("2", 1), seen(Some("1"), &[live]), &[Step::Prepare(v("2"))]);
+        check(beside("2", 1), seen(Some("1"), &[live, ("2", Yes, &[])]), &[Step::Start(v("2"), 0)]);
+        check(beside("2", 1), seen(Some("1"), &[live, ("2", Yes, &[Ready])]), &[]);
+        check(beside("2", 2), seen(Some("1"), &[live, ("2", Yes, &[Ready])]), &[Step::Start(v("2"), 1)]);
+        check(beside("2", 1), seen(Some("1"), &[live, ("2", Yes, &[Ready, Ready])]), &[Step::Stop(v("2"), 1)]);
+        check(beside("2", 1), seen(Some("1"), &[live, ("2", Failed, &[])]), &[]);
+        check(wanted("1", 2), seen(Some("1"), &[live, ("2", Yes, &[Ready])]), &[Step::Stop(v("2"), 0)]);
+    }
+
+    #[test]
+    fn a_version_that_still_serves_becomes_the_canary_later() {
+        let canary = Some(WantedCanary { version: v("2"), replicas: 1 });
+        let wish = Wanted { canary, ..wanted("1", 2) };
+        let serving: (&str, Prepared, &[SeenReplica]) = ("2", Yes, &[Ready, Ready]);
+        check(wish.clone(), seen(Some("2"), &[("1", Yes, &[Starting, Ready]), serving]), &[]);
+        let steps = [Step::GoLive(v("1")), Step::Stop(v("2"), 1)];
+        check(wish, seen(Some("2"), &[("1", Yes, &[Ready, Ready]), serving]), &steps);
     }
 
     #[test]

@@ -92,6 +92,9 @@ pub struct Service {
     pub replicas: u32,
     /// Settings that hold for all versions.
     pub settings: Settings,
+    /// A version that takes a share of the requests beside that one.
+    #[serde(default)]
+    pub canary: Option<Canary>,
     /// Versions that have been live, the latest last: what a rollback returns to.
     #[serde(default)]
     pub live_history: Vec<VersionId>,
@@ -316,6 +319,13 @@ pub struct Canary {
     /// Its share of the requests that name no version, in percent. With 0 it runs, and answers those that name it.
     #[schemars(range(min = 0, max = 100))]
     pub weight: u8,
+}
+
+impl Canary {
+    /// How many replicas it has beside a version with `replicas`: as many as its share needs, and one at least.
+    pub fn replicas(&self, replicas: u32) -> u32 {
+        (replicas * u32::from(self.weight)).div_ceil(100).max(1).min(replicas)
+    }
 }
 
 /// How the number of replicas follows the load.

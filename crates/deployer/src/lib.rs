@@ -4,6 +4,7 @@
 //! ([`kea_core::next_step`]) what to do, and does it. It knows nothing of Kubernetes.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod choice;
 mod directory;
 mod images;
 mod local;

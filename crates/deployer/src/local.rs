@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    choice::{self, Asked},
     directory::Directory,
     images::Images,
     request,
@@ -184,7 +185,7 @@ impl Deployer for LocalDeployer {
     async fn deploy(&self, request: DeployRequest) -> Result<ServiceDetails, DeployError> {
         let id = change::service_id(&request)?;
         let model = request::model(&request)?;
-        request::refuse_canary(request.canary.as_ref())?;
+        change::canary(request.canary.as_ref())?;
         let _one_at_a_time = self.shared.changing.lock().await;
         let stored = self.stored(&id).await?;
         if stored.as_ref().is_some_and(|(service, _)| service.deleted) {
@@ -193,7 +194,10 @@ impl Deployer for LocalDeployer {
         let now = Timestamp::now();
         let (before, versions) = stored.map_or((None, Vec::new()), |(service, versions)| (Some(service), versions));
         let current = before.as_ref().map(|service| &service.version);
-        let version = change::new_version(request.version.as_ref(), current, &ids(&versions));
+        let is_another = |name: &VersionId| versions.iter().any(|known| known.id == *name && known.model != model);
+        let named = request.version.clone().or_else(|| choice::of_canary(request.canary.as_ref(), is_another));
+        let version = change::new_version(named.as_ref(), current, &ids(&versions));
+        all_known(&id, [request.canary.as_ref().map(|canary| &canary.version)], Some(&version), &versions)?;
         let known = versions.iter().find(|known| known.id == version);
         if known.is_some_and(|known| known.model != model) {
             return Err(DeployError::Conflict(format!(
@@ -211,17 +215,20 @@ impl Deployer for LocalDeployer {
         change::settings(&mut settings, &request)?;
         self.check_routes(&id, &settings).await?;
         let replicas = change::replicas(request.replicas, before.as_ref().map_or(1, |service| service.replicas))?;
-        let service = Service {
+        let asked = Asked { model: Some(version.clone()), version: request.version, canary: request.canary };
+        let mut service = Service {
             model_name: request.model_name,
-            version,
+            version: before.as_ref().map_or(version, |service| service.version.clone()),
             replicas,
             settings,
+            canary: before.as_ref().and_then(|service| service.canary.clone()),
             live_history: before.as_ref().map_or_else(Vec::new, |service| service.live_history.clone()),
             deleted: false,
             created_at: before.map_or(now, |service| service.created_at),
             updated_at: now,
             id,
         };
+        asked.apply(&mut service)?;
         self.change(service, versions, new).await
     }
 
@@ -229,7 +236,7 @@ impl Deployer for LocalDeployer {
         let _one_at_a_time = self.shared.changing.lock().await;
         let (mut service, versions) = self.existing(id).await?;
         service.replicas = change::replicas(change.replicas, service.replicas)?;
-        request::refuse_canary(change.canary.as_ref())?;
+        change::canary(change.canary.as_ref())?;
         change::changed_settings(&mut service.settings, &change)?;
         self.check_routes(id, &service.settings).await?;
         let base = versions.iter().find(|version| version.id == service.version);
@@ -246,20 +253,17 @@ impl Deployer for LocalDeployer {
             }
             _ => None,
         };
-        match (&new, change.version) {
-            (Some(new), _) => service.version = new.id.clone(),
-            (None, Some(version)) => service.version = known(id, version, &versions)?,
-            (None, None) => {}
-        }
+        let model = new.as_ref().map(|new| new.id.clone());
+        let named = [change.version.as_ref(), change.canary.as_ref().map(|canary| &canary.version)];
+        all_known(id, named, model.as_ref(), &versions)?;
+        Asked { model, version: change.version, canary: change.canary }.apply(&mut service)?;
         self.change(service, versions, new).await
     }
 
     async fn rollback(&self, id: &ServiceId) -> Result<ServiceDetails, DeployError> {
         let _one_at_a_time = self.shared.changing.lock().await;
         let (mut service, versions) = self.existing(id).await?;
-        let earlier = service.live_history.iter().rev().find(|version| **version != service.version).cloned();
-        let nothing = || DeployError::Conflict(format!("no version of `{id}` was live before {}", service.version));
-        service.version = earlier.ok_or_else(nothing)?;
+        choice::go_back(&mut service)?;
         self.change(service, versions, None).await
     }
 
@@ -314,9 +318,9 @@ impl Deployer for LocalDeployer {
         let details = self.get(id).ok_or_else(|| DeployError::NotFound(id.clone()))?;
         let wanted = version.cloned().or(details.live_version).unwrap_or(details.version);
         let versions = self.shared.store.versions(id).await?;
-        let id_of = known(id, wanted, &versions)?;
-        let contract = versions.into_iter().find(|version| version.id == id_of).and_then(|version| version.contract);
-        Ok((id_of, contract))
+        known(id, &wanted, &versions)?;
+        let contract = versions.into_iter().find(|version| version.id == wanted).and_then(|version| version.contract);
+        Ok((wanted, contract))
     }
 }
 
@@ -324,10 +328,20 @@ fn ids(versions: &[Version]) -> Vec<VersionId> {
     versions.iter().map(|version| version.id.clone()).collect()
 }
 
-fn known(id: &ServiceId, version: VersionId, versions: &[Version]) -> Result<VersionId, DeployError> {
-    if versions.iter().any(|known| known.id == version) {
-        return Ok(version);
+fn known(id: &ServiceId, version: &VersionId, versions: &[Version]) -> Result<(), DeployError> {
+    if versions.iter().any(|known| known.id == *version) {
+        return Ok(());
     }
-    let known = versions.iter().map(|version| version.id.clone()).collect();
-    Err(DeployError::NoSuchVersion { service: id.clone(), version, known })
+    Err(DeployError::NoSuchVersion { service: id.clone(), version: version.clone(), known: ids(versions) })
+}
+
+/// Versions that a request names, beside the one of the model that it brings, are there already.
+fn all_known<'a>(
+    id: &ServiceId,
+    named: impl IntoIterator<Item = Option<&'a VersionId>>,
+    model: Option<&VersionId>,
+    versions: &[Version],
+) -> Result<(), DeployError> {
+    let others = named.into_iter().flatten().filter(|named| Some(*named) != model);
+    others.map(|named| known(id, named, versions)).collect()
 }

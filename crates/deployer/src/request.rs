@@ -4,7 +4,7 @@ use kea_core::{
     change::invalid,
     management::{DeployRequest, UpdateRequest},
     port::DeployError,
-    service::{Canary, ModelSpec, Version},
+    service::{ModelSpec, Version},
 };
 
 /// The model that a deploy request describes.
@@ -46,16 +46,6 @@ pub(crate) fn changed_model(base: &Version, change: &UpdateRequest) -> Result<Mo
     };
     check_model(&spec)?;
     Ok(spec)
-}
-
-/// On one machine one version of a service runs.
-pub(crate) fn refuse_canary(canary: Option<&Canary>) -> Result<(), DeployError> {
-    canary.map_or(Ok(()), |_| {
-        Err(invalid(
-            "/canary",
-            "a canary needs Kubernetes: leave it out, or deploy the version as a service of its own",
-        ))
-    })
 }
 
 fn refuse_image(image: Option<&str>) -> Result<(), DeployError> {

@@ -88,7 +88,10 @@ pub(crate) async fn run(shared: Arc<Shared>, mut wishes: watch::Receiver<Wish>) 
         service.publish();
         tokio::select! {
             changed = wishes.changed() => match changed {
-                Ok(()) => service.wish(wishes.borrow_and_update().clone()),
+                Ok(()) => {
+                    let wish = wishes.borrow_and_update().clone();
+                    service.wish(wish).await;
+                }
                 Err(_gone) => break false,
             },
             Some(happening) = happened.recv() => service.happen(happening).await,
@@ -139,24 +142,28 @@ impl ServiceLoop {
         self.shared.directory.publish(view::details(&self.state, &self.shared.address), route);
     }
 
-    fn wish(&mut self, wish: Wish) {
+    async fn wish(&mut self, wish: Wish) {
         let before = &self.state.service;
         // A version that failed is tried again when it is wished for again.
         let again = wish.service.updated_at != before.updated_at;
-        self.state.service = Service { live_history: before.live_history.clone(), ..wish.service };
+        let service = Service { live_history: before.live_history.clone(), ..wish.service.clone() };
+        self.state.service = service;
+        // Whoever changed it and this loop may have kept it at the same moment, each without the other's change.
+        if self.state.service != wish.service {
+            self.keep().await;
+        }
         for version in wish.versions {
             self.state.versions.entry(version.id.clone()).or_insert_with(|| VersionState::new(version));
         }
         // What is not wanted any more need not be fetched, installed or built any further.
-        let (wanted, live) = (&self.state.service.version, &self.state.live);
-        let overtaken = self.state.versions.iter_mut().filter(|(id, _)| *id != wanted && Some(*id) != live.as_ref());
-        overtaken.for_each(|(_, version)| version.give_up());
-        if let Some(version) = self.state.versions.get_mut(&self.state.service.version)
-            && again
-        {
-            version.failure = None;
-            if matches!(version.preparation, Preparation::Failed) {
-                version.preparation = Preparation::No;
+        let known: Vec<VersionId> = self.state.versions.keys().cloned().collect();
+        for id in known {
+            let (is_wanted, is_live) = (self.state.is_wanted(&id), self.state.live.as_ref() == Some(&id));
+            let Some(version) = self.state.versions.get_mut(&id) else { continue };
+            if is_wanted && again {
+                version.try_again();
+            } else if !is_wanted && !is_live {
+                version.give_up();
             }
         }
     }

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use kea_core::{
     VersionId,
     management::{StepState, StepStatus},
-    next_step::{Prepared, Seen, SeenReplica, SeenVersion, Wanted},
+    next_step::{Prepared, Seen, SeenReplica, SeenVersion, Wanted, WantedCanary},
     routing::ServiceRoute,
-    service::{PreparedModel, Service, Version},
+    service::{Canary, PreparedModel, Service, Version},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -94,7 +94,10 @@ impl ServiceState {
     }
 
     pub(crate) fn wanted(&self) -> Wanted {
-        Wanted { version: self.service.version.clone(), replicas: self.service.replicas, deleted: self.service.deleted }
+        let Service { version, replicas, canary, deleted, .. } = &self.service;
+        let beside =
+            |canary: &Canary| WantedCanary { version: canary.version.clone(), replicas: canary.replicas(*replicas) };
+        Wanted { version: version.clone(), replicas: *replicas, canary: canary.as_ref().map(beside), deleted: *deleted }
     }
 
     pub(crate) fn seen(&self) -> Seen {
@@ -105,6 +108,18 @@ impl ServiceState {
     /// The version that is to answer.
     pub(crate) fn wanted_version(&self) -> Option<&VersionState> {
         self.versions.get(&self.service.version)
+    }
+
+    /// The canary that runs beside the live version, and how many replicas it is to have.
+    pub(crate) fn canary(&self) -> Option<(&VersionState, u32)> {
+        let WantedCanary { version, replicas } = self.wanted().canary?;
+        Some((self.versions.get(&version)?, replicas))
+    }
+
+    /// Whether anybody wants that version to run.
+    pub(crate) fn is_wanted(&self, version: &VersionId) -> bool {
+        let canary = self.service.canary.as_ref();
+        self.service.version == *version || canary.is_some_and(|canary| canary.version == *version)
     }
 }
 
@@ -132,6 +147,14 @@ impl VersionState {
             work.cancel();
             self.preparation = Preparation::No;
             self.steps.clear();
+        }
+    }
+
+    /// Forgets that it failed.
+    pub(crate) fn try_again(&mut self) {
+        self.failure = None;
+        if matches!(self.preparation, Preparation::Failed) {
+            self.preparation = Preparation::No;
         }
     }
 

@@ -43,7 +43,7 @@ pub(crate) fn details(state: &ServiceState, address: &PublicAddress) -> ServiceD
         reason: reason(state, status),
         steps: state.wanted_version().map_or_else(Vec::new, |version| steps(state, version)),
         replica_statuses: state.versions.values().flat_map(replica_statuses).collect(),
-        canary: None,
+        canary: service.canary.clone(),
         settings: service.settings.clone(),
         created_at: service.created_at,
         updated_at: service.updated_at,
@@ -56,7 +56,7 @@ pub(crate) fn route(state: &mut ServiceState) -> Arc<ServiceRoute> {
         id: state.service.id.clone(),
         live: state.live.clone(),
         versions: state.versions.values().filter(|version| takes_requests(state, version)).map(version_route).collect(),
-        canary: None,
+        canary: state.service.canary.clone().filter(|canary| state.live.as_ref() != Some(&canary.version)),
         reason: reason(state, status(state)),
         settings: same_settings(state),
     };
@@ -86,10 +86,13 @@ fn status(state: &ServiceState) -> Status {
     let is_live = state.live.as_ref() == Some(&state.service.version);
     let version = state.wanted_version();
     let ready = version.map_or(0, VersionState::ready_replicas);
-    match version {
+    let is_whole = is_live && ready >= state.service.replicas;
+    let canary = state.canary().filter(|(canary, replicas)| canary.ready_replicas() < *replicas);
+    match (version, canary) {
         _ if state.service.deleted => Status::Terminating,
-        Some(_) if is_live && ready >= state.service.replicas => Status::Deployed,
-        Some(version) if version.failure.is_some() => Status::Failed,
+        (Some(_), None) if is_whole => Status::Deployed,
+        (Some(version), _) if version.failure.is_some() => Status::Failed,
+        (_, Some((canary, _))) if canary.failure.is_some() => Status::Failed,
         _ if state.live.is_some() => Status::Updating,
         _ => Status::Deploying,
     }
@@ -102,21 +105,28 @@ fn reason(state: &ServiceState, status: Status) -> Option<String> {
     }
     let wanted = &state.service.version;
     let version = state.wanted_version()?;
-    let running = version.steps.iter().find(|step| step.state == StepState::Running);
-    let replica = version.replicas.values().find_map(|replica| Some((&replica.name, replica.reason.as_ref()?)));
-    let why = match (&version.failure, running, replica) {
-        (Some(failure), _, _) => failure.clone(),
-        (None, Some(step), _) if step.detail.is_empty() => step.name.clone(),
-        (None, Some(step), _) => format!("{}: {}", step.name, step.detail),
-        (None, None, Some((name, reason))) => format!("replica {name}: {reason}"),
-        (None, None, None) => {
-            format!("{} of {} replicas are ready", version.ready_replicas(), state.service.replicas)
-        }
-    };
+    let is_whole = state.live.as_ref() == Some(wanted) && version.ready_replicas() >= state.service.replicas;
+    if let Some((canary, replicas)) = state.canary().filter(|_| is_whole) {
+        return Some(format!("canary {}: {}", canary.version.id, waiting(canary, replicas)));
+    }
+    let why = waiting(version, state.service.replicas);
     Some(match &state.live {
         Some(live) if live != wanted => format!("version {wanted}: {why}; version {live} keeps serving"),
         _ => why,
     })
+}
+
+/// What a version that is to have so many replicas waits for.
+fn waiting(version: &VersionState, replicas: u32) -> String {
+    let running = version.steps.iter().find(|step| step.state == StepState::Running);
+    let replica = version.replicas.values().find_map(|replica| Some((&replica.name, replica.reason.as_ref()?)));
+    match (&version.failure, running, replica) {
+        (Some(failure), _, _) => failure.clone(),
+        (None, Some(step), _) if step.detail.is_empty() => step.name.clone(),
+        (None, Some(step), _) => format!("{}: {}", step.name, step.detail),
+        (None, None, Some((name, reason))) => format!("replica {name}: {reason}"),
+        (None, None, None) => format!("{} of {replicas} replicas are ready", version.ready_replicas()),
+    }
 }
 
 fn steps(state: &ServiceState, version: &VersionState) -> Vec<StepStatus> {
@@ -153,9 +163,11 @@ fn replica_statuses(version: &VersionState) -> impl Iterator<Item = ReplicaStatu
     })
 }
 
-/// Requests may ask for any version that has been live and still runs.
+/// Requests go to the live version, and to the canary once it has told what it takes.
 fn takes_requests(state: &ServiceState, version: &VersionState) -> bool {
-    state.live.as_ref() == Some(&version.version.id)
+    let id = &version.version.id;
+    let is_canary = state.service.canary.as_ref().is_some_and(|canary| canary.version == *id);
+    state.live.as_ref() == Some(id) || is_canary && version.version.contract.is_some()
 }
 
 fn version_route(version: &VersionState) -> VersionRoute {

@@ -35,7 +35,7 @@ pub(crate) fn plan(
     live: Option<&VersionId>,
     seen: &BTreeMap<VersionId, Strength>,
 ) -> Plan {
-    let wanted = Wanted { version: version.clone(), replicas, deleted: false };
+    let wanted = Wanted { version: version.clone(), replicas, canary: None, deleted: false };
     let is_canary = |version: &VersionId| canary.is_some_and(|(canary, _)| canary == version);
     let in_turn = seen.iter().filter(|(version, _)| !is_canary(version));
     let versions = in_turn.map(|(version, strength)| (version.clone(), as_seen(strength))).collect();

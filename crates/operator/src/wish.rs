@@ -41,9 +41,8 @@ pub(crate) struct CanaryWish {
 impl Wish {
     /// What is asked for of the canary: the same but for its version, with replicas for its share.
     pub(crate) fn of_canary(&self) -> Option<Self> {
-        let CanaryWish { version, model, weight } = self.canary.clone()?;
-        let share = (self.replicas * u32::from(weight)).div_ceil(100);
-        let replicas = share.max(1).min(self.replicas);
+        let replicas = self.canary()?.replicas(self.replicas);
+        let CanaryWish { version, model, .. } = self.canary.clone()?;
         Some(Self { version, model, replicas, canary: None, ..self.clone() })
     }
 

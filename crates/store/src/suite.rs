@@ -12,7 +12,7 @@ use kea_core::{
     Contract, Datatype, Field, Framework, Function, Layout, ServiceId, Settings, ValueType, VersionId,
     balancing::{Algorithm, LoadBalancing},
     port::{IdentityStore, Record, RecordKind, ServiceStore, StoreError, User, UserStore},
-    service::{ModelSpec, Resources, Service, Version},
+    service::{Canary, ModelSpec, Resources, Service, Version},
 };
 
 pub(crate) use crate::policy_suite::*;
@@ -82,6 +82,7 @@ pub(crate) fn service(id: &str) -> Service {
         version: version_id("1"),
         replicas: 2,
         settings: Settings::default(),
+        canary: Some(Canary { version: version_id("2"), weight: 10 }),
         live_history: vec![version_id("1")],
         deleted: false,
         created_at: Timestamp::UNIX_EPOCH,

@@ -21,8 +21,8 @@ pub(crate) struct UpdateArgs {
     name: ServiceId,
     #[command(flatten)]
     options: ModelOptions,
-    /// Give that version a share of the requests beside the live one, in percent; needs Kubernetes. `--version` without
-    /// it ends that
+    /// Give that version a share of the requests beside the live one, in percent. `--version` without it ends
+    /// that
     #[arg(long, value_name = "VERSION=PERCENT", value_parser = canary)]
     canary: Option<Canary>,
     /// Return at once, while it is changed
