@@ -18,6 +18,15 @@ class Model:
         return "{name}"
 """
 
+CANNOT_START = """
+class Model:
+    def __init__(self) -> None:
+        raise OSError("no weights")
+
+    def predict(self, x: float) -> str:
+        return "v2"
+"""
+
 INPUTS = {"x": 1.0}
 
 
@@ -130,12 +139,7 @@ def test_naming_the_canary_lets_it_take_over(canary: str, shared_kea: Kea, model
 def test_a_canary_that_cannot_start_leaves_the_live_version_alone(shared_kea: Kea, models: ModelShelf) -> None:
     kea, name = shared_kea, "canary-broken"
     kea.deploy(name, model(models, "v1"))
-    broken = str(
-        models.custom(
-            "canary-cannot-start",
-            "class Model:\n    def __init__(self):\n        raise OSError('no weights')\n\n    def predict(self, x: float) -> str:\n        return 'v2'\n",
-        )
-    )
+    broken = str(models.custom("canary-cannot-start", CANNOT_START))
     change(kea, name, sourceCode=broken, canary={"version": "2", "weight": 50})
     details = kea.wait_failed(name)
     assert details["reason"].startswith("canary 2: ") and "no weights" in details["reason"], details["reason"]

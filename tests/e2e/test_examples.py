@@ -25,6 +25,7 @@ EXPECTED = {
     "iris": ["setosa", "virginica", "sepal_length"],
     "onnx": ["patients", "variable"],
     "python-client": ["shipping", "/inputs/text", "/inputs/colour"],
+    "rollout": ["version 2 took over from version 1", "version 3 went back at step 1 of 2", "at most 2 % may"],
     "web-service": ["0.24", "USD"],
 }
 

@@ -9,6 +9,7 @@ use crate::{
     own_route,
     port::DeployError,
     resilience::{HealthSettings, LimitSettings, check_rate_limits},
+    rollout::RolloutRules,
     service::{Access, Canary, PayloadRules, ServerSettings, is_label},
 };
 
@@ -43,6 +44,7 @@ pub fn settings(settings: &mut Settings, request: &DeployRequest) -> Result<(), 
         server,
         audit,
         routes,
+        rollout,
         ..
     } = request.clone();
     let change = UpdateRequest {
@@ -57,6 +59,7 @@ pub fn settings(settings: &mut Settings, request: &DeployRequest) -> Result<(), 
         server,
         audit,
         routes,
+        rollout,
         ..UpdateRequest::default()
     };
     changed_settings(settings, &change)
@@ -76,6 +79,7 @@ pub fn changed_settings(settings: &mut Settings, change: &UpdateRequest) -> Resu
         server,
         audit,
         routes,
+        rollout,
         ..
     } = change.clone();
     if timeout.is_some_and(|timeout| timeout.0.is_zero()) {
@@ -97,6 +101,10 @@ pub fn changed_settings(settings: &mut Settings, change: &UpdateRequest) -> Resu
     health.as_ref().map_or(Ok(()), HealthSettings::check)?;
     limits.as_ref().map_or(Ok(()), LimitSettings::check)?;
     check_rate_limits(rate_limit.as_deref().unwrap_or_default())?;
+    if let Some(rollout) = &rollout {
+        rollout.check()?;
+    }
+    settings.rollout = rollout.unwrap_or_else(|| settings.rollout.clone());
     settings.audit = audit.unwrap_or_else(|| settings.audit.clone());
     settings.cache = cache.unwrap_or_else(|| settings.cache.clone());
     settings.timeout = timeout.or(settings.timeout);
@@ -136,6 +144,17 @@ pub fn canary(asked: Option<&Canary>) -> Result<(), DeployError> {
         Some(canary) if canary.weight > 100 => {
             Err(invalid("/canary/weight", "the weight is the canary's share of the requests in percent: 0 to 100"))
         }
+        _ => Ok(()),
+    }
+}
+
+/// Whoever sets a share by hand does not let it rise by itself.
+pub fn one_way_of_taking_over(canary: Option<&Canary>, rollout: Option<&RolloutRules>) -> Result<(), DeployError> {
+    match (canary, rollout) {
+        (Some(_), Some(rules)) if rules.is_asked() => Err(invalid(
+            "/canary",
+            "`rollout` sets the share of a new version by itself, `canary` sets it by hand: keep one of the two",
+        )),
         _ => Ok(()),
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     own_route::OwnRoute,
     quantity::Span,
     resilience::{HealthSettings, LimitSettings, RateLimit},
+    rollout::RolloutRules,
     service::{Access, AuditRules, Autoscaling, Canary, Framework, Resources, ServerSettings},
 };
 
@@ -160,6 +161,9 @@ pub struct DeploymentDocument {
     /// that is live stays so; without `canary` the MLModel's version takes over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
+    /// How new versions take over, step by step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutRules>,
     /// Lets a HorizontalPodAutoscaler set `replicas` by the CPU time that replicas use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
@@ -386,6 +390,7 @@ pub fn request(
         server: spec.server,
         routes: spec.routes,
         canary: spec.canary,
+        rollout: spec.rollout,
     })
 }
 
@@ -415,6 +420,18 @@ mod tests {
         assert_eq!(requests[0].service_id.as_ref().unwrap().as_str(), "iris");
         assert_eq!(requests[0].replicas, Some(3));
         assert_eq!(requests[0].source_code.as_deref(), Some("./iris.joblib"));
+    }
+
+    #[test]
+    fn a_canary_and_a_rollout_are_asked_for_on_one_machine_too() {
+        let asked = |spec: Value| {
+            let requests =
+                deploy_requests(vec![model(json!({"source": "x", "version": "2"})), deployment(spec)]).unwrap();
+            requests.into_iter().next().unwrap()
+        };
+        let canary = asked(json!({"canary": {"version": "2", "weight": 10}})).canary.unwrap();
+        assert_eq!((canary.version.as_str(), canary.weight), ("2", 10));
+        assert_eq!(asked(json!({"rollout": {"steps": [{"weight": 10}]}})).rollout.unwrap().weight(0), 10);
     }
 
     #[test]

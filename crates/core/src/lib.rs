@@ -20,9 +20,11 @@ pub mod port;
 pub mod quantity;
 pub mod replica;
 pub mod resilience;
+pub mod rollout;
 pub mod routing;
 pub mod service;
 pub mod span;
+pub mod tally;
 pub mod tensor;
 pub mod who;
 

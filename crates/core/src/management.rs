@@ -20,6 +20,7 @@ use crate::{
     policy::{Permission, PolicyName, Rule, Subject, Verb},
     quantity::Span,
     resilience::{HealthSettings, LimitSettings, RateLimit},
+    rollout::{RolloutRules, RolloutStatus},
     service::{Access, AuditRules, Canary, Engine, Framework, Resources, ServerSettings, Settings},
 };
 
@@ -105,6 +106,9 @@ pub struct DeployRequest {
     /// A version that takes a share of the requests beside the live one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
+    /// How new versions take over, step by step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutRules>,
     /// What the audit trail keeps beside records; needs the role `admin` or `security`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<AuditRules>,
@@ -176,6 +180,9 @@ pub struct UpdateRequest {
     /// Naming the version that is to answer, without this, ends it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
+    /// How new versions take over, step by step; `{}` lets them take over at once again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutRules>,
     /// What the audit trail keeps beside records; needs the role `admin` or `security`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit: Option<AuditRules>,
@@ -304,6 +311,9 @@ pub struct ServiceDetails {
     /// The version that takes a share of the requests beside the live one, where one is asked for.
     #[serde(default)]
     pub canary: Option<Canary>,
+    /// How far the version that is to answer is, where it takes over step by step.
+    #[serde(default)]
+    pub rollout: Option<RolloutStatus>,
     /// Replicas that are wanted.
     pub replicas: u32,
     /// Replicas that answer.

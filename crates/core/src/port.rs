@@ -14,6 +14,7 @@ use crate::{
     policy::{Binding, Policy, PolicyName, Role},
     routing::RoutingSnapshot,
     service::{Service, Version},
+    tally::Tally,
 };
 
 pub use identity::{IdentityStore, Record, RecordKind, Revision, User, UserStore};
@@ -108,6 +109,13 @@ fn joined(versions: &[VersionId]) -> String {
 pub trait RouteFollower: Send + Sync {
     /// Routes by `snapshot` from the return of this call on; requests under way finish by the one before.
     fn follow(&self, snapshot: &RoutingSnapshot);
+}
+
+/// Counts what versions answer: the Request Router, for whoever judges a new version.
+pub trait Traffic: Send + Sync {
+    /// What a version answered so far while another one was beside it; nothing of one that is not routed. Answers of the
+    /// cache are not counted: no version gave them.
+    fn tally(&self, service: &ServiceId, version: &VersionId) -> Tally;
 }
 
 /// The Service Deployer: makes what is wanted true, and tells what is.

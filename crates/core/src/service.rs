@@ -15,6 +15,7 @@ use crate::{
     policy::PolicyName,
     quantity::{Cpu, Memory, Span},
     resilience::{HealthSettings, LimitSettings, RateLimit},
+    rollout::{Rollout, RolloutRules},
 };
 
 /// What made the model.
@@ -95,6 +96,9 @@ pub struct Service {
     /// A version that takes a share of the requests beside that one.
     #[serde(default)]
     pub canary: Option<Canary>,
+    /// How far the version that is to answer is, where it takes over step by step.
+    #[serde(default)]
+    pub rollout: Option<Rollout>,
     /// Versions that have been live, the latest last: what a rollback returns to.
     #[serde(default)]
     pub live_history: Vec<VersionId>,
@@ -169,6 +173,8 @@ pub struct Settings {
     pub rate_limit: Vec<RateLimit>,
     /// How the model server runs the model.
     pub server: ServerSettings,
+    /// How a new version takes over.
+    pub rollout: RolloutRules,
     /// Labels by which roles find the service.
     pub labels: BTreeMap<String, String>,
     /// What the audit trail keeps of its calls beside their records.

@@ -1,8 +1,10 @@
 //! Which version is to answer, and which one beside it: the pure step from a request to what is wanted.
 
+use jiff::Timestamp;
 use kea_core::{
     VersionId,
     port::DeployError,
+    rollout::Rollout,
     service::{Canary, Service},
 };
 
@@ -18,39 +20,73 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Takes over what is asked of the versions of `service`, all of which are known. A canary leaves the version that
-    /// is live in its place.
-    pub(crate) fn apply(self, service: &mut Service) -> Result<(), DeployError> {
-        let named = self.model.or_else(|| self.version.clone());
-        let Some(canary) = self.canary else {
-            // Whoever says which version is to answer has decided about the canary.
-            service.canary = service.canary.take().filter(|_| self.version.is_none());
-            service.version = named.unwrap_or_else(|| service.version.clone());
-            return Ok(());
-        };
-        let others = match named {
-            Some(named) if named != canary.version => vec![named],
-            Some(_) => service.live_history.last().cloned().into_iter().collect(),
-            None => {
-                [Some(service.version.clone()), service.live_history.last().cloned()].into_iter().flatten().collect()
+    /// Takes over what is asked of the versions of `service`, all of which are known. A canary leaves the version that is
+    /// live in its place, and so does a model that takes over step by step, from `now` on.
+    pub(crate) fn apply(self, service: &mut Service, now: Timestamp) -> Result<(), DeployError> {
+        let by_hand = self.version.is_some();
+        let is_model = self.model.is_some();
+        let named = self.model.or(self.version);
+        match (self.canary, named) {
+            (Some(canary), named) => beside(service, canary, named),
+            (None, None) => Ok(()),
+            (None, Some(named)) => {
+                // Whoever says which version is to answer has decided about the canary.
+                service.canary = service.canary.take().filter(|_| !by_hand);
+                let from = service.live_history.last().filter(|live| **live != named).cloned();
+                let by_steps = is_model && service.replicas > 0 && service.settings.rollout.is_asked();
+                match from.filter(|_| by_steps) {
+                    Some(from) => step_by_step(service, from, named, now),
+                    None => {
+                        (service.version, service.rollout) = (named, None);
+                        Ok(())
+                    }
+                }
             }
-        };
-        let stable = others.into_iter().find(|version| *version != canary.version);
-        service.version = stable.ok_or_else(|| nothing_beside(&canary.version))?;
-        service.canary = Some(canary);
-        Ok(())
+        }
     }
 }
 
-/// Returns to the version before. A canary on its way is what there is to go back from.
-pub(crate) fn go_back(service: &mut Service) -> Result<(), DeployError> {
-    if service.canary.take().is_some() {
-        return Ok(());
+/// Gives a version a share by hand, beside `named` or the one that answers.
+fn beside(service: &mut Service, canary: Canary, named: Option<VersionId>) -> Result<(), DeployError> {
+    let live = service.live_history.last().cloned();
+    let others = match named {
+        Some(named) if named != canary.version => [Some(named), None],
+        Some(_) => [live, None],
+        None => [Some(service.stable().clone()), live],
+    };
+    let stable = others.into_iter().flatten().find(|version| *version != canary.version);
+    service.version = stable.ok_or_else(|| nothing_beside(&canary.version))?;
+    service.canary = Some(canary);
+    service.rollout = None;
+    Ok(())
+}
+
+/// Begins a rollout, unless it is under way already.
+fn step_by_step(service: &mut Service, from: VersionId, to: VersionId, now: Timestamp) -> Result<(), DeployError> {
+    if let Some(Canary { version, .. }) = &service.canary {
+        return Err(DeployError::Conflict(format!(
+            "version {version} of `{}` has a share of the requests as a canary, beside which no other can take over step \
+             by step: end it first, with a rollback, or by naming the version that is to answer",
+            service.id
+        )));
     }
+    let under_way = service.rollout.as_ref().is_some_and(Rollout::is_progressing) && service.version == to;
+    if !under_way {
+        service.rollout = Some(Rollout::begin(from, now));
+        service.version = to;
+    }
+    Ok(())
+}
+
+/// Returns to the version before. A canary, or a version that takes over step by step, is what there is to go back from.
+pub(crate) fn go_back(service: &mut Service) -> Result<(), DeployError> {
+    let stable = service.stable().clone();
+    let beside = service.canary.take().is_some() || stable != service.version;
     let earlier = service.live_history.iter().rev().find(|version| **version != service.version).cloned();
     let nothing =
         || DeployError::Conflict(format!("no version of `{}` was live before {}", service.id, service.version));
-    service.version = earlier.ok_or_else(nothing)?;
+    service.version = if beside { stable } else { earlier.ok_or_else(nothing)? };
+    service.rollout = None;
     Ok(())
 }
 
@@ -72,8 +108,8 @@ fn nothing_beside(version: &VersionId) -> DeployError {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-    use kea_core::Settings;
+    use kea_core::{Settings, rollout::RolloutPhase};
+    use serde_json::json;
 
     use super::*;
 
@@ -93,6 +129,7 @@ mod tests {
             replicas: 2,
             settings: Settings::default(),
             canary: None,
+            rollout: None,
             live_history: live.iter().copied().map(v).collect(),
             deleted: false,
             created_at: Timestamp::UNIX_EPOCH,
@@ -102,7 +139,7 @@ mod tests {
 
     /// The version that is to answer, and the canary.
     fn wanted(mut service: Service, asked: Asked) -> Result<(String, Option<Canary>), String> {
-        asked.apply(&mut service).map_err(|error| error.to_string())?;
+        asked.apply(&mut service, Timestamp::UNIX_EPOCH).map_err(|error| error.to_string())?;
         Ok((service.version.to_string(), service.canary))
     }
 
@@ -152,6 +189,100 @@ mod tests {
         assert_eq!(back().unwrap(), ("1".into(), None));
         service.live_history = vec![v("1")];
         assert!(go_back(&mut service).unwrap_err().to_string().contains("no version of `iris` was live before 1"));
+    }
+
+    /// A service whose new versions take over step by step.
+    fn by_steps(version: &str, live: &[&str]) -> Service {
+        let rollout = serde_json::from_value(json!({"steps": [{"weight": 10}, {"weight": 50}]})).unwrap();
+        Service { settings: Settings { rollout, ..Settings::default() }, ..service(version, live) }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    /// The version that is to answer, the one that has the requests meanwhile, and when the rollout began.
+    fn after(service: &mut Service, asked: Asked, seconds: i64) -> (String, String, Option<i64>) {
+        asked.apply(service, at(seconds)).unwrap();
+        let began = service.rollout.as_ref().map(|rollout| rollout.started_at.as_second());
+        (service.version.to_string(), service.stable().to_string(), began)
+    }
+
+    fn model(version: &str) -> Asked {
+        Asked { model: Some(v(version)), ..Asked::default() }
+    }
+
+    fn told(version: &str, stable: &str, began: impl Into<Option<i64>>) -> (String, String, Option<i64>) {
+        (version.into(), stable.into(), began.into())
+    }
+
+    #[test]
+    fn a_new_model_takes_over_step_by_step_where_that_is_asked_for() {
+        let mut service = by_steps("1", &["1"]);
+        assert_eq!(after(&mut service, model("2"), 1), told("2", "1", 1));
+        assert_eq!(service.beside(), canary("2", 10));
+        // Other changes, and the same document again, leave it where it is.
+        assert_eq!(after(&mut service, Asked::default(), 2), told("2", "1", 1));
+        let again = Asked { version: Some(v("2")), ..model("2") };
+        assert_eq!(after(&mut service, again.clone(), 3), told("2", "1", 1));
+        // A further one begins anew from the version that is live; and the same one once it went back.
+        assert_eq!(after(&mut service, model("3"), 4), told("3", "1", 4));
+        service.rollout.as_mut().unwrap().phase = RolloutPhase::Returned;
+        assert_eq!((service.stable(), service.beside()), (&v("1"), None));
+        assert_eq!(after(&mut service, Asked::default(), 5), told("3", "1", 4));
+        assert_eq!(after(&mut service, model("3"), 6), told("3", "1", 6));
+        service.rollout.as_mut().unwrap().phase = RolloutPhase::Promoted;
+        assert_eq!((service.stable(), service.beside()), (&v("3"), None));
+    }
+
+    #[test]
+    fn without_anything_to_compare_with_a_version_takes_over_at_once() {
+        assert_eq!(after(&mut by_steps("1", &[]), model("1"), 1), told("1", "1", None));
+        assert_eq!(after(&mut by_steps("1", &[]), model("2"), 1), told("2", "2", None));
+        let mut stopped = Service { replicas: 0, ..by_steps("1", &["1"]) };
+        assert_eq!(after(&mut stopped, model("2"), 1), told("2", "2", None));
+    }
+
+    #[test]
+    fn whoever_names_a_version_ends_the_rollout() {
+        let named = |version: &str| Asked { version: Some(v(version)), ..Asked::default() };
+        for (version, canary) in [("2", None), ("1", None), ("1", canary("2", 30))] {
+            let mut service = by_steps("1", &["1"]);
+            after(&mut service, model("2"), 1);
+            let asked =
+                Asked { canary: canary.clone(), ..if canary.is_some() { Asked::default() } else { named(version) } };
+            assert_eq!(after(&mut service, asked, 2), told(version, version, None));
+            assert_eq!(service.beside(), canary);
+        }
+    }
+
+    #[test]
+    fn a_rollback_ends_the_rollout_first() {
+        for phase in [RolloutPhase::Progressing, RolloutPhase::Returned] {
+            let mut service = by_steps("2", &["1", "2"]);
+            after(&mut service, model("3"), 1);
+            service.rollout.as_mut().unwrap().phase = phase;
+            go_back(&mut service).unwrap();
+            assert_eq!((service.version.as_str(), &service.rollout), ("2", &None));
+        }
+        let mut promoted = by_steps("1", &["1"]);
+        after(&mut promoted, model("2"), 1);
+        promoted.rollout.as_mut().unwrap().phase = RolloutPhase::Promoted;
+        go_back(&mut promoted).unwrap();
+        assert_eq!((promoted.version.as_str(), promoted.rollout), ("1", None));
+    }
+
+    #[test]
+    fn beside_a_canary_nothing_takes_over_step_by_step() {
+        let mut service = Service { canary: canary("2", 10), ..by_steps("1", &["1"]) };
+        let refused = model("3").apply(&mut service, at(1)).unwrap_err();
+        assert!(
+            matches!(refused, DeployError::Conflict(_)) && refused.to_string().contains("end it first"),
+            "{refused}"
+        );
+        let named = Asked { version: Some(v("3")), ..model("3") };
+        assert_eq!(after(&mut service, named, 2), told("3", "1", 2));
+        assert_eq!(service.beside(), canary("3", 10));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod replica;
 mod request;
 mod service_loop;
 mod state;
+mod trial;
 mod view;
 mod work_folder;
 

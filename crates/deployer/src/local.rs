@@ -16,7 +16,7 @@ use kea_core::{
     change,
     management::{DeployRequest, ServiceDetails, UpdateRequest, VersionInfo},
     own_route,
-    port::{DeployError, Deployer, RouteFollower, ServiceStore, StoreError},
+    port::{DeployError, Deployer, RouteFollower, ServiceStore, StoreError, Traffic},
     service::{Service, Version},
 };
 use kea_logs::LogBook;
@@ -39,6 +39,8 @@ const PREPARATIONS: usize = 8;
 pub struct LocalOptions {
     /// Whom to tell where requests go.
     pub router: Arc<dyn RouteFollower>,
+    /// Who counts what versions answer.
+    pub traffic: Arc<dyn Traffic>,
     /// Where wanted state is kept.
     pub store: Arc<dyn ServiceStore>,
     /// Where logs of replicas go.
@@ -71,11 +73,12 @@ impl LocalDeployer {
     /// # Errors
     /// The store cannot be read.
     pub async fn start(options: LocalOptions) -> Result<Arc<Self>, StoreError> {
-        let LocalOptions { router, store, logs, folder, program, listen, url, body_limit, images } = options;
+        let LocalOptions { router, traffic, store, logs, folder, program, listen, url, body_limit, images } = options;
         let registries = images.as_ref().map_or_else(Default::default, |(settings, _)| settings.registries.clone());
         let workspace = Arc::new(Workspace::new(folder.clone()).with_registries(registries));
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let shared = Shared {
+            traffic,
             images: images.map(|(settings, registry)| Images::new(workspace.clone(), settings, &registry)),
             workspace,
             directory: Arc::new(Directory::new(router)),
@@ -186,6 +189,7 @@ impl Deployer for LocalDeployer {
         let id = change::service_id(&request)?;
         let model = request::model(&request)?;
         change::canary(request.canary.as_ref())?;
+        change::one_way_of_taking_over(request.canary.as_ref(), request.rollout.as_ref())?;
         let _one_at_a_time = self.shared.changing.lock().await;
         let stored = self.stored(&id).await?;
         if stored.as_ref().is_some_and(|(service, _)| service.deleted) {
@@ -222,13 +226,14 @@ impl Deployer for LocalDeployer {
             replicas,
             settings,
             canary: before.as_ref().and_then(|service| service.canary.clone()),
+            rollout: before.as_ref().and_then(|service| service.rollout.clone()),
             live_history: before.as_ref().map_or_else(Vec::new, |service| service.live_history.clone()),
             deleted: false,
             created_at: before.map_or(now, |service| service.created_at),
             updated_at: now,
             id,
         };
-        asked.apply(&mut service)?;
+        asked.apply(&mut service, now)?;
         self.change(service, versions, new).await
     }
 
@@ -237,6 +242,7 @@ impl Deployer for LocalDeployer {
         let (mut service, versions) = self.existing(id).await?;
         service.replicas = change::replicas(change.replicas, service.replicas)?;
         change::canary(change.canary.as_ref())?;
+        change::one_way_of_taking_over(change.canary.as_ref(), change.rollout.as_ref())?;
         change::changed_settings(&mut service.settings, &change)?;
         self.check_routes(id, &service.settings).await?;
         let base = versions.iter().find(|version| version.id == service.version);
@@ -256,7 +262,7 @@ impl Deployer for LocalDeployer {
         let model = new.as_ref().map(|new| new.id.clone());
         let named = [change.version.as_ref(), change.canary.as_ref().map(|canary| &canary.version)];
         all_known(id, named, model.as_ref(), &versions)?;
-        Asked { model, version: change.version, canary: change.canary }.apply(&mut service)?;
+        Asked { model, version: change.version, canary: change.canary }.apply(&mut service, Timestamp::now())?;
         self.change(service, versions, new).await
     }
 

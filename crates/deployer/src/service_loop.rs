@@ -1,5 +1,7 @@
 //! The loop of one service: look at what is wanted and seen, do the next steps, publish, wait for a change.
 
+mod rollout;
+
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -13,12 +15,15 @@ use kea_core::{
     VersionId,
     management::StepState,
     next_step::{Step, next_steps},
-    port::ServiceStore,
+    port::{ServiceStore, Traffic},
     quantity::Cpu,
     service::{Engine, PreparedModel, Service, Version},
 };
 use kea_logs::{BUILD, LineWriter, LogBook, Stream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    time::MissedTickBehavior,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -36,8 +41,13 @@ const KEA: &str = "kea";
 /// How long a version's model, environment and image may take: whatever hangs must not hold the place of others for ever.
 const PREPARED_WITHIN: Duration = Duration::from_secs(2 * 3600);
 
+/// How often a version that takes over step by step is looked at: more often than any pause that means something.
+const LOOKS: Duration = Duration::from_millis(200);
+
 /// What all service loops share.
 pub(crate) struct Shared {
+    /// Counts what versions answer.
+    pub(crate) traffic: Arc<dyn Traffic>,
     pub(crate) store: Arc<dyn ServiceStore>,
     pub(crate) workspace: Arc<Workspace>,
     /// Makes and publishes images, where a registry is configured.
@@ -81,7 +91,10 @@ pub(crate) async fn run(shared: Arc<Shared>, mut wishes: watch::Receiver<Wish>) 
     let leaving = shared.shutdown.child_token();
     let state = ServiceState::new(service, versions);
     let mut service = ServiceLoop { shared, state, happenings, events, tasks, leaving };
+    let mut looks = tokio::time::interval(LOOKS);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let forgotten = loop {
+        service.look().await;
         if service.reconcile().await.is_break() {
             break true;
         }
@@ -95,6 +108,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut wishes: watch::Receiver<Wish>) 
                 Err(_gone) => break false,
             },
             Some(happening) = happened.recv() => service.happen(happening).await,
+            _ = looks.tick(), if service.state.is_on_trial() => {}
             Some((key, event)) = replica_events.recv() => service.note(key, event).await,
             () = service.shared.shutdown.cancelled() => break false,
         }
@@ -146,8 +160,13 @@ impl ServiceLoop {
         let before = &self.state.service;
         // A version that failed is tried again when it is wished for again.
         let again = wish.service.updated_at != before.updated_at;
-        let service = Service { live_history: before.live_history.clone(), ..wish.service.clone() };
-        self.state.service = service;
+        let rollout = match (&before.rollout, &wish.service.rollout) {
+            // It may have gone on since the wish was made.
+            (Some(own), Some(asked)) if own.started_at == asked.started_at => Some(own.clone()),
+            (_, asked) => asked.clone(),
+        };
+        let live_history = before.live_history.clone();
+        self.state.service = Service { live_history, rollout, ..wish.service.clone() };
         // Whoever changed it and this loop may have kept it at the same moment, each without the other's change.
         if self.state.service != wish.service {
             self.keep().await;

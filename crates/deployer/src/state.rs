@@ -6,12 +6,13 @@ use kea_core::{
     VersionId,
     management::{StepState, StepStatus},
     next_step::{Prepared, Seen, SeenReplica, SeenVersion, Wanted, WantedCanary},
+    rollout::{Rollout, RolloutPhase},
     routing::ServiceRoute,
     service::{Canary, PreparedModel, Service, Version},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::replica::ReplicaEvent;
+use crate::{replica::ReplicaEvent, trial::Trial};
 
 /// A version whose replicas ended this often before one was ever ready counts as failed.
 const FAILED_AFTER: u32 = 3;
@@ -21,6 +22,8 @@ pub(crate) struct ServiceState {
     pub(crate) service: Service,
     pub(crate) versions: BTreeMap<VersionId, VersionState>,
     pub(crate) live: Option<VersionId>,
+    /// A version that takes over step by step, as it was looked at last.
+    pub(crate) trial: Option<Trial>,
     /// What was published last, kept while it is still true.
     pub(crate) route: Option<Arc<ServiceRoute>>,
 }
@@ -90,14 +93,14 @@ impl ServiceState {
         let versions: BTreeMap<_, _> = versions.collect();
         // The version that answered before a restart is the one to come back first.
         let live = service.live_history.last().filter(|live| versions.contains_key(*live)).cloned();
-        Self { service, versions, live, route: None }
+        Self { service, versions, live, trial: None, route: None }
     }
 
     pub(crate) fn wanted(&self) -> Wanted {
-        let Service { version, replicas, canary, deleted, .. } = &self.service;
-        let beside =
-            |canary: &Canary| WantedCanary { version: canary.version.clone(), replicas: canary.replicas(*replicas) };
-        Wanted { version: version.clone(), replicas: *replicas, canary: canary.as_ref().map(beside), deleted: *deleted }
+        let Service { replicas, deleted, .. } = self.service;
+        let canary = |canary: Canary| WantedCanary { replicas: canary.replicas(replicas), version: canary.version };
+        let canary = self.service.beside().map(canary);
+        Wanted { version: self.service.stable().clone(), replicas, canary, deleted }
     }
 
     pub(crate) fn seen(&self) -> Seen {
@@ -118,8 +121,29 @@ impl ServiceState {
 
     /// Whether anybody wants that version to run.
     pub(crate) fn is_wanted(&self, version: &VersionId) -> bool {
-        let canary = self.service.canary.as_ref();
-        self.service.version == *version || canary.is_some_and(|canary| canary.version == *version)
+        let Wanted { version: wanted, canary, .. } = self.wanted();
+        wanted == *version || canary.is_some_and(|canary| canary.version == *version)
+    }
+
+    /// Whether a new version is taking over step by step.
+    pub(crate) fn is_on_trial(&self) -> bool {
+        self.service.rollout.as_ref().is_some_and(Rollout::is_progressing)
+    }
+
+    /// The version beside the live one, and its share of the requests at this moment. A version that was promoted keeps
+    /// its share until it has all of its replicas, and with them all requests.
+    pub(crate) fn share(&self) -> Option<Canary> {
+        let weight = |rollout: &Rollout| {
+            let rules = &self.service.settings.rollout;
+            match rollout.phase {
+                RolloutPhase::Progressing => Some(Trial::weight(self.trial.as_ref(), rollout, rules)),
+                RolloutPhase::Promoted => Some(rules.weight(rollout.step)),
+                RolloutPhase::Returned => None,
+            }
+        };
+        let weight = self.service.rollout.as_ref().and_then(weight);
+        let new = weight.map(|weight| Canary { version: self.service.version.clone(), weight });
+        new.or_else(|| self.service.canary.clone()).filter(|canary| self.live.as_ref() != Some(&canary.version))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What others see of a service: its details and its route, computed from what its loop knows.
 
+mod rollout;
+
 use std::sync::Arc;
 
 use kea_core::{
@@ -43,7 +45,8 @@ pub(crate) fn details(state: &ServiceState, address: &PublicAddress) -> ServiceD
         reason: reason(state, status),
         steps: state.wanted_version().map_or_else(Vec::new, |version| steps(state, version)),
         replica_statuses: state.versions.values().flat_map(replica_statuses).collect(),
-        canary: service.canary.clone(),
+        canary: state.share(),
+        rollout: rollout::status(state),
         settings: service.settings.clone(),
         created_at: service.created_at,
         updated_at: service.updated_at,
@@ -56,7 +59,7 @@ pub(crate) fn route(state: &mut ServiceState) -> Arc<ServiceRoute> {
         id: state.service.id.clone(),
         live: state.live.clone(),
         versions: state.versions.values().filter(|version| takes_requests(state, version)).map(version_route).collect(),
-        canary: state.service.canary.clone().filter(|canary| state.live.as_ref() != Some(&canary.version)),
+        canary: state.share(),
         reason: reason(state, status(state)),
         settings: same_settings(state),
     };
@@ -90,6 +93,7 @@ fn status(state: &ServiceState) -> Status {
     let canary = state.canary().filter(|(canary, replicas)| canary.ready_replicas() < *replicas);
     match (version, canary) {
         _ if state.service.deleted => Status::Terminating,
+        _ if rollout::returned(state).is_some() => Status::Failed,
         (Some(_), None) if is_whole => Status::Deployed,
         (Some(version), _) if version.failure.is_some() => Status::Failed,
         (_, Some((canary, _))) if canary.failure.is_some() => Status::Failed,
@@ -105,6 +109,9 @@ fn reason(state: &ServiceState, status: Status) -> Option<String> {
     }
     let wanted = &state.service.version;
     let version = state.wanted_version()?;
+    if let Some(told) = rollout::returned(state).or_else(|| rollout::on_trial(state)) {
+        return Some(told);
+    }
     let is_whole = state.live.as_ref() == Some(wanted) && version.ready_replicas() >= state.service.replicas;
     if let Some((canary, replicas)) = state.canary().filter(|_| is_whole) {
         return Some(format!("canary {}: {}", canary.version.id, waiting(canary, replicas)));
@@ -130,25 +137,24 @@ fn waiting(version: &VersionState, replicas: u32) -> String {
 }
 
 fn steps(state: &ServiceState, version: &VersionState) -> Vec<StepStatus> {
-    let mut steps = version.steps.clone();
-    let step = |name: &str, state, detail| StepStatus { name: name.into(), state, detail };
+    let started = started(state, version);
+    version.steps.iter().cloned().chain([started, rollout::taking(state, version)]).collect()
+}
+
+/// How many of its replicas are ready.
+fn started(state: &ServiceState, version: &VersionState) -> StepStatus {
     let is_prepared = matches!(version.preparation, Preparation::Done(_));
-    let (ready, wanted) = (version.ready_replicas(), state.service.replicas);
-    let replicas = match (&version.failure, is_prepared) {
-        (_, false) => StepState::Pending,
-        (_, true) if ready >= wanted => StepState::Done,
-        (Some(_), true) => StepState::Failed,
-        (None, true) => StepState::Running,
+    let of_trial = state.canary().filter(|(trial, _)| trial.version.id == version.version.id);
+    let (ready, wanted) = (version.ready_replicas(), of_trial.map_or(state.service.replicas, |(_, replicas)| replicas));
+    let counted = || format!("{ready} of {wanted} ready");
+    let (state, detail) = match &version.failure {
+        _ if !is_prepared => (StepState::Pending, counted()),
+        _ if ready >= wanted => (StepState::Done, counted()),
+        Some(failure) => (StepState::Failed, failure.clone()),
+        None if rollout::returned(state).is_some() => (StepState::Done, "stopped again".into()),
+        None => (StepState::Running, counted()),
     };
-    let detail = match (&version.failure, replicas) {
-        (Some(failure), StepState::Failed) => failure.clone(),
-        _ => format!("{ready} of {wanted} ready"),
-    };
-    steps.push(step("start the replicas", replicas, detail));
-    let is_live = state.live.as_ref() == Some(&version.version.id);
-    let live = if is_live { StepState::Done } else { StepState::Pending };
-    steps.push(step("take the requests", live, format!("version {}", version.version.id)));
-    steps
+    StepStatus { name: "start the replicas".into(), state, detail }
 }
 
 fn replica_statuses(version: &VersionState) -> impl Iterator<Item = ReplicaStatus> {
@@ -166,7 +172,7 @@ fn replica_statuses(version: &VersionState) -> impl Iterator<Item = ReplicaStatu
 /// Requests go to the live version, and to the canary once it has told what it takes.
 fn takes_requests(state: &ServiceState, version: &VersionState) -> bool {
     let id = &version.version.id;
-    let is_canary = state.service.canary.as_ref().is_some_and(|canary| canary.version == *id);
+    let is_canary = state.share().is_some_and(|canary| canary.version == *id);
     state.live.as_ref() == Some(id) || is_canary && version.version.contract.is_some()
 }
 

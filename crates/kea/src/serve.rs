@@ -85,6 +85,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let deployer = LocalDeployer::start(LocalOptions {
         router: router.clone(),
+        traffic: router.clone(),
         images,
         store: store.clone() as Arc<dyn ServiceStore>,
         logs: logs.clone(),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use kea_core::{
     VersionId, change,
     port::DeployError,
+    rollout::RolloutRules,
     service::{Canary, ModelSpec, Resources},
 };
 
@@ -74,6 +75,16 @@ pub(crate) fn version(field: &str, version: &VersionId) -> Result<(), Fault> {
 pub(crate) fn versions(named: Option<&VersionId>, canary: Option<&Canary>) -> Result<(), Fault> {
     named.map_or(Ok(()), |named| version("version", named))?;
     canary.map_or(Ok(()), |canary| version("canary/version", &canary.version))
+}
+
+/// In a cluster no one sees what all routers count, and so nobody can judge a version by it.
+pub(crate) fn rollout(rules: Option<&RolloutRules>) -> Result<(), Fault> {
+    if !rules.is_some_and(RolloutRules::is_asked) {
+        return Ok(());
+    }
+    let detail = "a rollout by steps needs one machine, as `kea serve` runs on: in a cluster leave `rollout` out, and raise the \
+                  share of a new version by hand, with `canary`";
+    Err(Fault::of("rollout", detail))
 }
 
 /// Variables have the names that every Kubernetes takes; newer ones take more.

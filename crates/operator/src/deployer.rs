@@ -269,6 +269,7 @@ fn check_settings(request: &UpdateRequest) -> Result<(), DeployError> {
     change::replicas(request.replicas, 1)?;
     change::canary(request.canary.as_ref())?;
     check::env(request.env.as_ref())?;
+    check::rollout(request.rollout.as_ref())?;
     check::versions(request.version.as_ref(), request.canary.as_ref())?;
     change::changed_settings(&mut kea_core::Settings::default(), request)
 }
@@ -364,6 +365,7 @@ impl Deployer for ClusterDeployer {
             server: request.server.clone(),
             routes: request.routes.clone(),
             canary: request.canary.clone(),
+            rollout: request.rollout.clone(),
             version: request.version.clone(),
             ..UpdateRequest::default()
         };

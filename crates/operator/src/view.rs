@@ -220,6 +220,7 @@ pub(crate) fn details(caches: &Caches, deployment: &MlDeployment, cluster: &Clus
         engine: told.and_then(|told| told.engine),
         image: told.filter(|_| is_current).and_then(|told| told.image.clone()),
         canary: wish.as_ref().ok().and_then(wish::Wish::canary),
+        rollout: None,
         replicas: wish.as_ref().map_or_else(|_| deployment.replicas(), |wish| wish.replicas),
         ready_replicas: told.map_or(0, |told| told.ready_replicas),
         url: status::url(cluster, deployment.name()),

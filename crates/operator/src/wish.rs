@@ -116,6 +116,7 @@ pub(crate) fn wish(
     let of_object = |fault: Fault| Refusal::invalid(format!("MLModel `{model_object}`: {}", fault.detail));
     check::model(&record, &check::DOCUMENT).map_err(of_object)?;
     check::env(request.env.as_ref()).map_err(|fault| refused(fault.into()))?;
+    check::rollout(request.rollout.as_ref()).map_err(|fault| refused(fault.into()))?;
     check::service_name("metadata/name", deployment.name()).map_err(|fault| Refusal::invalid(fault.detail))?;
     check::versions(pinned.as_ref(), canary.as_ref()).map_err(|fault| refused(fault.into()))?;
     check::versions(model_version.as_ref(), None).map_err(of_object)?;
@@ -322,6 +323,14 @@ mod tests {
         // The model of before is the version of before.
         let both = [record("1", v1, 9), record("2", "s3://models/2.onnx", 1)];
         assert_eq!(version_of(json!({}), json!({"source": v1}), &both).unwrap(), "1");
+    }
+
+    #[test]
+    fn steps_are_refused_in_a_cluster() {
+        let of = |rollout: Value| version_of(json!({"rollout": rollout}), json!({"source": "s3://models/1.onnx"}), &[]);
+        let told = of(json!({"steps": [{"weight": 10, "pause": "60s"}]})).unwrap_err();
+        assert!(told.starts_with("Invalid: `spec.rollout`: ") && told.contains("`canary`"), "{told}");
+        assert_eq!(of(json!({})).unwrap(), "1", "none are asked for");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use kea_core::VersionId;
 
 pub(crate) use counters::{CacheCounters, HELP};
 pub(crate) use key::{function_part, owner_of};
-pub(crate) use respond::kept;
+pub(crate) use respond::{CACHE, kept};
 pub(crate) use stage::Caching;
 
 pub use entry::{Entry, LARGEST};

@@ -20,6 +20,7 @@ mod path;
 mod router;
 mod sticky;
 mod table;
+mod trial;
 mod v2;
 mod validate;
 

@@ -7,7 +7,7 @@ use std::{
 
 use http::StatusCode;
 
-use crate::{cache::CacheCounters, table::ServiceEntry};
+use crate::{cache::CacheCounters, table::ServiceEntry, trial::Trial};
 
 /// Counters of one version; kept for as long as it has replicas.
 #[derive(Debug, Default)]
@@ -15,6 +15,8 @@ pub(crate) struct VersionMetrics {
     /// Answers by the first digit of their status.
     answers: [AtomicU64; 6],
     pub(crate) cache: CacheCounters,
+    /// What whoever judges a new version asks for.
+    pub(crate) trial: Trial,
     retries: AtomicU64,
     retries_refused: AtomicU64,
     ejections: AtomicU64,

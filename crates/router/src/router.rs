@@ -1,6 +1,6 @@
 //! The router itself: the snapshot it follows, and the request path.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use axum::{
@@ -10,7 +10,13 @@ use axum::{
 use http::{HeaderMap, StatusCode, header::SET_COOKIE};
 use kea_audit::Recorder;
 use kea_auth::{Authenticator, Caller, policy::Policies};
-use kea_core::{ServiceId, VersionId, contract::DEFAULT_FUNCTION, port::RouteFollower, routing::RoutingSnapshot};
+use kea_core::{
+    ServiceId, VersionId,
+    contract::DEFAULT_FUNCTION,
+    port::{RouteFollower, Traffic},
+    routing::RoutingSnapshot,
+    tally::Tally,
+};
 use kea_http::ApiError;
 
 use crate::{
@@ -38,6 +44,14 @@ impl RouteFollower for Router {
         for (service, running) in after.changed_versions(&before) {
             self.caching.answers.forget_versions(&service, &running);
         }
+    }
+}
+
+impl Traffic for Router {
+    fn tally(&self, service: &ServiceId, version: &VersionId) -> Tally {
+        let table = self.table.load();
+        let found = table.services.get(service.as_str()).and_then(|entry| entry.version(Some(version.as_str())));
+        found.map_or_else(Tally::default, |version| version.metrics.trial.tally())
     }
 }
 
@@ -96,13 +110,19 @@ impl Router {
         let metrics = admitted.version().metrics.clone();
         let (quota, sticky) =
             (admitted.service.rates.as_ref().and_then(|rates| rates.count(&admitted)), sticky::new_cookie(&admitted));
+        let on_trial = admitted.service.route.canary.is_some();
+        let mut asked = None;
         let routed = async {
             limit::within(&admitted, quota)?; // 429
             let call = validate::call(admitted, self.body_limit).await?; // 400, 413, 415
             audited::valid(&record, &call);
+            asked = on_trial.then(Instant::now);
             self.caching.answer(call).await // from the cache, else 502, 503, 504
         };
         let answered: Result<Response, RouterError> = routed.await;
+        if on_trial {
+            metrics.trial.count(&answered, asked);
+        }
         let mut response = answered.unwrap_or_else(|error| ApiError::from(error).into_response());
         metrics.answered(response.status());
         quota.inspect(|quota| quota.mark(response.headers_mut()));

@@ -12,6 +12,7 @@ use kea_core::{
     Contract, Datatype, Field, Framework, Function, Layout, ServiceId, Settings, ValueType, VersionId,
     balancing::{Algorithm, LoadBalancing},
     port::{IdentityStore, Record, RecordKind, ServiceStore, StoreError, User, UserStore},
+    rollout::Rollout,
     service::{Canary, ModelSpec, Resources, Service, Version},
 };
 
@@ -83,6 +84,7 @@ pub(crate) fn service(id: &str) -> Service {
         replicas: 2,
         settings: Settings::default(),
         canary: Some(Canary { version: version_id("2"), weight: 10 }),
+        rollout: Some(Rollout::begin(version_id("1"), Timestamp::UNIX_EPOCH)),
         live_history: vec![version_id("1")],
         deleted: false,
         created_at: Timestamp::UNIX_EPOCH,

@@ -77,6 +77,7 @@ fn details(name: &str, status: Status) -> ServiceDetails {
         steps: vec![StepStatus { name: "fetch the model".into(), state: StepState::Done, detail: String::new() }],
         replica_statuses: vec![replica(0), replica(1)],
         canary: None,
+        rollout: None,
         settings: Settings::default(),
         created_at: Timestamp::UNIX_EPOCH,
         updated_at: Timestamp::UNIX_EPOCH,

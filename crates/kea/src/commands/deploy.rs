@@ -103,6 +103,7 @@ fn request(model_name: String, changes: UpdateRequest) -> DeployRequest {
         server,
         routes,
         canary,
+        rollout,
         audit,
     } = changes;
     DeployRequest {
@@ -128,6 +129,7 @@ fn request(model_name: String, changes: UpdateRequest) -> DeployRequest {
         server,
         routes,
         canary,
+        rollout,
         audit,
     }
 }

@@ -107,6 +107,8 @@ impl ModelOptions {
             server: given(server_settings),
             routes: None,
             canary: None,
+            // Of documents: too much for an option.
+            rollout: None,
             // Rules are for the security role: `PUT /logs/rules`, or the document.
             audit: None,
         })

@@ -1,6 +1,9 @@
 //! `kea status`: why a service is not ready, step by step.
 
-use kea_core::management::{ReplicaStatus, ServiceDetails, StepStatus};
+use kea_core::{
+    management::{ReplicaStatus, ServiceDetails, StepStatus},
+    rollout::{RolloutPhase, RolloutStatus},
+};
 
 use super::{Session, or_dash, service, service::ServiceArgs};
 use crate::{client::service_path, failure::Failure, output::table, progress::state_word};
@@ -13,6 +16,7 @@ pub(crate) async fn run(session: &Session, args: &ServiceArgs) -> Result<(), Fai
 
 fn describe(details: &ServiceDetails) -> String {
     let mut parts = vec![service::sentence(details)];
+    parts.extend(details.rollout.as_ref().and_then(promoted));
     if !details.steps.is_empty() {
         parts.push(table(&["STEP", "STATE", "DETAIL"], details.steps.iter().map(step_row)));
     }
@@ -21,6 +25,13 @@ fn describe(details: &ServiceDetails) -> String {
         parts.push(table(&header, details.replica_statuses.iter().map(replica_row)));
     }
     parts.iter().map(|part| part.trim_end()).collect::<Vec<_>>().join("\n\n")
+}
+
+/// How a version came to answer that took over step by step; why one is on its way or went back is said already.
+fn promoted(rollout: &RolloutStatus) -> Option<String> {
+    let RolloutStatus { version, from, phase, steps, reason, .. } = rollout;
+    let is_promoted = *phase == RolloutPhase::Promoted;
+    is_promoted.then(|| format!("version {version} took over from version {from} after {steps} steps: {reason}"))
 }
 
 fn step_row(step: &StepStatus) -> Vec<String> {
@@ -45,6 +56,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn how_a_version_took_over_is_told() {
+        let rollout = |phase: &str| {
+            let rollout = json!({
+                "version": "2", "from": "1", "phase": phase, "step": 2, "steps": 2, "weight": 100, "requests": 0,
+                "reason": "of 50 requests 0 % failed", "startedAt": "2026-01-01T00:00:00Z",
+            });
+            promoted(&serde_json::from_value(rollout).unwrap())
+        };
+        let told = "version 2 took over from version 1 after 2 steps: of 50 requests 0 % failed";
+        assert_eq!(rollout("promoted").as_deref(), Some(told));
+        assert_eq!((rollout("progressing"), rollout("returned")), (None, None));
+    }
 
     #[test]
     fn why_a_service_is_not_ready_comes_first() {

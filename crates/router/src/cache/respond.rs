@@ -9,7 +9,7 @@ use crate::validate::Target;
 /// What each answer says of itself: who answered, in which version, whether it came from the cache, and its key.
 const SERVICE: HeaderName = HeaderName::from_static("kea-service");
 const VERSION: HeaderName = HeaderName::from_static("kea-version");
-const CACHE: HeaderName = HeaderName::from_static("kea-cache");
+pub(crate) const CACHE: HeaderName = HeaderName::from_static("kea-cache");
 const CACHE_KEY: HeaderName = HeaderName::from_static("kea-cache-key");
 
 /// A kept answer for a request with these headers: 304 where the caller says that it has it.

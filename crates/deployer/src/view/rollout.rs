@@ -1,0 +1,183 @@
+//! What others see of a version that takes over step by step.
+
+use kea_core::{
+    management::{StepState, StepStatus},
+    rollout::{Rollout, RolloutPhase, RolloutStatus},
+};
+
+use crate::state::{ServiceState, VersionState};
+
+/// What became of a version that went back.
+pub(super) fn returned(state: &ServiceState) -> Option<String> {
+    let rollout = state.service.rollout.as_ref().filter(|rollout| rollout.phase == RolloutPhase::Returned)?;
+    let Rollout { step, from, reason, .. } = rollout;
+    let (version, of) = (&state.service.version, state.service.settings.rollout.steps.len());
+    Some(format!("version {version} went back at step {} of {of}: {reason}; version {from} keeps serving", step + 1))
+}
+
+/// What a version that takes over step by step waits for, once it has a share.
+pub(super) fn on_trial(state: &ServiceState) -> Option<String> {
+    let RolloutStatus { version, from, step, steps, weight, reason, .. } =
+        status(state).filter(|rollout| rollout.phase == RolloutPhase::Progressing && rollout.weight > 0)?;
+    Some(format!(
+        "version {version} has {weight} % of the requests at step {step} of {steps}: {reason}; version {from} has the rest"
+    ))
+}
+
+/// How far a version that takes over step by step is.
+pub(super) fn status(state: &ServiceState) -> Option<RolloutStatus> {
+    let service = &state.service;
+    let Rollout { from, started_at, step, phase, reason } = service.rollout.clone()?;
+    let trial = state.trial.as_ref().filter(|_| phase == RolloutPhase::Progressing);
+    Some(RolloutStatus {
+        version: service.version.clone(),
+        from,
+        phase,
+        step: step + 1,
+        steps: service.settings.rollout.steps.len(),
+        weight: match state.live.as_ref() == Some(&service.version) {
+            true => 100,
+            false => state.share().map_or(0, |share| share.weight),
+        },
+        requests: trial.map_or(0, |trial| trial.requests),
+        reason: trial.map_or(reason, |trial| trial.waits_for.clone()),
+        started_at,
+    })
+}
+
+/// Whether the wanted version has the requests, or which of them.
+pub(super) fn taking(state: &ServiceState, version: &VersionState) -> StepStatus {
+    let version = &version.version.id;
+    let rollout = status(state).filter(|_| state.live.as_ref() != Some(version));
+    let (progress, detail) = match rollout {
+        Some(rollout) if rollout.phase == RolloutPhase::Returned => (StepState::Failed, rollout.reason),
+        Some(rollout) if rollout.phase == RolloutPhase::Progressing && rollout.weight > 0 => {
+            let RolloutStatus { step, steps, weight, reason, .. } = rollout;
+            (StepState::Running, format!("{weight} %, step {step} of {steps}: {reason}"))
+        }
+        _ if state.live.as_ref() == Some(version) => (StepState::Done, format!("version {version}")),
+        _ => (StepState::Pending, format!("version {version}")),
+    };
+    StepStatus { name: "take the requests".into(), state: progress, detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use jiff::Timestamp;
+    use kea_core::{
+        Settings, VersionId,
+        management::Status,
+        service::{Canary, ModelSpec, Resources, Service, Version},
+        tally::Tally,
+    };
+    use serde_json::json;
+    use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
+
+    use crate::{
+        replica::ReplicaEvent,
+        state::ReplicaState,
+        trial::{Looked, Trial},
+        view::{PublicAddress, details, route},
+    };
+
+    use super::*;
+
+    fn v(name: &str) -> VersionId {
+        name.parse().unwrap()
+    }
+
+    fn version(name: &str) -> Version {
+        let model = ModelSpec {
+            source: None,
+            framework: None,
+            requirements: Vec::new(),
+            command: Vec::new(),
+            env: std::collections::BTreeMap::new(),
+            resources: Resources::default(),
+        };
+        let contract = Some(std::sync::Arc::default());
+        Version { id: v(name), model, contract, prepared: None, created_at: Timestamp::UNIX_EPOCH }
+    }
+
+    /// Version 1 is live, version 2 takes over step by step, and both have one replica that is ready.
+    fn scene() -> ServiceState {
+        let rollout = serde_json::from_value(json!({"steps": [{"weight": 10}, {"weight": 50}]})).unwrap();
+        let service = Service {
+            id: "iris".parse().unwrap(),
+            model_name: "iris".into(),
+            version: v("2"),
+            replicas: 1,
+            settings: Settings { rollout, ..Settings::default() },
+            canary: None,
+            rollout: Some(Rollout::begin(v("1"), Timestamp::UNIX_EPOCH)),
+            live_history: vec![v("1")],
+            deleted: false,
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+        };
+        let mut state = ServiceState::new(service, vec![version("1"), version("2")]);
+        for (name, version) in &mut state.versions {
+            version.replicas.insert(0, ReplicaState::new(name.as_str().into(), CancellationToken::new()));
+            version.note(0, ReplicaEvent::Listening { address: SocketAddr::from(([127, 0, 0, 1], 1)) });
+            version.note(0, ReplicaEvent::Ready { contract: std::sync::Arc::default() });
+        }
+        state
+    }
+
+    fn look(state: &mut ServiceState) {
+        let service = &state.service;
+        let mut trial = Trial::of(service.rollout.as_ref().unwrap(), state.trial.take(), &Tally::default());
+        let (new, live) = (Tally::default(), Tally::default());
+        trial.look(&service.settings.rollout, &Looked { at: Instant::now(), is_ready: true, failure: None, new, live });
+        state.trial = Some(trial);
+    }
+
+    /// The status, the share that the router gives the new version, the versions that it knows, and the reason.
+    fn seen(state: &mut ServiceState) -> (Status, Option<u8>, Vec<String>, String) {
+        let route = route(state);
+        let address = PublicAddress { listen: SocketAddr::from(([127, 0, 0, 1], 1)), url: String::new() };
+        let details = details(state, &address);
+        assert_eq!(details.canary, route.canary);
+        let versions = route.versions.iter().map(|version| version.version.to_string()).collect();
+        let weight = route.canary.as_ref().map(|Canary { weight, .. }| *weight);
+        (details.status, weight, versions, details.reason.unwrap_or_default())
+    }
+
+    #[test]
+    fn a_share_is_given_once_it_is_looked_at() {
+        let mut state = scene();
+        let (status, weight, versions, _) = seen(&mut state);
+        assert_eq!((status, weight, versions.len()), (Status::Updating, Some(0), 2));
+        look(&mut state);
+        let (status, weight, _, reason) = seen(&mut state);
+        assert_eq!((status, weight), (Status::Updating, Some(10)));
+        let told = "version 2 has 10 % of the requests at step 1 of 2: 0 of at least 20 requests so far";
+        assert!(reason.starts_with(told) && reason.ends_with("; version 1 has the rest"), "{reason}");
+    }
+
+    #[test]
+    fn a_version_that_went_back_has_nothing_and_says_why() {
+        let mut state = scene();
+        look(&mut state);
+        let rollout = state.service.rollout.as_mut().unwrap();
+        (rollout.phase, rollout.reason) = (RolloutPhase::Returned, "half of it failed".into());
+        let (status, weight, versions, reason) = seen(&mut state);
+        assert_eq!((status, weight, versions), (Status::Failed, None, vec!["1".to_string()]));
+        assert_eq!(reason, "version 2 went back at step 1 of 2: half of it failed; version 1 keeps serving");
+    }
+
+    #[test]
+    fn a_version_that_was_promoted_keeps_its_share_until_it_is_live() {
+        let mut state = scene();
+        let rollout = state.service.rollout.as_mut().unwrap();
+        (rollout.phase, rollout.step) = (RolloutPhase::Promoted, 1);
+        assert_eq!(seen(&mut state).1, Some(50));
+        state.live = Some(v("2"));
+        let (status, weight, versions, _) = seen(&mut state);
+        assert_eq!((status, weight, versions), (Status::Deployed, None, vec!["2".to_string()]));
+        assert_eq!(super::status(&state).unwrap().weight, 100);
+    }
+}
