@@ -161,7 +161,7 @@ pub struct DeploymentDocument {
     /// that is live stays so; without `canary` the MLModel's version takes over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
-    /// How new versions take over, step by step.
+    /// How new versions take over, step by step; on one machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutRules>,
     /// Lets a HorizontalPodAutoscaler set `replicas` by the CPU time that replicas use.

@@ -106,7 +106,7 @@ pub struct DeployRequest {
     /// A version that takes a share of the requests beside the live one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
-    /// How new versions take over, step by step.
+    /// How new versions take over, step by step; on one machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutRules>,
     /// What the audit trail keeps beside records; needs the role `admin` or `security`.
@@ -180,7 +180,7 @@ pub struct UpdateRequest {
     /// Naming the version that is to answer, without this, ends it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
-    /// How new versions take over, step by step; `{}` lets them take over at once again.
+    /// How new versions take over, step by step, on one machine; `{}` lets them take over at once again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutRules>,
     /// What the audit trail keeps beside records; needs the role `admin` or `security`.

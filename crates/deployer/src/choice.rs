@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use kea_core::{
     VersionId,
     port::DeployError,
-    rollout::Rollout,
+    rollout::{Rollout, RolloutPhase},
     service::{Canary, Service},
 };
 
@@ -70,8 +70,9 @@ fn step_by_step(service: &mut Service, from: VersionId, to: VersionId, now: Time
             service.id
         )));
     }
-    let under_way = service.rollout.as_ref().is_some_and(Rollout::is_progressing) && service.version == to;
-    if !under_way {
+    let goes_on = |rollout: &Rollout| rollout.phase != RolloutPhase::Returned;
+    let is_under_way = service.version == to && service.rollout.as_ref().is_some_and(goes_on);
+    if !is_under_way {
         service.rollout = Some(Rollout::begin(from, now));
         service.version = to;
     }
@@ -108,7 +109,7 @@ fn nothing_beside(version: &VersionId) -> DeployError {
 
 #[cfg(test)]
 mod tests {
-    use kea_core::{Settings, rollout::RolloutPhase};
+    use kea_core::Settings;
     use serde_json::json;
 
     use super::*;
@@ -233,6 +234,8 @@ mod tests {
         assert_eq!(after(&mut service, model("3"), 6), told("3", "1", 6));
         service.rollout.as_mut().unwrap().phase = RolloutPhase::Promoted;
         assert_eq!((service.stable(), service.beside()), (&v("3"), None));
+        // Until it is live it is on its way.
+        assert_eq!(after(&mut service, model("3"), 7), told("3", "3", 6));
     }
 
     #[test]

@@ -198,41 +198,13 @@ impl Deployer for LocalDeployer {
         let now = Timestamp::now();
         let (before, versions) = stored.map_or((None, Vec::new()), |(service, versions)| (Some(service), versions));
         let current = before.as_ref().map(|service| &service.version);
-        let is_another = |name: &VersionId| versions.iter().any(|known| known.id == *name && known.model != model);
-        let named = request.version.clone().or_else(|| choice::of_canary(request.canary.as_ref(), is_another));
-        let version = change::new_version(named.as_ref(), current, &ids(&versions));
-        all_known(&id, [request.canary.as_ref().map(|canary| &canary.version)], Some(&version), &versions)?;
-        let known = versions.iter().find(|known| known.id == version);
-        if known.is_some_and(|known| known.model != model) {
-            return Err(DeployError::Conflict(format!(
-                "version `{version}` of `{id}` exists with another model: leave `version` out to get the next one"
-            )));
-        }
-        let new = known.is_none().then(|| Version {
-            id: version.clone(),
-            model,
-            contract: None,
-            prepared: None,
-            created_at: now,
-        });
-        let mut settings = before.as_ref().map_or_else(Settings::default, |service| service.settings.clone());
-        change::settings(&mut settings, &request)?;
-        self.check_routes(&id, &settings).await?;
-        let replicas = change::replicas(request.replicas, before.as_ref().map_or(1, |service| service.replicas))?;
-        let asked = Asked { model: Some(version.clone()), version: request.version, canary: request.canary };
-        let mut service = Service {
-            model_name: request.model_name,
-            version: before.as_ref().map_or(version, |service| service.version.clone()),
-            replicas,
-            settings,
-            canary: before.as_ref().and_then(|service| service.canary.clone()),
-            rollout: before.as_ref().and_then(|service| service.rollout.clone()),
-            live_history: before.as_ref().map_or_else(Vec::new, |service| service.live_history.clone()),
-            deleted: false,
-            created_at: before.map_or(now, |service| service.created_at),
-            updated_at: now,
-            id,
-        };
+        let (version, new) = request::version(&id, &request, model, current, &versions)?;
+        let mut service = before.unwrap_or_else(|| request::first(id, version.clone(), now));
+        service.replicas = change::replicas(request.replicas, service.replicas)?;
+        change::settings(&mut service.settings, &request)?;
+        self.check_routes(&service.id, &service.settings).await?;
+        service.model_name = request.model_name;
+        let asked = Asked { model: Some(version), version: request.version, canary: request.canary };
         asked.apply(&mut service, now)?;
         self.change(service, versions, new).await
     }
@@ -248,7 +220,8 @@ impl Deployer for LocalDeployer {
         let base = versions.iter().find(|version| version.id == service.version);
         let new = match base {
             Some(base) if change.names_a_model() || change.container_image.is_some() => {
-                let version = change::new_version(change.version.as_ref(), Some(&service.version), &ids(&versions));
+                let version =
+                    change::new_version(change.version.as_ref(), Some(&service.version), &request::ids(&versions));
                 let model = request::changed_model(base, &change)?;
                 if versions.iter().any(|known| known.id == version) {
                     return Err(DeployError::Conflict(format!(
@@ -261,7 +234,7 @@ impl Deployer for LocalDeployer {
         };
         let model = new.as_ref().map(|new| new.id.clone());
         let named = [change.version.as_ref(), change.canary.as_ref().map(|canary| &canary.version)];
-        all_known(id, named, model.as_ref(), &versions)?;
+        request::all_known(id, named, model.as_ref(), &versions)?;
         Asked { model, version: change.version, canary: change.canary }.apply(&mut service, Timestamp::now())?;
         self.change(service, versions, new).await
     }
@@ -324,30 +297,8 @@ impl Deployer for LocalDeployer {
         let details = self.get(id).ok_or_else(|| DeployError::NotFound(id.clone()))?;
         let wanted = version.cloned().or(details.live_version).unwrap_or(details.version);
         let versions = self.shared.store.versions(id).await?;
-        known(id, &wanted, &versions)?;
+        request::known(id, &wanted, &versions)?;
         let contract = versions.into_iter().find(|version| version.id == wanted).and_then(|version| version.contract);
         Ok((wanted, contract))
     }
-}
-
-fn ids(versions: &[Version]) -> Vec<VersionId> {
-    versions.iter().map(|version| version.id.clone()).collect()
-}
-
-fn known(id: &ServiceId, version: &VersionId, versions: &[Version]) -> Result<(), DeployError> {
-    if versions.iter().any(|known| known.id == *version) {
-        return Ok(());
-    }
-    Err(DeployError::NoSuchVersion { service: id.clone(), version: version.clone(), known: ids(versions) })
-}
-
-/// Versions that a request names, beside the one of the model that it brings, are there already.
-fn all_known<'a>(
-    id: &ServiceId,
-    named: impl IntoIterator<Item = Option<&'a VersionId>>,
-    model: Option<&VersionId>,
-    versions: &[Version],
-) -> Result<(), DeployError> {
-    let others = named.into_iter().flatten().filter(|named| Some(*named) != model);
-    others.map(|named| known(id, named, versions)).collect()
 }

@@ -1,11 +1,15 @@
 //! From a request of the API to what is wanted: pure but for the look at the source.
 
+use jiff::Timestamp;
 use kea_core::{
-    change::invalid,
+    ServiceId, Settings, VersionId,
+    change::{self, invalid},
     management::{DeployRequest, UpdateRequest},
     port::DeployError,
-    service::{ModelSpec, Version},
+    service::{ModelSpec, Service, Version},
 };
+
+use crate::choice;
 
 /// The model that a deploy request describes.
 pub(crate) fn model(request: &DeployRequest) -> Result<ModelSpec, DeployError> {
@@ -25,6 +29,51 @@ pub(crate) fn model(request: &DeployRequest) -> Result<ModelSpec, DeployError> {
     };
     check_model(&spec)?;
     Ok(spec)
+}
+
+/// The version that a deploy request asks for, and the new one where it is not there yet.
+pub(crate) fn version(
+    id: &ServiceId,
+    request: &DeployRequest,
+    model: ModelSpec,
+    current: Option<&VersionId>,
+    versions: &[Version],
+) -> Result<(VersionId, Option<Version>), DeployError> {
+    let is_another = |name: &VersionId| versions.iter().any(|known| known.id == *name && known.model != model);
+    let named = request.version.clone().or_else(|| choice::of_canary(request.canary.as_ref(), is_another));
+    let version = change::new_version(named.as_ref(), current, &ids(versions));
+    all_known(id, [request.canary.as_ref().map(|canary| &canary.version)], Some(&version), versions)?;
+    if is_another(&version) {
+        return Err(DeployError::Conflict(format!(
+            "version `{version}` of `{id}` exists with another model: leave `version` out to get the next one"
+        )));
+    }
+    let is_known = versions.iter().any(|known| known.id == version);
+    let new = (!is_known).then(|| Version {
+        id: version.clone(),
+        model,
+        contract: None,
+        prepared: None,
+        created_at: Timestamp::now(),
+    });
+    Ok((version, new))
+}
+
+/// A service that there was not before.
+pub(crate) fn first(id: ServiceId, version: VersionId, now: Timestamp) -> Service {
+    Service {
+        id,
+        model_name: String::new(),
+        version,
+        replicas: 1,
+        settings: Settings::default(),
+        canary: None,
+        rollout: None,
+        live_history: Vec::new(),
+        deleted: false,
+        created_at: now,
+        updated_at: now,
+    }
 }
 
 /// The model of an update: that of `base`, with what the change names. The source, where it is not named, is KEA's own
@@ -64,4 +113,28 @@ fn check_model(spec: &ModelSpec) -> Result<(), DeployError> {
         return Err(invalid("/env", format!("`{name}` is not a name of an environment variable")));
     }
     kea_containerizer::check(spec).map_err(|error| invalid("/sourceCode", error.to_string()))
+}
+
+/// The names of versions.
+pub(crate) fn ids(versions: &[Version]) -> Vec<VersionId> {
+    versions.iter().map(|version| version.id.clone()).collect()
+}
+
+/// A version that is named is there.
+pub(crate) fn known(id: &ServiceId, version: &VersionId, versions: &[Version]) -> Result<(), DeployError> {
+    if versions.iter().any(|known| known.id == *version) {
+        return Ok(());
+    }
+    Err(DeployError::NoSuchVersion { service: id.clone(), version: version.clone(), known: ids(versions) })
+}
+
+/// Versions that a request names, beside the one of the model that it brings, are there already.
+pub(crate) fn all_known<'a>(
+    id: &ServiceId,
+    named: impl IntoIterator<Item = Option<&'a VersionId>>,
+    model: Option<&VersionId>,
+    versions: &[Version],
+) -> Result<(), DeployError> {
+    let mut others = named.into_iter().flatten().filter(|named| Some(*named) != model);
+    others.try_for_each(|named| known(id, named, versions))
 }

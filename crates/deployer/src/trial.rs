@@ -130,14 +130,13 @@ mod tests {
             Self { rollout, trial: None, now: Instant::now(), new: tally(500, 500), live: tally(900, 0) }
         }
 
-        fn after(&mut self, seconds: u64, new: Tally, live: Tally) -> &mut Self {
+        /// So much later both have answered more: requests, and those that failed.
+        fn after(&mut self, seconds: u64, new: (u64, u64), live: (u64, u64)) -> &mut Self {
             self.now += Duration::from_secs(seconds);
-            let add = |to: &mut Tally, more: &Tally| {
-                to.requests += more.requests;
-                to.errors += more.errors;
-            };
-            add(&mut self.new, &new);
-            add(&mut self.live, &live);
+            for (tally, (requests, errors)) in [(&mut self.new, new), (&mut self.live, live)] {
+                tally.requests += requests;
+                tally.errors += errors;
+            }
             self
         }
 
@@ -162,14 +161,14 @@ mod tests {
         let mut scene = Scene::new();
         assert!(matches!(scene.look(false), Verdict::Wait(_)));
         assert_eq!(scene.weight(), 0);
-        scene.after(3_600, tally(0, 0), tally(50, 0));
+        scene.after(3_600, (0, 0), (50, 0));
         assert!(matches!(scene.look(true), Verdict::Wait(_)));
         assert_eq!(scene.weight(), 10);
-        scene.after(59, tally(20, 0), tally(50, 0));
+        scene.after(59, (20, 0), (50, 0));
         assert!(matches!(scene.look(true), Verdict::Wait(_)));
         assert_eq!(scene.trial.as_ref().unwrap().requests, 20, "what was counted before is none of this step's");
         // A replica that is lost meanwhile does not begin it anew.
-        assert!(matches!(scene.after(1, tally(0, 0), tally(0, 0)).look(false), Verdict::Advance(_)));
+        assert!(matches!(scene.after(1, (0, 0), (0, 0)).look(false), Verdict::Advance(_)));
         // More replicas are needed for the next share: until they are there, it has that of before.
         assert!(matches!(scene.look(false), Verdict::Wait(_)));
         assert_eq!(scene.weight(), 10);
@@ -181,9 +180,9 @@ mod tests {
     fn with_all_requests_it_is_compared_with_what_the_live_version_answered_before() {
         let mut scene = Scene::new();
         scene.look(true);
-        assert!(matches!(scene.after(60, tally(20, 0), tally(100, 2)).look(true), Verdict::Advance(_)));
+        assert!(matches!(scene.after(60, (20, 0), (100, 2)).look(true), Verdict::Advance(_)));
         scene.look(true);
-        let verdict = scene.after(1, tally(100, 4), tally(0, 0)).look(true);
+        let verdict = scene.after(1, (100, 4), (0, 0)).look(true);
         let Verdict::Return(reason) = verdict else { panic!("{verdict:?}") };
         assert!(reason.starts_with("4 % of its 100 requests failed, against 2 % of the live version's"), "{reason}");
     }
@@ -192,7 +191,7 @@ mod tests {
     fn another_rollout_is_judged_by_its_own_numbers() {
         let mut scene = Scene::new();
         scene.look(true);
-        scene.after(30, tally(100, 0), tally(100, 0)).look(true);
+        scene.after(30, (100, 0), (100, 0)).look(true);
         scene.rollout.started_at = Timestamp::now();
         assert_eq!(scene.weight(), 0);
         scene.look(true);
