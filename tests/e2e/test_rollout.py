@@ -172,6 +172,7 @@ def test_another_start_of_kea_goes_on_with_the_step(shared_kea: Kea, models: Mod
     kea.wait_for(lambda: "0 of at least 10 requests so far: it waits" in kea.details(name)["reason"], "the reason", 10)
     kea.kill()
     kea.start()
+    kea.wait_for(lambda: kea.details(name)["readyReplicas"] == 1, "version 1 again")
     after = kea.wait_for(lambda: at_step(kea, name, 1), "the first step again")
     assert after["rollout"]["startedAt"] == before["rollout"]["startedAt"]
     assert (after["liveVersion"], after["canary"]["weight"]) == ("1", 10)
