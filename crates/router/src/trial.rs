@@ -80,9 +80,8 @@ fn told(answered: &Result<Response, RouterError>) -> Told {
         Ok(response) if response.status().is_server_error() => Told::Failed,
         Ok(_) => Told::Answered,
         Err(E::Rejected(_)) => Told::Rejected,
-        Err(E::NoContract(_) | E::NoReplica(_) | E::Unreachable { .. } | E::Broken(_) | E::Timeout { .. }) => {
-            Told::Failed
-        }
+        Err(E::NoContract(_) | E::NoReplica(_) | E::Unreachable { .. } | E::Broken(_)) => Told::Failed,
+        Err(E::Timeout { .. } | E::Overloaded { .. }) => Told::Failed,
         Err(_) => Told::Nothing,
     }
 }
@@ -107,6 +106,7 @@ mod tests {
     fn what_is_nobodys_fault_but_the_callers_is_no_error() {
         let rejected = RouterError::Rejected(Rejection::Invalid(Vec::new()));
         let timeout = RouterError::Timeout { service: "iris".into(), after: Duration::ZERO };
+        let overloaded = RouterError::Overloaded { service: "iris".into(), retry_after: Duration::ZERO };
         let content_type = RouterError::ContentType("text/plain".into());
         for (answered, expected) in [
             (answer(200, "miss"), Told::Answered),
@@ -117,6 +117,7 @@ mod tests {
             (Err(rejected), Told::Rejected),
             (Err(timeout), Told::Failed),
             (Err(RouterError::NoReplica("iris".into())), Told::Failed),
+            (Err(overloaded), Told::Failed),
             (Err(content_type), Told::Nothing),
             (Err(RouterError::NotCached), Told::Nothing),
         ] {
