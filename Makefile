@@ -54,6 +54,7 @@ e2e: $(VENV)/made ## Tests of the real binary with real models, clients and a br
 	scripts/apt-install apache2-utils buildah chromium chromium-driver curl docker-registry git-lfs openssh-server redis-server runc skopeo umoci
 	scripts/azurite .cache/azurite
 	scripts/helm .cache/helm
+	scripts/oidc-provider .cache/oidc-provider
 	cargo build --locked --bin kea
 	KEA_BIN=$(CURDIR)/target/debug/kea $(PY) -m pytest -n 2 --dist loadfile tests/e2e $(PYTEST_ARGS)
 
