@@ -18,6 +18,7 @@ function next() {
 
 const goOn = () => location.replace(next());
 
-// A session whose token has ended goes on without a form.
-if (user() !== null && (await refresh())) goOn();
-else askToLogIn(notice, "This page is for users of this server.", goOn);
+// A session whose token has ended goes on without a form, as one does that a provider's login has just begun.
+const begun = new URLSearchParams(location.search).has("begun");
+if ((begun || user() !== null) && (await refresh())) goOn();
+else askToLogIn(notice, "This page is for users of this server.", goOn, next());

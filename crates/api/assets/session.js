@@ -24,10 +24,13 @@ export function forget() {
   }
 }
 
-// Ends the session at the server too.
+// Ends the session at the server too, and that of the provider by which it began.
 export async function logOut() {
-  await fetchJson(`${BASE}/auth/logout`, { method: "POST" }).catch(() => null);
+  await fresh();
+  const response = await ask(`${BASE}/auth/logout`, { method: "POST" }).catch(() => null);
   forget();
+  const elsewhere = response?.headers.get("kea-provider-logout");
+  if (elsewhere) location.assign(elsewhere);
 }
 
 function keep(session) {
@@ -79,16 +82,19 @@ export async function fetchJson(path, options = {}) {
   return send(path, options);
 }
 
-async function send(path, options) {
+async function ask(path, options) {
   const headers = new Headers(options.headers);
   headers.set(CSRF, "1");
   if (token()) headers.set("Authorization", `Bearer ${token()}`);
-  let response;
   try {
-    response = await fetch(path, { ...options, headers });
+    return await fetch(path, { ...options, headers });
   } catch {
     throw new Refused(0, "The server does not answer. Is kea still running?");
   }
+}
+
+async function send(path, options) {
+  const response = await ask(path, options);
   const body = await response.json().catch(() => null);
   if (!response.ok) throw new Refused(response.status, body?.detail ?? `The server answered ${response.status}.`);
   return body;
@@ -103,8 +109,15 @@ async function logIn(username, password) {
   keep(await post(`${BASE}/auth/login`, { username, password }));
 }
 
-// Shows a login form within `place`; calls `done` once it has succeeded.
-export function askToLogIn(place, why, done) {
+// Links to the providers by which one can log in, too; each leads back to the page `next`.
+async function choices(next) {
+  const { providers } = await send("/auth/sso", {}).catch(() => ({ providers: [] }));
+  const to = (name) => `/auth/sso/${name}?${new URLSearchParams({ next })}`;
+  return providers.map(({ name, title }) => element("a", { class: "choice", href: to(name) }, `Log in with ${title}`));
+}
+
+// Shows a login form within `place`; calls `done` once it has succeeded. A login by a provider leads back to `next`.
+export function askToLogIn(place, why, done, next = location.pathname + location.search + location.hash) {
   const username = element("input", { id: "username", autocomplete: "username", required: "", value: "admin" });
   const password = element("input", {
     id: "password", type: "password", autocomplete: "current-password", required: "",
@@ -136,6 +149,7 @@ export function askToLogIn(place, why, done) {
   });
   place.replaceChildren(form);
   password.focus();
+  choices(next).then((links) => form.append(...links));
 }
 
 // Shows a button that logs in or out, in the bar of the page.

@@ -58,6 +58,7 @@ fn own() -> Vec<Route> {
             .needs(Needs::Nothing)
             .summary("End the session")
             .answers_nothing(StatusCode::NO_CONTENT, "Its tokens are refused from now on.")
+            .header(sessions::PROVIDER_LOGOUT, "Where the provider's session ends, after a login by a provider.")
             .also(&[CONFLICT])
             .by(sessions::logout),
         get(TAG, "/auth/me", "whoAmI")

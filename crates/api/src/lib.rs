@@ -29,6 +29,7 @@ mod routes;
 mod schema_check;
 mod services;
 mod sessions;
+mod sso;
 mod state;
 mod users;
 

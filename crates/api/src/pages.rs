@@ -13,6 +13,7 @@ use axum::{
 };
 use http::{HeaderName, HeaderValue, header};
 
+pub(crate) use self::login::{escaped, to_login};
 use crate::{ApiState, guard};
 
 /// Scripts and styles come from this server alone and none is inline, so a service's description cannot bring its own.
@@ -21,7 +22,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data:;
                                        form-action 'self'; frame-ancestors 'none'";
 
 /// Headers of every page and file.
-const HEADERS: [(HeaderName, HeaderValue); 4] = [
+pub(crate) const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY)),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),

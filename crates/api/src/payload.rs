@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode, header};
 use kea_core::{
     management::{
         CanIRequest, DeployRequest, KeyRequest, LoadBalancerConfig, LoginRequest, PasswordRequest, RefreshRequest,
-        UpdateRequest, UserChange, UserRequest, ValidationRequest, Violation,
+        SsoCodeRequest, SsoDeviceRequest, UpdateRequest, UserChange, UserRequest, ValidationRequest, Violation,
     },
     policy::{BindingSpec, RoleSpec},
     service::AuditRules,
@@ -44,6 +44,7 @@ macro_rules! checked {
 }
 checked!(DeployRequest, UpdateRequest, LoadBalancerConfig, ValidationRequest);
 checked!(LoginRequest, RefreshRequest, PasswordRequest, UserRequest, UserChange, KeyRequest);
+checked!(SsoCodeRequest, SsoDeviceRequest);
 checked!(AuditRules, BindingSpec, CanIRequest, RoleSpec);
 
 /// A JSON body, read as its type.

@@ -20,7 +20,7 @@ use crate::{
     guard::{self, Guard},
     health, identity_routes, logs,
     operation::{Access, Needs, Operation, Route, Tag, Verb},
-    pages, policy_routes, requests, services,
+    pages, policy_routes, requests, services, sso,
 };
 
 /// The management API and the documentation pages. Paths of other protocols are merged into it by the caller; the
@@ -33,6 +33,7 @@ pub fn router(state: ApiState) -> Router {
     }
     router
         .merge(pages::routes())
+        .merge(sso::routes())
         .fallback(guard::no_such_path)
         .method_not_allowed_fallback(guard::no_such_method)
         .with_state(state)

@@ -25,8 +25,11 @@ use crate::{
     permissions,
 };
 
+/// Where a browser ends the session that a provider has beside the one here.
+pub(crate) const PROVIDER_LOGOUT: &str = "kea-provider-logout";
+
 /// Where a request comes from.
-pub(crate) struct CameFrom(Origin);
+pub(crate) struct CameFrom(pub(crate) Origin);
 
 impl FromRequestParts<ApiState> for CameFrom {
     type Rejection = ApiError;
@@ -75,7 +78,11 @@ pub(crate) async fn logout(
 ) -> Result<Response, ApiError> {
     let session = caller.session.ok_or_else(errors::no_session_to_end)?;
     state.auth.end(&session).await.map_err(errors::of_auth)?;
-    let done = StatusCode::NO_CONTENT.into_response();
+    let mut done = StatusCode::NO_CONTENT.into_response();
+    let elsewhere = state.sso.logout(&session).await.and_then(|url| url.parse().ok());
+    if let Some(url) = elsewhere {
+        done.headers_mut().insert(PROVIDER_LOGOUT, url);
+    }
     Ok(if is_of_this_site(&headers) { cookies::forget(done, &headers) } else { done })
 }
 

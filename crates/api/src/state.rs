@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::AtomicBool};
 
 use kea_audit::Trail;
-use kea_auth::{Authenticator, policy::Policies};
+use kea_auth::{Authenticator, Sso, policy::Policies};
 use kea_core::port::Deployer;
 use kea_logs::ServiceLogs;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,8 @@ pub struct ApiState {
     pub deployer: Arc<dyn Deployer>,
     /// The Authenticator.
     pub auth: Arc<Authenticator>,
+    /// Providers that people may log in by.
+    pub sso: Arc<Sso>,
     /// What callers may do.
     pub policies: Arc<Policies>,
     /// The Logger.

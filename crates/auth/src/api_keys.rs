@@ -195,9 +195,10 @@ impl Authenticator {
 
 fn record_of(user: &User, request: KeyRequest, secret: &str, now: Timestamp) -> Result<KeyRecord, IdentityError> {
     let KeyRequest { name, owner: _, roles, scopes, expires_at } = request;
-    let roles = roles.map_or_else(|| user.roles.clone(), |roles| roles.into_iter().map(String::from).collect());
-    if !is_within(&roles, &user.roles) {
-        let role = roles.into_iter().find(|role| !user.roles.contains(role)).unwrap_or_default();
+    let owned = user.all_roles();
+    let roles = roles.map_or_else(|| owned.clone(), |roles| roles.into_iter().map(String::from).collect());
+    if !is_within(&roles, &owned) {
+        let role = roles.into_iter().find(|role| !owned.contains(role)).unwrap_or_default();
         return Err(IdentityError::RoleNotHeld { username: user.username.clone(), role });
     }
     Ok(KeyRecord {

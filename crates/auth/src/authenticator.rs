@@ -15,6 +15,8 @@ use moka::sync::Cache;
 use crate::{
     AuthError, Caller, Origin, Session, api_keys,
     credential::{self, Credential},
+    external::Foreign,
+    oidc::TrustedIssuers,
     passwords::{self, Passwords},
     signing,
     snapshot::Snapshot,
@@ -34,6 +36,10 @@ pub const SECURITY_ROLE: &str = "security";
 
 /// Verified tokens that are kept: about 1 KiB each.
 const KEPT_TOKENS: u64 = 10_000;
+
+/// How long a provider's token that was verified is believed, before its signature is looked at again: its key may have
+/// been taken back.
+const FOREIGN_KEPT: Duration = Duration::from_secs(60);
 
 /// Length of a password that is made: more than 100 bits.
 const MADE_PASSWORD: usize = 20;
@@ -68,7 +74,10 @@ pub struct Authenticator {
     pub(crate) snapshot: ArcSwap<Snapshot>,
     /// One reads the store at a time, so that what is older never replaces what is newer.
     reloading: tokio::sync::Mutex<()>,
-    verified: Cache<Box<str>, Verified>,
+    pub(crate) verified: Cache<Box<str>, Verified>,
+    /// Providers whose own tokens are taken, and those of their tokens that are verified.
+    pub(crate) issuers: TrustedIssuers,
+    pub(crate) foreign: Cache<Box<str>, Arc<Foreign>>,
 }
 
 impl Authenticator {
@@ -89,7 +98,14 @@ impl Authenticator {
         let passwords = Passwords::new(params);
         let verified = Cache::builder().max_capacity(KEPT_TOKENS).build();
         let (throttle, reloading) = (Throttle::new(), tokio::sync::Mutex::default());
-        Ok(Self { store, settings, passwords, throttle, snapshot, reloading, verified })
+        let foreign = Cache::builder().max_capacity(KEPT_TOKENS).time_to_live(FOREIGN_KEPT).build();
+        let issuers = TrustedIssuers::default();
+        Ok(Self { store, settings, passwords, throttle, snapshot, reloading, verified, issuers, foreign })
+    }
+
+    /// Takes tokens of these issuers in place of KEA's own.
+    pub fn trusting(self, issuers: TrustedIssuers) -> Self {
+        Self { issuers, ..self }
     }
 
     /// Makes the user `admin` where there are no users yet, with `password`, or where that is not given (or empty)
@@ -157,19 +173,23 @@ impl Authenticator {
 
     async fn user_with(&self, username: &str, password: &str) -> Result<Option<User>, StoreError> {
         let user = self.store.user(username).await?;
-        let hash = user.as_ref().map(|user| user.password_hash.as_str());
+        // Whom a provider knows has no password here.
+        let local = user.as_ref().filter(|user| user.external.is_none());
+        let hash = local.map(|user| user.password_hash.as_str());
         let verified = self.passwords.verify(username, hash, password).await?;
         // Whoever is disabled is told what a stranger is told, after the same work.
         Ok(user.filter(|user| verified && !user.disabled))
     }
 
-    /// Who sent a request with these headers: an access token or an API key in `Authorization: Bearer …`, an API key in
+    /// Who sent a request with these headers: an access token (KEA's own, or one of an issuer that is trusted; see
+    /// [`hear`](Self::hear)) or an API key in `Authorization: Bearer …`, an API key in
     /// `x-api-key`, or a browser's cookie. A token that was seen before costs some looks into maps; its end, its
     /// session and its user are looked at every time.
     ///
     /// # Errors
     /// [`AuthError::Missing`], [`AuthError::Malformed`], [`AuthError::Invalid`], [`AuthError::Expired`],
-    /// [`AuthError::Revoked`], [`AuthError::CrossSite`], [`AuthError::InvalidKey`], [`AuthError::ExpiredKey`].
+    /// [`AuthError::Revoked`], [`AuthError::CrossSite`], [`AuthError::ForNobody`], [`AuthError::InvalidKey`],
+    /// [`AuthError::ExpiredKey`].
     pub fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, AuthError> {
         self.authenticate_at(headers, Timestamp::now().as_second())
     }
@@ -198,7 +218,10 @@ impl Authenticator {
             verified.check_time(now)?;
             return snapshot.caller(&verified);
         }
-        let verified = tokens::verify(&snapshot.ring, token)?;
+        let verified = match tokens::verify(&snapshot.ring, token) {
+            Err(AuthError::Invalid) if !self.issuers.is_empty() => return self.foreign_caller(token, now),
+            other => other?,
+        };
         verified.check_time(now)?;
         let caller = snapshot.caller(&verified)?;
         self.verified.insert(token.into(), verified);

@@ -27,6 +27,9 @@ pub enum AuthError {
     /// A cookie came without what shows that a page of this server sent it.
     #[error("the cookie was not sent by a page of this server")]
     CrossSite,
+    /// The token is one of a trusted issuer's, and good, but for nobody here.
+    #[error("the token is not taken: {0}")]
+    ForNobody(String),
     /// There is no such API key, or its owner is disabled or gone.
     #[error("the API key is not one of this server's")]
     InvalidKey,
@@ -68,6 +71,9 @@ pub enum IdentityError {
         role = crate::ADMIN_ROLE
     )]
     LastAdmin(String),
+    /// A password, for somebody who has none.
+    #[error("`{0}` logs in by single sign-on, and has no password here")]
+    NoPassword(String),
     /// A new password is too short.
     #[error("a password has at least {PASSWORD_MIN} characters")]
     PasswordTooShort,

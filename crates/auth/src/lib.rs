@@ -11,12 +11,14 @@ mod api_keys;
 mod authenticator;
 mod credential;
 mod error;
+mod external;
 pub mod oidc;
 mod passwords;
 pub mod policy;
 mod sessions;
 mod signing;
 mod snapshot;
+mod sso;
 mod tend;
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,7 @@ pub use authenticator::{ADMIN_ROLE, ADMIN_USERNAME, AuthSettings, Authenticator,
 pub use credential::{ACCESS_COOKIE, CSRF_HEADER, REFRESH_COOKIE, cookie, drop_credentials, is_of_this_site};
 pub use error::{AuthError, IdentityError};
 pub use sessions::Origin;
+pub use sso::{Arrival, DeviceLogin, DevicePoll, ProviderInfo, Sso, SsoError};
 
 /// Who sent a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +43,7 @@ pub struct Caller {
     pub roles: Arc<[String]>,
     /// Names of the groups that they are in, as their provider tells.
     pub groups: Arc<[String]>,
-    /// Identifier of the session that they logged in to; `None` where they sent an API key.
+    /// Identifier of the session that they logged in to; `None` where they sent an API key or a provider's token.
     pub session: Option<Arc<str>>,
     /// Identifier of the API key that they sent; `None` where they logged in.
     pub key: Option<Arc<str>>,

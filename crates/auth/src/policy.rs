@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use kea_core::{
     management::GrantedBy,
     policy::{Binding, PolicyName, Role, Verb},
-    port::{PolicyStore, StoreError, UserStore},
+    port::{PolicyStore, StoreError, User, UserStore},
 };
 use moka::sync::Cache;
 use tokio::sync::Mutex;
@@ -94,17 +94,18 @@ impl Policies {
         caller.scopes.as_ref().is_none_or(|scopes| scopes.iter().any(|scope| allows(&compiled(scope))))
     }
 
-    /// The caller that a local user would be: what groups a login would bring is not known before it.
+    /// The caller that a user would be: one of a provider's, with the groups of their latest login.
     ///
     /// # Errors
     /// Where users cannot be read.
     pub async fn caller_named(&self, username: &str) -> Result<Caller, StoreError> {
         let user = self.users.user(username).await?.filter(|user| !user.disabled);
-        let roles = user.map(|user| user.roles).unwrap_or_default();
+        let roles = user.as_ref().map(User::all_roles).unwrap_or_default();
+        let groups = user.and_then(|user| user.external).map(|external| external.groups);
         Ok(Caller {
             username: username.into(),
             roles: roles.into(),
-            groups: Arc::default(),
+            groups: groups.unwrap_or_default().into(),
             session: None,
             key: None,
             scopes: None,

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     AuthError, Authenticator, Session,
     snapshot::{Revoked, read, write},
+    sso::LoginCode,
     tokens::{Subject, end_of, issue, random_text},
 };
 
@@ -29,6 +30,9 @@ const REMEMBERED: i64 = 60;
 
 /// Bytes of a user agent that are kept.
 const AGENT_MAX: usize = 200;
+
+/// Longest ID token of a provider that is kept. A logout answers it in a header, and proxies have room for 4 KiB of those.
+const ID_TOKEN_MAX: usize = 2048;
 
 /// Longest refresh token that is looked at; those that are issued have 87 letters.
 const REFRESH_MAX: usize = 128;
@@ -61,6 +65,24 @@ pub(crate) struct SessionRecord {
     /// is slow on purpose would protect nothing more.
     refresh: String,
     previous: Option<Previous>,
+    /// The provider's session beside it, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    external: Option<ExternalSession>,
+}
+
+/// The session that a login by a provider has there, too.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ExternalSession {
+    pub(crate) provider: String,
+    /// What it is ended with; `None` where that is too long to be kept.
+    pub(crate) id_token: Option<String>,
+}
+
+impl ExternalSession {
+    pub(crate) fn new(provider: &str, id_token: String) -> Self {
+        Self { provider: provider.into(), id_token: Some(id_token).filter(|token| token.len() <= ID_TOKEN_MAX) }
+    }
 }
 
 /// The refresh token before, and what makes the next one of it.
@@ -104,6 +126,16 @@ enum Turn {
 impl Authenticator {
     /// Begins a session of a user whose password was right.
     pub(crate) async fn begin(&self, user: &User, origin: &Origin) -> Result<Session, AuthError> {
+        self.begin_with(user, origin, None).await
+    }
+
+    /// Begins a session of a user who is known, by a password or by a provider.
+    pub(crate) async fn begin_with(
+        &self,
+        user: &User,
+        origin: &Origin,
+        external: Option<ExternalSession>,
+    ) -> Result<Session, AuthError> {
         let now = Timestamp::now();
         let (id, refresh) = (random_text(ID_LETTERS), secret());
         let agent = origin.user_agent.as_deref().map(|agent| agent[..agent.floor_char_boundary(AGENT_MAX)].to_owned());
@@ -118,6 +150,7 @@ impl Authenticator {
             user_agent: agent,
             refresh: hash(&refresh),
             previous: None,
+            external,
         };
         self.store.swap_record(RecordKind::Session, &id, None, Some(&write(&session))).await?;
         if !self.snapshot.load().knows(user) {
@@ -177,7 +210,7 @@ impl Authenticator {
             refresh_token: format!("{id}.{refresh}"),
             session_expires_at: session.expires_at,
             username: user.username.clone(),
-            roles: user.roles.clone(),
+            roles: user.all_roles(),
         }
     }
 
@@ -216,6 +249,12 @@ impl Authenticator {
         read::<SessionRecord>(RecordKind::Session, id, &body).map(|session| Some(session.username))
     }
 
+    /// The provider's session beside that one.
+    pub(crate) async fn external_session(&self, id: &str) -> Result<Option<ExternalSession>, StoreError> {
+        let Some(body) = self.store.record(RecordKind::Session, id).await? else { return Ok(None) };
+        read::<SessionRecord>(RecordKind::Session, id, &body).map(|session| session.external)
+    }
+
     /// Ends a session: it is not carried on, and its tokens are refused from the return of this call on, by other
     /// processes on the same store within about a second. Ending it again changes nothing.
     ///
@@ -252,6 +291,7 @@ impl Authenticator {
             end_of(ended, kept) < now || !is_users
         })
         .await?;
+        forget::<LoginCode>(&*self.store, RecordKind::LoginCode, |code| code.is_over(now)).await?;
         forget::<Revoked>(&*self.store, RecordKind::RevokedSession, |revoked| revoked.until < now.as_second()).await
     }
 }

@@ -8,13 +8,21 @@ use std::{
 use kea_core::port::{IdentityStore, RecordKind, Revision, StoreError, User};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{AuthError, Caller, api_keys::KnownKey, signing::KeyRing, tokens::Verified};
+use crate::{
+    AuthError, Caller,
+    api_keys::KnownKey,
+    external::{Foreign, external_key},
+    signing::KeyRing,
+    tokens::Verified,
+};
 
 /// The store as it was at a moment.
 pub(crate) struct Snapshot {
     pub(crate) revision: Revision,
     pub(crate) ring: KeyRing,
     users: HashMap<Arc<str>, KnownUser>,
+    /// Names of users of providers, by what their provider knows them by.
+    externals: HashMap<Box<str>, Arc<str>>,
     revoked: HashSet<String>,
     pub(crate) keys: HashMap<Arc<str>, KnownKey>,
 }
@@ -24,6 +32,9 @@ struct KnownUser {
     stamp: String,
     disabled: bool,
     roles: Arc<[String]>,
+    /// Roles that they were given here, beside those of their groups.
+    own_roles: Arc<[String]>,
+    groups: Arc<[String]>,
 }
 
 /// A session that was ended before its time, as the store keeps it.
@@ -38,7 +49,14 @@ impl Snapshot {
     pub(crate) async fn load(store: &dyn IdentityStore, before: Option<&Self>) -> Result<Self, StoreError> {
         let revision = store.revision().await?;
         let ring = KeyRing::load(store).await?;
-        let users = store.users().await?.into_iter().map(known).collect();
+        let (mut users, mut externals) = (HashMap::new(), HashMap::new());
+        for user in store.users().await? {
+            let name: Arc<str> = user.username.as_str().into();
+            if let Some(external) = &user.external {
+                externals.insert(external_key(&external.issuer, &external.subject), name.clone());
+            }
+            users.insert(name, known(user));
+        }
         let revoked = store.records(RecordKind::RevokedSession).await?;
         let revoked = revoked.into_iter().map(|record| record.id).collect();
         let mut keys = HashMap::new();
@@ -48,7 +66,7 @@ impl Snapshot {
             let key = KnownKey::new(&id, read(RecordKind::ApiKey, &record.id, &record.body)?, known);
             keys.insert(id, key);
         }
-        Ok(Self { revision, ring, users, revoked, keys })
+        Ok(Self { revision, ring, users, externals, revoked, keys })
     }
 
     /// Who a token stands for now: its user is there and enabled, and its session has not been ended. Their roles are
@@ -61,11 +79,38 @@ impl Snapshot {
         Ok(Caller {
             username: username.clone(),
             roles: user.roles.clone(),
-            groups: Arc::default(),
+            groups: user.groups.clone(),
             session: Some(token.session.clone()),
             key: None,
             scopes: None,
         })
+    }
+
+    /// Who a provider's token stands for now. Whom the provider knows by another name here is taken for who they are; a
+    /// name that is somebody else's is not.
+    pub(crate) fn foreign(&self, token: &Foreign) -> Result<Caller, AuthError> {
+        let caller = |username: &Arc<str>, roles| Caller {
+            username: username.clone(),
+            roles,
+            groups: token.groups.clone(),
+            session: None,
+            key: None,
+            scopes: None,
+        };
+        let Some((username, user)) = self.externals.get(&token.key).and_then(|name| self.users.get_key_value(name))
+        else {
+            let is_taken = self.users.contains_key(&token.username);
+            return if is_taken {
+                Err(token.name_is_taken())
+            } else {
+                Ok(caller(&token.username, token.roles.clone()))
+            };
+        };
+        match user.disabled {
+            true => Err(AuthError::ForNobody(format!("the user `{username}` is disabled"))),
+            false if user.own_roles.is_empty() => Ok(caller(username, token.roles.clone())),
+            false => Ok(caller(username, token.roles.iter().chain(&*user.own_roles).cloned().collect())),
+        }
     }
 
     /// Name and roles of an API key's owner; `None` where they are gone or disabled.
@@ -85,9 +130,11 @@ impl Snapshot {
     }
 }
 
-fn known(user: User) -> (Arc<str>, KnownUser) {
-    let User { username, id, stamp, disabled, roles, .. } = user;
-    (username.into(), KnownUser { id, stamp, disabled, roles: roles.into() })
+fn known(user: User) -> KnownUser {
+    let roles = user.all_roles().into();
+    let User { id, stamp, disabled, roles: own_roles, external, .. } = user;
+    let groups = external.map(|external| external.groups.into()).unwrap_or_default();
+    KnownUser { id, stamp, disabled, roles, own_roles: own_roles.into(), groups }
 }
 
 /// The thing that a record's body is of.

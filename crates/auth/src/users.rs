@@ -32,6 +32,7 @@ pub(crate) fn new_user(username: &str, password_hash: String, roles: Vec<String>
         id: random_text(ID_LETTERS),
         stamp: random_text(ID_LETTERS),
         created_at: Timestamp::now(),
+        external: None,
     }
 }
 
@@ -75,7 +76,8 @@ impl Authenticator {
     /// keys are refused while they are disabled.
     ///
     /// # Errors
-    /// [`IdentityError::NoUser`], [`IdentityError::LastAdmin`], one of the password's, or that of the store.
+    /// [`IdentityError::NoUser`], [`IdentityError::LastAdmin`], [`IdentityError::NoPassword`], one of the password's, or
+    /// that of the store.
     pub async fn change_user(&self, username: &str, change: UserChange) -> Result<UserInfo, IdentityError> {
         let UserChange { roles, disabled, password } = change;
         let password_hash = match password {
@@ -87,6 +89,9 @@ impl Authenticator {
         };
         let roles = roles.map(|roles| roles.into_iter().map(String::from).collect::<Vec<_>>());
         let changed = self.edit_user(username, |mut user| {
+            if password_hash.is_some() && user.external.is_some() {
+                return Err(IdentityError::NoPassword(username.into()));
+            }
             let ends_sessions = password_hash.is_some() || disabled == Some(true);
             user.stamp = if ends_sessions { random_text(ID_LETTERS) } else { user.stamp };
             user.password_hash = password_hash.clone().unwrap_or(user.password_hash);
@@ -171,9 +176,10 @@ impl Authenticator {
     }
 }
 
-/// Whoever is the last to administer stays so.
+/// Whoever is the last to administer stays so. Those of a provider are not counted: it may be down, or gone.
 fn keeps_an_admin(users: &[User], username: &str, after: Option<&User>) -> Result<(), IdentityError> {
-    let is_admin = |user: &User| !user.disabled && user.roles.iter().any(|role| role == ADMIN_ROLE);
+    let is_admin =
+        |user: &User| user.external.is_none() && !user.disabled && user.roles.iter().any(|role| role == ADMIN_ROLE);
     let others = users.iter().filter(|user| user.username != username);
     let remains = others.chain(after).any(is_admin);
     if remains || !users.iter().any(is_admin) { Ok(()) } else { Err(IdentityError::LastAdmin(username.into())) }
@@ -187,6 +193,8 @@ fn check_password(password: &str) -> Result<(), IdentityError> {
 }
 
 fn info(user: User) -> UserInfo {
-    let User { username, password_hash: _, roles, disabled, id: _, stamp: _, created_at } = user;
-    UserInfo { username, roles, disabled, created_at }
+    let roles = user.all_roles();
+    let User { username, disabled, created_at, external, .. } = user;
+    let (provider, groups) = external.map(|external| (external.provider, external.groups)).unzip();
+    UserInfo { username, provider, roles, groups: groups.unwrap_or_default(), disabled, created_at }
 }

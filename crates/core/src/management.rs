@@ -3,6 +3,7 @@
 //! The names are fixed by the API's contract; every field is always present in answers.
 
 mod identity;
+mod sso;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +29,7 @@ pub use identity::{
     KeyInfo, KeyRequest, KeySet, LoginRequest, LoginResponse, Me, NewKey, PasswordRequest, PublicKey, RefreshRequest,
     SessionInfo, SigningKeyInfo, UserChange, UserInfo, UserRequest,
 };
+pub use sso::{SsoCodeRequest, SsoDevice, SsoDeviceRequest, SsoPending, SsoProvider, SsoProviders};
 
 /// Where the management API lives.
 pub const BASE_PATH: &str = "/api/v1/k8c";

@@ -17,7 +17,7 @@ use crate::{
     tally::Tally,
 };
 
-pub use identity::{IdentityStore, Record, RecordKind, Revision, User, UserStore};
+pub use identity::{External, IdentityStore, Record, RecordKind, Revision, User, UserStore};
 
 /// The store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]

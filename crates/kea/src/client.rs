@@ -1,5 +1,6 @@
 //! The client of the management API: one function a verb, every answer either as it came or a [`Failure`].
 
+mod beside;
 mod server_url;
 mod sse;
 mod tokens;

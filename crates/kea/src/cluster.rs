@@ -4,6 +4,7 @@ mod manifests;
 
 use std::{
     net::SocketAddr,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
         Arc,
@@ -21,7 +22,7 @@ use axum::{
 use clap::Args;
 use http::StatusCode;
 use kea_api::ApiState;
-use kea_auth::{AuthSettings, Authenticator, policy::Policies};
+use kea_auth::{AuthSettings, Authenticator, oidc::Provider, policy::Policies};
 use kea_containerizer::{ImageSettings, RegistrySettings};
 use kea_core::{
     port::{IdentityStore, PolicyStore},
@@ -44,7 +45,7 @@ use crate::{
     gateway::RouterGateway,
     progress,
     serve::{DRAIN, dispatcher, first_admin, log_format, metrics, tend},
-    signals,
+    signals, sso,
 };
 
 /// Image with Python and pip in which models are built, where nothing else is said.
@@ -128,6 +129,9 @@ pub(crate) struct RouterArgs {
     /// How long a router that is told to stop still takes requests, until all have learnt of it
     #[arg(long, env = "KEA_LINGER", default_value = "5s", value_name = "SPAN")]
     linger: Span,
+    /// File with `[[sso]]` tables: providers by which people log in, and whose tokens are taken. Needs --url
+    #[arg(long, env = "KEA_SSO", value_name = "FILE")]
+    sso: Option<PathBuf>,
     #[command(flatten)]
     tls: TlsArgs,
     #[command(flatten)]
@@ -262,7 +266,16 @@ async fn stores(database: Option<&str>, client: &Client, namespace: &str) -> any
     })
 }
 
+/// Providers of single sign-on, and the address to which they send browsers back.
+fn single_sign_on(file: Option<&Path>, url: Option<&str>) -> anyhow::Result<(Vec<Arc<Provider>>, String)> {
+    let Some(file) = file.filter(|file| !file.as_os_str().is_empty()) else { return Ok((Vec::new(), String::new())) };
+    let url =
+        url.context("single sign-on needs `--url`: where callers reach the routers, as `https://models.example`")?;
+    Ok((sso::providers(sso::load(file)?)?, config::base_url(url)?))
+}
+
 async fn router(args: RouterArgs) -> anyhow::Result<()> {
+    let (providers, url) = single_sign_on(args.sso.as_deref(), args.cluster.url.as_deref())?;
     let client = client().await?;
     let settings = settings(&args.cluster);
     let tls = args.tls.load()?;
@@ -275,7 +288,7 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
         session_ttl: args.session_ttl.0,
         key_rotation: args.key_rotation.0,
     };
-    let auth = Arc::new(Authenticator::new(users, settings_of_auth).await?);
+    let auth = sso::trusting(Authenticator::new(users, settings_of_auth).await?, &providers);
     first_admin(&auth).await?;
     let redis = caching::redis(args.cache_redis.as_deref()).map_err(|why| anyhow!("`--cache-redis`: {why}"))?;
     let cache = caching::open(redis.as_ref(), CACHE_BYTES);
@@ -289,7 +302,8 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     let probing = tokio::spawn(async move { tended.tend().await });
     let api = kea_api::router(ApiState {
         deployer: Arc::new(gateway.deployer()),
-        auth,
+        sso: sso::open(&auth, providers, url).await?,
+        auth: auth.clone(),
         policies: policies.clone(),
         logs: Arc::new(gateway.logs()),
         gateway: Arc::new(RouterGateway::new(router.clone())),
@@ -313,11 +327,30 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
         tokio::time::sleep(linger).await;
         stopping.cancel();
     };
-    tokio::join!(following, edge::serve(listener, tls, dispatcher(router, api, audit.clone(), proxies), stop, DRAIN));
+    tokio::join!(
+        following,
+        edge::serve(listener, tls, dispatcher(auth, router, api, audit.clone(), proxies), stop, DRAIN)
+    );
     tending.abort();
     probing.abort();
     watching.cancel();
     changes.abort();
     audit.stop().await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn providers_need_an_address_to_send_browsers_back_to() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "[[sso]]\nname = \"corp\"\nissuer = \"https://x.example\"\nclient-id = \"kea\"").unwrap();
+        let told = |url| single_sign_on(Some(file.path()), url).err().map(|error| error.to_string());
+        assert!(told(None).unwrap().contains("`--url`"));
+        assert!(told(Some("models.example")).unwrap().contains("no address of KEA"));
+        assert_eq!(told(Some("https://models.example")), None);
+        assert!(single_sign_on(None, None).unwrap().0.is_empty());
+    }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use kea_auth::AuthSettings;
+use kea_auth::{AuthSettings, oidc::ProviderSettings};
 use kea_containerizer::{ImageBuilder, ImageSettings, RegistryEndpoint, RegistryError};
 use kea_core::quantity::{Memory, Span};
 use kea_http::TrustedProxies;
@@ -20,6 +20,7 @@ use crate::{
     caching,
     cli::{LogFormat, ServeArgs},
     edge::TlsArgs,
+    sso,
 };
 
 /// The file that is read where no other is named.
@@ -54,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) audit: AuditConfig,
     /// Proxies that are believed who calls.
     pub(crate) trusted_proxies: TrustedProxies,
+    /// Providers of single sign-on.
+    pub(crate) sso: Vec<ProviderSettings>,
 }
 
 /// How images are made, as far as the file says it.
@@ -100,6 +103,7 @@ impl Default for Config {
             tls: TlsArgs::default(),
             audit: AuditConfig::default(),
             trusted_proxies: TrustedProxies::default(),
+            sso: Vec::new(),
         }
     }
 }
@@ -148,7 +152,7 @@ impl Config {
     }
 
     fn read(&mut self, text: &str) -> anyhow::Result<()> {
-        let table: toml::Table = text.parse().map_err(|error| anyhow!(unreadable(text, &error)))?;
+        let table = table(text)?;
         let mut mistakes = Vec::new();
         for (key, value) in table {
             let read = match key.as_str() {
@@ -181,6 +185,7 @@ impl Config {
                 "audit-stdout" => set(&mut self.audit.stdout, value),
                 "audit-elasticsearch" => set(&mut self.audit.elasticsearch, value),
                 "audit-otlp" => set(&mut self.audit.otlp, value),
+                "sso" => sso::read(value).map(|providers| self.sso = providers),
                 "traces-otlp" => set(&mut self.audit.traces, value),
                 "traces-share" => set(&mut self.audit.traces_share, value),
                 _ => Err("is not a key of KEA: there are listen, data-dir, database, log-format, token-ttl, \
@@ -188,13 +193,18 @@ impl Config {
                           base-image-onnx, base-image-python, plain-http-registries, registry-endpoints, \
                           dockerfile-builder, url, tls-certificate, tls-key, tls-client-ca, audit, audit-dir, \
                           audit-file-size, audit-files, audit-keep, audit-stdout, audit-elasticsearch, audit-otlp, \
-                          traces-otlp and traces-share"
+                          traces-otlp, traces-share and sso"
                     .into()),
             };
             mistakes.extend(read.err().map(|why| format!("`{key}`: {why}")));
         }
         if mistakes.is_empty() { Ok(()) } else { bail!("{}", mistakes.join("; ")) }
     }
+}
+
+/// What a file in TOML says.
+pub(crate) fn table(text: &str) -> anyhow::Result<toml::Table> {
+    text.parse().map_err(|error| anyhow!(unreadable(text, &error)))
 }
 
 /// A mistake in it is better told now than by the first deployment.
@@ -206,7 +216,7 @@ fn check_registry(registry: &str) -> anyhow::Result<()> {
 }
 
 /// Paths are appended to it.
-fn base_url(text: &str) -> anyhow::Result<String> {
+pub(crate) fn base_url(text: &str) -> anyhow::Result<String> {
     let url = text.trim_end_matches('/');
     let parsed = reqwest::Url::parse(url).ok().filter(|parsed| matches!(parsed.scheme(), "http" | "https"));
     let Some(parsed) = parsed.filter(|parsed| parsed.query().is_none() && parsed.fragment().is_none()) else {

@@ -50,6 +50,9 @@ pub(crate) enum Failure {
     /// The command line cannot be meant.
     #[error("{0}")]
     Usage(String),
+    /// A login by a provider that did not succeed.
+    #[error("you are not logged in: {0}")]
+    NotLoggedIn(String),
     /// Nobody is logged in there.
     #[error("there is no login at {0}: log in with `kea login {0} --username admin`")]
     NoLogin(ServerUrl),

@@ -17,6 +17,7 @@ mod output;
 mod progress;
 mod serve;
 mod signals;
+mod sso;
 
 use std::process::ExitCode;
 

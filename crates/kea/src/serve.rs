@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use axum::{extract::Request, response::Response};
 use http::header;
 use kea_api::ApiState;
@@ -33,7 +33,7 @@ use crate::{
     config::Config,
     edge,
     gateway::RouterGateway,
-    progress, signals,
+    progress, signals, sso,
 };
 
 /// How long requests under way may take once KEA is told to stop.
@@ -62,10 +62,12 @@ fn start(args: &ServeArgs) -> anyhow::Result<()> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let tls = config.tls.clone().load()?;
+    let providers = sso::providers(config.sso.clone())?;
     let _only_one = lock(&config.data_dir)?;
     let folder = config.data_dir.canonicalize()?;
     let store = Arc::new(open_store(&config, &folder).await.context("the store cannot be opened")?);
-    let auth = Arc::new(Authenticator::new(store.clone() as Arc<dyn IdentityStore>, config.auth()).await?);
+    let auth = Authenticator::new(store.clone() as Arc<dyn IdentityStore>, config.auth()).await?;
+    let auth = sso::trusting(auth, &providers);
     let policies = Arc::new(Policies::open(store.clone() as Arc<dyn PolicyStore>, store.clone()).await?);
     let logs = Arc::new(LogBook::open(folder.join("logs"), Limits::default()).context("no place for logs")?);
     let audit = config.audit.start(folder.join("audit"))?;
@@ -74,6 +76,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     })?;
     let address = listener.local_addr()?;
     let url = config.url.clone().unwrap_or_else(|| format!("{}://{address}", edge::scheme(tls.as_ref())));
+    ensure!(
+        providers.is_empty() || config.url.is_some() || !address.ip().is_unspecified(),
+        "`sso` needs `url`: where browsers reach KEA, as `https://models.example`; {address} is no address for them"
+    );
     let made_password = first_admin(&auth).await?;
 
     let cache = caching::open(config.cache_redis.as_ref(), config.cache_bytes);
@@ -103,7 +109,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let probing = tokio::spawn(async move { tended.tend().await });
     let api = kea_api::router(ApiState {
         deployer: deployer.clone(),
-        auth,
+        sso: sso::open(&auth, providers, url.clone()).await?,
+        auth: auth.clone(),
         policies: policies.clone(),
         logs,
         gateway: Arc::new(RouterGateway::new(router.clone())),
@@ -120,7 +127,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tracing::info!("stopping: requests under way finish first");
     };
     let following = tokio::spawn(async move { policies.follow().await });
-    edge::serve(listener, tls, dispatcher(router, api, audit.clone(), config.trusted_proxies), stop, DRAIN).await;
+    edge::serve(listener, tls, dispatcher(auth, router, api, audit.clone(), config.trusted_proxies), stop, DRAIN).await;
     following.abort();
     tending.abort();
     probing.abort();
@@ -145,6 +152,7 @@ pub(crate) fn log_format(format: LogFormat) -> Format {
 
 /// Requests of services go to the router at once; all others to the management API. Who calls is found out first.
 pub(crate) fn dispatcher(
+    auth: Arc<Authenticator>,
     router: Arc<Router>,
     api: axum::Router,
     audit: Arc<Trail>,
@@ -152,7 +160,7 @@ pub(crate) fn dispatcher(
 ) -> impl Fn(Request) -> futures_util::future::BoxFuture<'static, Response> + Clone + Send + 'static {
     let proxies = Arc::new(proxies);
     move |mut request| {
-        let (router, api) = (router.clone(), api.clone());
+        let (auth, router, api) = (auth.clone(), router.clone(), api.clone());
         let accepted = request.headers().get(header::ACCEPT_ENCODING).cloned();
         if let Some(PeerAddress(peer)) = request.extensions().get().copied() {
             let client = ClientAddress(proxies.client(peer, request.headers()));
@@ -162,7 +170,7 @@ pub(crate) fn dispatcher(
             }
         }
         let (entry, request) = audited::begin(&audit, request);
-        let inner = |request| kea_http::rim(request, |request| dispatch(router, api, request));
+        let inner = |request| kea_http::rim(request, |request| dispatch(auth, router, api, request));
         Box::pin(async move {
             let response = audited::recorded(entry, request, inner).await;
             kea_http::encoding::negotiated(accepted, response).await
@@ -170,7 +178,8 @@ pub(crate) fn dispatcher(
     }
 }
 
-async fn dispatch(router: Arc<Router>, api: axum::Router, mut request: Request) -> Response {
+async fn dispatch(auth: Arc<Authenticator>, router: Arc<Router>, api: axum::Router, mut request: Request) -> Response {
+    auth.hear(request.headers()).await;
     if router.takes(&mut request) {
         return router.handle(request).await;
     }
@@ -205,7 +214,7 @@ fn lock(folder: &Path) -> anyhow::Result<File> {
 
 /// Lets the Authenticator do what it does beside requests.
 pub(crate) fn tend(auth: Arc<Authenticator>) -> tokio::task::JoinHandle<()> {
-    tokio::spawn(async move { auth.tend().await })
+    tokio::spawn(async move { tokio::join!(auth.tend(), auth.follow_issuers()).0 })
 }
 
 pub(crate) async fn first_admin(auth: &Authenticator) -> anyhow::Result<Option<String>> {

@@ -35,6 +35,8 @@ pub struct InstallOptions {
     pub exposure: Option<Exposure>,
     /// Secret with a key `url`: the database for users.
     pub database_secret: Option<String>,
+    /// Secret with a key `sso.toml`: the providers of single sign-on.
+    pub sso_secret: Option<String>,
     /// Further variables of operator and routers.
     pub env: Vec<(String, String)>,
     /// The type of the routers' Service.
@@ -233,6 +235,9 @@ fn operator(options: &InstallOptions) -> Value {
 /// Where a router keeps its audit trail: it is bounded, and lives as long as the pod.
 const AUDIT_FOLDER: &str = "/var/lib/kea/audit";
 
+/// Where a router finds the providers of single sign-on.
+const SSO_FOLDER: &str = "/etc/kea/sso";
+
 fn router(options: &InstallOptions) -> Value {
     let mut env = variables(options);
     env.push(json!({
@@ -245,6 +250,13 @@ fn router(options: &InstallOptions) -> Value {
         ),
     );
     env.push(json!({"name": "KEA_AUDIT_DIR", "value": AUDIT_FOLDER}));
+    let mut mounts = vec![json!({"name": "audit", "mountPath": AUDIT_FOLDER})];
+    let mut volumes = vec![json!({"name": "audit", "emptyDir": {}})];
+    if let Some(secret) = &options.sso_secret {
+        env.push(json!({"name": "KEA_SSO", "value": format!("{SSO_FOLDER}/sso.toml")}));
+        mounts.push(json!({"name": "sso", "mountPath": SSO_FOLDER, "readOnly": true}));
+        volumes.push(json!({"name": "sso", "secret": {"secretName": secret}}));
+    }
     let container = json!({
         "name": "router",
         "image": options.image,
@@ -255,10 +267,10 @@ fn router(options: &InstallOptions) -> Value {
         "readinessProbe": probe("/readyz", 8080, 1),
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
         "securityContext": restricted(),
-        "volumeMounts": [{"name": "audit", "mountPath": AUDIT_FOLDER}],
+        "volumeMounts": mounts,
     });
     let mut router = deployment(options, "router", options.routers, 45, &container);
-    router["spec"]["template"]["spec"]["volumes"] = json!([{"name": "audit", "emptyDir": {}}]);
+    router["spec"]["template"]["spec"]["volumes"] = json!(volumes);
     router
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kea_core::port::{IdentityStore, Record, RecordKind, Revision, StoreError, User, UserStore};
+use kea_core::port::{External, IdentityStore, Record, RecordKind, Revision, StoreError, User, UserStore};
 use kube::{Api, Client, api::PostParams};
 use serde::{Deserialize, Serialize};
 
@@ -57,19 +57,21 @@ struct Entry {
     stamp: String,
     #[serde(default)]
     created_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    external: Option<External>,
 }
 
 impl Entry {
     fn of(user: &User) -> ByteString {
-        let User { username: _, password_hash, roles, disabled, id, stamp, created_at } = user.clone();
-        let entry = Self { password_hash, roles, disabled, id, stamp, created_at };
+        let User { username: _, password_hash, roles, disabled, id, stamp, created_at, external } = user.clone();
+        let entry = Self { password_hash, roles, disabled, id, stamp, created_at, external };
         ByteString(serde_json::to_vec(&entry).expect("plain fields have a JSON text"))
     }
 
     fn read(username: String, value: &ByteString) -> Result<User, StoreError> {
-        let Self { password_hash, roles, disabled, id, stamp, created_at } = serde_json::from_slice(&value.0)
+        let Self { password_hash, roles, disabled, id, stamp, created_at, external } = serde_json::from_slice(&value.0)
             .map_err(|error| StoreError::Corrupt { what: format!("user `{username}`"), why: error.to_string() })?;
-        Ok(User { username, password_hash, roles, disabled, id, stamp, created_at })
+        Ok(User { username, password_hash, roles, disabled, id, stamp, created_at, external })
     }
 }
 

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use kea_core::{
     Contract, Datatype, Field, Framework, Function, Layout, ServiceId, Settings, ValueType, VersionId,
     balancing::{Algorithm, LoadBalancing},
-    port::{IdentityStore, Record, RecordKind, ServiceStore, StoreError, User, UserStore},
+    port::{External, IdentityStore, Record, RecordKind, ServiceStore, StoreError, User, UserStore},
     rollout::Rollout,
     service::{Canary, ModelSpec, Resources, Service, Version},
 };
@@ -41,6 +41,7 @@ macro_rules! every_store {
                 versions_put_at_once_are_all_kept,
                 thousands_of_services_are_listed_at_once,
                 a_user_is_read_as_it_was_put,
+                a_user_of_a_provider_is_read_as_it_was_put,
                 a_user_that_is_put_again_is_replaced,
                 a_user_is_added_once,
                 a_user_added_by_many_at_once_is_that_of_one,
@@ -296,7 +297,22 @@ fn user(username: &str) -> User {
         id: "one".into(),
         stamp: "first".into(),
         created_at: "2024-02-29T12:34:56Z".parse().unwrap(),
+        external: None,
     }
+}
+
+pub(crate) async fn a_user_of_a_provider_is_read_as_it_was_put(store: &dyn UserStore) -> Outcome {
+    let external = External {
+        provider: "corp".into(),
+        issuer: "https://login.example".into(),
+        subject: "7 \"\u{0}\"".into(),
+        groups: vec!["ml".into(), "ö".into()],
+        roles: vec!["engineer".into()],
+    };
+    let ada = User { password_hash: String::new(), external: Some(external), ..user("corp:ada") };
+    store.put_user(&ada).await?;
+    assert_eq!(store.user("corp:ada").await?, Some(ada));
+    Ok(())
 }
 
 pub(crate) async fn a_user_is_read_as_it_was_put(store: &dyn UserStore) -> Outcome {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use kea_core::port::{StoreError, User, UserStore};
+use kea_core::port::{External, StoreError, User, UserStore};
 use serde::{Deserialize, Serialize};
 
 use crate::{SqlStore, database::Statement, error, identity::NEW_REVISION, row};
@@ -32,6 +32,8 @@ struct Details {
     id: String,
     stamp: String,
     created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external: Option<External>,
 }
 
 #[async_trait]
@@ -89,8 +91,14 @@ pub(crate) fn put_user(user: &User) -> Result<Statement, StoreError> {
 
 fn write_of(sql: &'static str, user: &User) -> Result<Statement, StoreError> {
     let what = || user_named(&user.username);
-    let User { username, password_hash, roles, disabled, id, stamp, created_at } = user;
-    let details = Details { disabled: *disabled, id: id.clone(), stamp: stamp.clone(), created_at: *created_at };
+    let User { username, password_hash, roles, disabled, id, stamp, created_at, external } = user;
+    let details = Details {
+        disabled: *disabled,
+        id: id.clone(),
+        stamp: stamp.clone(),
+        created_at: *created_at,
+        external: external.clone(),
+    };
     let (roles, details) = (row::write(what, roles)?, row::write(what, &details)?);
     Ok(Statement::new(sql).text(username).text(password_hash).text(roles).text(details))
 }
@@ -104,8 +112,8 @@ async fn write_user(store: &SqlStore, write: Statement, user: &User) -> Result<b
 fn read_user((username, password_hash, roles, details): (String, String, String, String)) -> Result<User, StoreError> {
     let what = || user_named(&username);
     let roles = row::read(what, &roles)?;
-    let Details { disabled, id, stamp, created_at } = row::read(what, &details)?;
-    Ok(User { username, password_hash, roles, disabled, id, stamp, created_at })
+    let Details { disabled, id, stamp, created_at, external } = row::read(what, &details)?;
+    Ok(User { username, password_hash, roles, disabled, id, stamp, created_at, external })
 }
 
 pub(crate) fn user_named(username: &str) -> String {

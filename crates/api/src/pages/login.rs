@@ -11,16 +11,23 @@ pub(super) fn is_navigation(headers: &HeaderMap) -> bool {
 
 /// To the login, and from there back to the page that was asked for.
 pub(super) fn redirect(asked: &Uri) -> Response {
-    let page = asked.path_and_query().map_or("/docs", |page| page.as_str());
-    let next: String = page.bytes().map(escaped).collect();
-    ([(header::CACHE_CONTROL, "no-store")], Redirect::to(&format!("/login?next={next}"))).into_response()
+    to_login(asked.path_and_query().map_or("/docs", |page| page.as_str()), false)
 }
 
-fn escaped(byte: u8) -> String {
-    match byte {
+/// To the login, and from there to that page. Where a session has `begun` already, its script goes on at once.
+pub(crate) fn to_login(next: &str, begun: bool) -> Response {
+    let begun = if begun { "&begun" } else { "" };
+    let location = format!("/login?next={}{begun}", escaped(next));
+    ([(header::CACHE_CONTROL, "no-store")], Redirect::to(&location)).into_response()
+}
+
+/// A path as the value of a parameter.
+pub(crate) fn escaped(path: &str) -> String {
+    let escaped = |byte| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => char::from(byte).into(),
         other => format!("%{other:02X}"),
-    }
+    };
+    path.bytes().map(escaped).collect()
 }
 
 #[cfg(test)]

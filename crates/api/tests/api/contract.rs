@@ -25,7 +25,7 @@ const fn row(
     Row { method, path, template, body, status, fields }
 }
 
-const USER: &[&str] = &["username", "roles", "disabled", "createdAt"];
+const USER: &[&str] = &["username", "provider", "roles", "groups", "disabled", "createdAt"];
 const NEW_KEY: &[&str] = &["key", "id", "name", "owner", "roles", "scopes", "createdAt", "expiresAt", "lastUsedAt"];
 const INFO: &[&str] = &["serviceId", "modelName", "status"];
 const DETAILS: &[&str] = &[

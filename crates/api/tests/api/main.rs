@@ -9,4 +9,5 @@ mod fakes;
 mod logs;
 mod pages;
 mod refusals;
+mod sso;
 mod support;

@@ -9,7 +9,7 @@ use axum::{Router, body::Body};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use kea_api::ApiState;
-use kea_auth::{AuthSettings, Authenticator, Origin, policy::Policies};
+use kea_auth::{AuthSettings, Authenticator, Origin, Sso, oidc::Provider, policy::Policies};
 use kea_logs::LogBook;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +48,11 @@ impl Answer {
 
 impl TestApi {
     pub(crate) async fn start() -> Self {
+        Self::with_providers(Vec::new()).await
+    }
+
+    /// One at which people may log in by these providers, too.
+    pub(crate) async fn with_providers(providers: Vec<Arc<Provider>>) -> Self {
         let store = Arc::new(kea_store::SqlStore::open_in_memory().await.unwrap());
         let policies = Arc::new(Policies::open(Arc::new(FakePolicies::default()), store.clone()).await.unwrap());
         let auth = Authenticator::new(store, AuthSettings::default()).await.unwrap();
@@ -65,9 +70,12 @@ impl TestApi {
             sinks: kea_audit::SinkOptions::default(),
         };
         let audit = kea_audit::Trail::start(options).unwrap();
+        let auth = Arc::new(auth);
+        let sso = Arc::new(Sso::new(auth.clone(), providers, "https://kea.example".into()).await.unwrap());
         let state = ApiState {
+            sso,
             deployer: Arc::new(FakeDeployer::new()),
-            auth: Arc::new(auth),
+            auth,
             policies,
             logs: logs.clone(),
             gateway: Arc::new(FakeGateway),

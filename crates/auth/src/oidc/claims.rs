@@ -7,19 +7,21 @@ use super::{OidcError, ProviderName, ProviderSettings};
 /// Most groups of one user that are kept: some directories put a person into thousands.
 const MOST_GROUPS: usize = 1000;
 
-/// Longest name of a user, in bytes.
-const LONGEST_NAME: usize = 256;
+/// Longest name of a user, with its prefix, in bytes.
+const LONGEST_NAME: usize = 128;
 
 /// Who somebody is, as a provider says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExternalIdentity {
     /// The provider.
     pub provider: ProviderName,
+    /// The provider's issuer.
+    pub issuer: String,
     /// The user's identifier there, which never changes.
     pub subject: String,
     /// The name here: the provider's prefix and the claim of the name.
     pub username: String,
-    /// Groups, as the provider names them.
+    /// Groups: the provider's prefix and the provider's names.
     pub groups: Vec<String>,
     /// Roles that those groups have.
     pub roles: Vec<String>,
@@ -29,15 +31,23 @@ impl ExternalIdentity {
     /// Reads claims whose signature has been checked.
     pub(super) fn read(settings: &ProviderSettings, claims: &Map<String, Value>) -> Result<Self, OidcError> {
         let unusable = |why: String| OidcError::Unusable { provider: settings.name.clone(), why };
-        let subject = text(claims, "sub").ok_or_else(|| unusable("there is no `sub`".into()))?;
+        let subject = text(claims, "sub")
+            .filter(|subject| !subject.is_empty())
+            .ok_or_else(|| unusable("there is no `sub`".into()))?;
         let name = username(settings, claims).map_err(unusable)?;
         let groups = groups(claims.get(&settings.groups_claim));
-        let mut roles: Vec<String> =
-            groups.iter().filter_map(|group| settings.roles.get(group)).flatten().cloned().collect();
+        let of_groups = groups.iter().filter_map(|group| settings.roles.get(group)).flatten();
+        let mut roles: Vec<String> = of_groups.map(ToString::to_string).collect();
         roles.sort_unstable();
         roles.dedup();
-        let username = settings.username(name);
-        Ok(Self { provider: settings.name.clone(), subject: subject.into(), username, groups, roles })
+        Ok(Self {
+            provider: settings.name.clone(),
+            issuer: settings.issuer.to_string(),
+            subject: subject.into(),
+            username: settings.username(name),
+            groups: groups.iter().map(|group| format!("{}{group}", settings.groups_prefix)).collect(),
+            roles,
+        })
     }
 }
 
@@ -47,7 +57,7 @@ fn username<'a>(settings: &ProviderSettings, claims: &'a Map<String, Value>) -> 
     let name = name.ok_or_else(|| {
         format!("there is no claim `{claim}` with a name: ask for a scope that gives it, or set `username-claim`")
     })?;
-    if name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
+    if settings.username(name).len() > LONGEST_NAME || name.chars().any(char::is_control) {
         return Err(format!("the claim `{claim}` holds no name"));
     }
     // Who can write another's address into an account would be that other.
@@ -94,12 +104,12 @@ mod tests {
 
     #[test]
     fn groups_have_roles() {
-        let more =
-            "groups-claim = \"teams\"\nusername-prefix = \"\"\n[roles]\nml = [\"engineer\", \"x\"]\nall = [\"x\"]";
+        let more = "groups-claim = \"teams\"\ngroups-prefix = \"c:\"\nusername-prefix = \"\"\n\
+                    [roles]\nml = [\"engineer\", \"x\"]\nall = [\"x\"]";
         let claims = json!({"sub": "1", "preferred_username": "ada", "teams": ["ml", "all", "other", 7]});
         let identity = read(more, &claims).unwrap();
         assert_eq!(identity.username, "ada");
-        assert_eq!(identity.groups, ["ml", "all", "other"]);
+        assert_eq!(identity.groups, ["c:ml", "c:all", "c:other"]);
         assert_eq!(identity.roles, ["engineer", "x"]);
         let one = read(more, &json!({"sub": "1", "preferred_username": "ada", "teams": "all"})).unwrap();
         assert_eq!(one.roles, ["x"]);

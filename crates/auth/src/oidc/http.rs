@@ -1,11 +1,12 @@
 //! How providers are asked: bounded in time and size, without redirects, which would let a provider send KEA to
 //! addresses of the inner network.
 
-use std::{fs, time::Duration};
+use std::{fs, pin::Pin, time::Duration};
 
-use openidconnect::{HttpRequest, HttpResponse};
+use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
 use reqwest::{Certificate, Client, redirect::Policy};
 use serde::de::DeserializeOwned;
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::{OidcError, ProviderSettings};
 
@@ -15,12 +16,18 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// Largest answer of a provider. Documents and sets of keys have some kilobytes.
 const LARGEST: usize = 1 << 20;
 
+/// Requests to one provider at once. Whoever is not logged in yet makes KEA ask, and must not make it ask without end.
+const AT_ONCE: usize = 32;
+
 /// Why a provider was not heard.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AskError {
     /// It did not answer, or broke off.
     #[error("{}", innermost(.0))]
     Network(#[from] reqwest::Error),
+    /// Others ask it, all the time.
+    #[error("too many logins at once")]
+    Busy,
     /// Its answer is too large.
     #[error("it answered more than {LARGEST} bytes")]
     TooLarge,
@@ -42,8 +49,21 @@ fn innermost(error: &reqwest::Error) -> String {
 }
 
 /// A client for one provider.
-#[derive(Clone, Debug)]
-pub(super) struct Http(Client);
+#[derive(Debug)]
+pub(super) struct Http {
+    client: Client,
+    turns: Semaphore,
+}
+
+/// As the library asks.
+impl<'c> AsyncHttpClient<'c> for Http {
+    type Error = AskError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, AskError>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.send(request))
+    }
+}
 
 impl Http {
     pub(super) fn new(settings: &ProviderSettings) -> Result<Self, OidcError> {
@@ -56,12 +76,15 @@ impl Http {
                 authorities.map_err(|_| wrong(format!("`{}` has no certificates in PEM", file.display())))?;
             builder = builder.tls_certs_merge(authorities);
         }
-        builder.build().map(Self).map_err(|error| wrong(error.to_string()))
+        let client = builder.build().map_err(|error| wrong(error.to_string()))?;
+        Ok(Self { client, turns: Semaphore::new(AT_ONCE) })
     }
 
     /// Sends a request of the library.
     pub(super) async fn send(&self, request: HttpRequest) -> Result<HttpResponse, AskError> {
-        let mut response = self.0.execute(request.try_into()?).await?;
+        let turn = timeout(WITHIN, self.turns.acquire()).await;
+        let _turn = turn.map_err(|_| AskError::Busy)?.expect("the semaphore is never closed");
+        let mut response = self.client.execute(request.try_into()?).await?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             body.extend_from_slice(&chunk);

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use jiff::Timestamp;
 use openidconnect::{
     AccessToken, AuthenticationFlow, AuthorizationCode, ClientId, ClientSecret, CsrfToken, LogoutRequest, Nonce,
-    OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, PostLogoutRedirectUrl, RedirectUrl, RequestTokenError,
-    Scope, TokenResponse,
+    NonceVerifier, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, PostLogoutRedirectUrl, RedirectUrl,
+    RequestTokenError, Scope, TokenResponse,
     core::{CoreClient, CoreIdToken, CoreResponseType, CoreTokenResponse},
 };
 use serde::{Deserialize, Serialize};
@@ -15,39 +14,46 @@ use serde_json::{Map, Value};
 
 use super::{ExternalIdentity, OidcError, Provider, ProviderName, http::AskError, provider::Discovered};
 
-/// How long somebody may take to log in at the provider.
-const WITHIN: Duration = Duration::from_secs(600);
+/// Letters of a provider's words that are repeated.
+const LONGEST_WHY: usize = 300;
 
-/// A login that has begun, as the browser keeps it until it comes back. Only that browser can end it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A login that has begun, as the browser keeps it, sealed, until it comes back. Only that browser can end it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingLogin {
     /// The provider.
     pub provider: String,
-    /// Where the browser goes once it is logged in: a path of KEA.
-    pub next: String,
+    /// Who gets the session.
+    pub to: Destination,
     state: String,
     nonce: String,
     verifier: String,
-    /// Seconds since 1970.
-    begun: i64,
 }
 
 impl PendingLogin {
-    /// The login as the value of a cookie.
-    pub fn to_cookie(&self) -> String {
-        BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).expect("a login is made of texts and a number"))
+    /// Whether `state` is this login's.
+    fn is_of(&self, provider: &ProviderName, state: &str) -> bool {
+        self.provider == provider.as_str() && self.state == state
     }
+}
 
-    /// The login of a cookie's value.
-    pub fn from_cookie(value: &str) -> Option<Self> {
-        serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(value).ok()?).ok()
-    }
+/// Who gets the session of a login, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Destination {
+    /// The browser, which goes on to that path of KEA.
+    Page(String),
+    /// A command on the browser's machine.
+    Command(Command),
+}
 
-    /// Whether `state` is this login's, and in time.
-    fn is_of(&self, provider: &ProviderName, state: &str, now: Timestamp) -> bool {
-        let age = now.as_second() - self.begun;
-        self.provider == provider.as_str() && self.state == state && (0..WITHIN.as_secs() as i64).contains(&age)
-    }
+/// A command that waits for a browser's login.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// Where it listens, at 127.0.0.1.
+    pub port: u16,
+    /// SHA-256 of what it shows when it fetches the session, in base64url: nobody else can.
+    pub challenge: String,
+    /// Its own text, by which it knows its browser again.
+    pub state: String,
 }
 
 /// What the browser brings back from the provider, in the query of the redirect.
@@ -68,7 +74,7 @@ impl Provider {
     ///
     /// # Errors
     /// The provider cannot be reached or used.
-    pub async fn begin(&self, callback: &str, next: &str) -> Result<(String, PendingLogin), OidcError> {
+    pub async fn begin(&self, callback: &str, to: Destination) -> Result<(String, PendingLogin), OidcError> {
         let discovered = self.discovered().await?;
         let redirect = self.redirect(callback)?;
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
@@ -85,11 +91,10 @@ impl Provider {
         let (url, state, nonce) = request.url();
         let pending = PendingLogin {
             provider: self.settings.name.to_string(),
-            next: next.into(),
+            to,
             state: state.secret().clone(),
             nonce: nonce.secret().clone(),
             verifier: verifier.secret().clone(),
-            begun: Timestamp::now().as_second(),
         };
         Ok((url.into(), pending))
     }
@@ -104,30 +109,40 @@ impl Provider {
         pending: &PendingLogin,
         answer: Answer,
     ) -> Result<(ExternalIdentity, String), OidcError> {
-        if !pending.is_of(&self.settings.name, &answer.state.unwrap_or_default(), Timestamp::now()) {
+        if !pending.is_of(&self.settings.name, &answer.state.unwrap_or_default()) {
             return Err(OidcError::NotBegun);
         }
         if let Some(error) = answer.error {
             let why = answer.error_description.map_or(error.clone(), |text| format!("{error}: {text}"));
-            return Err(self.refused(why));
+            return Err(self.refused(&why));
         }
-        let code = answer.code.ok_or_else(|| self.refused("it sent no code".into()))?;
+        let code = answer.code.ok_or_else(|| self.refused("it sent no code"))?;
         let tokens = self.exchange(callback, pending, code).await?;
+        self.identity(&tokens, Some(Nonce::new(pending.nonce.clone()))).await
+    }
+
+    /// Who the tokens are of, and the ID token. The nonce is that of the login; one by device code has none.
+    pub(super) async fn identity(
+        &self,
+        tokens: &CoreTokenResponse,
+        nonce: Option<Nonce>,
+    ) -> Result<(ExternalIdentity, String), OidcError> {
         let id_token = tokens.id_token().ok_or_else(|| self.unusable("there is no ID token".into()))?;
-        let mut claims = self.verified(id_token, pending, &tokens).await?;
+        let mut claims = self.verified(id_token, nonce.as_ref(), tokens).await?;
         self.complete(&mut claims, tokens.access_token()).await?;
         Ok((ExternalIdentity::read(&self.settings, &claims)?, id_token.to_string()))
     }
 
     /// Where the browser is sent to be logged out at the provider too; `None` where the provider has no such place.
-    pub async fn logout(&self, id_token: &str, back: &str) -> Option<String> {
+    pub async fn logout(&self, id_token: Option<&str>, back: &str) -> Option<String> {
         let discovered = self.discovered().await.ok()?;
         let endpoint = discovered.metadata.additional_metadata().end_session_endpoint.clone()?;
-        let hint: CoreIdToken = id_token.parse().ok()?;
-        let request = LogoutRequest::from(endpoint)
-            .set_id_token_hint(&hint)
+        let mut request = LogoutRequest::from(endpoint)
             .set_client_id(ClientId::new(self.settings.client_id.clone()))
             .set_post_logout_redirect_uri(PostLogoutRedirectUrl::new(back.into()).ok()?);
+        if let Some(hint) = id_token.and_then(|token| token.parse::<CoreIdToken>().ok()) {
+            request = request.set_id_token_hint(&hint);
+        }
         Some(request.http_get_url().into())
     }
 
@@ -160,12 +175,10 @@ impl Provider {
         let request = request
             .set_redirect_uri(std::borrow::Cow::Owned(redirect))
             .set_pkce_verifier(PkceCodeVerifier::new(pending.verifier.clone()));
-        let answered = request.request_async(&|request| self.http.send(request)).await;
+        let answered = request.request_async(&self.http).await;
         answered.map_err(|error| match error {
-            RequestTokenError::ServerResponse(refusal) => self.refused(refusal.to_string()),
-            RequestTokenError::Request(error) => {
-                OidcError::Unreachable { provider: self.settings.name.clone(), why: error.to_string() }
-            }
+            RequestTokenError::ServerResponse(refusal) => self.refused(&refusal.to_string()),
+            RequestTokenError::Request(error) => self.unreachable(&error),
             other => self.misconfigured(other.to_string()),
         })
     }
@@ -175,18 +188,18 @@ impl Provider {
     async fn verified(
         &self,
         id_token: &CoreIdToken,
-        pending: &PendingLogin,
+        nonce: Option<&Nonce>,
         tokens: &CoreTokenResponse,
     ) -> Result<Map<String, Value>, OidcError> {
-        let nonce = Nonce::new(pending.nonce.clone());
+        let is_of_login = |given: Option<&Nonce>| nonce.map_or(Ok(()), |nonce| nonce.verify(given));
         let known = self.discovered().await?;
         let mut client = self.client(&known);
-        if id_token.claims(&client.id_token_verifier(), &nonce).is_err() {
+        if id_token.claims(&client.id_token_verifier(), is_of_login).is_err() {
             let heard = self.discover(Duration::from_secs(1)).await?;
             client = self.client(&heard);
         }
         let verifier = client.id_token_verifier();
-        let claims = id_token.claims(&verifier, &nonce).map_err(|error| self.unusable(chain(&error)))?;
+        let claims = id_token.claims(&verifier, is_of_login).map_err(|error| self.unusable(chain(&error)))?;
         if let Some(expected) = claims.access_token_hash() {
             let algorithm = id_token.signing_alg().map_err(|error| self.unusable(error.to_string()))?;
             let key = id_token.signing_key(&verifier).map_err(|error| self.unusable(chain(&error)))?;
@@ -215,11 +228,17 @@ impl Provider {
         Ok(())
     }
 
-    fn refused(&self, why: String) -> OidcError {
+    pub(super) fn unreachable(&self, why: &dyn std::fmt::Display) -> OidcError {
+        OidcError::Unreachable { provider: self.settings.name.clone(), why: why.to_string() }
+    }
+
+    /// What it said comes by way of a browser, and goes into a page and the log.
+    pub(super) fn refused(&self, why: &str) -> OidcError {
+        let why = why.chars().filter(|c| !c.is_control()).take(LONGEST_WHY).collect();
         OidcError::Refused { provider: self.settings.name.clone(), why }
     }
 
-    fn misconfigured(&self, why: String) -> OidcError {
+    pub(super) fn misconfigured(&self, why: String) -> OidcError {
         OidcError::Misconfigured { provider: self.settings.name.clone(), why }
     }
 

@@ -7,7 +7,15 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use openidconnect::{DiscoveryError, ProviderMetadataWithLogout};
+use openidconnect::{
+    AdditionalProviderMetadata, DiscoveryError, LogoutProviderMetadata, ProviderMetadata,
+    core::{
+        CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClientAuthMethod, CoreGrantType, CoreJsonWebKey,
+        CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreResponseMode, CoreResponseType,
+        CoreSubjectIdentifierType,
+    },
+};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::{
@@ -33,16 +41,42 @@ pub struct Provider {
 
 /// What a provider says of itself.
 pub(super) struct Discovered {
-    pub(super) metadata: ProviderMetadataWithLogout,
+    pub(super) metadata: Metadata,
     at: Instant,
 }
+
+/// The document of a provider, with where browsers are logged out and devices log in.
+pub(super) type Metadata = ProviderMetadata<
+    LogoutProviderMetadata<DeviceMetadata>,
+    CoreAuthDisplay,
+    CoreClientAuthMethod,
+    CoreClaimName,
+    CoreClaimType,
+    CoreGrantType,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJweKeyManagementAlgorithm,
+    CoreJsonWebKey,
+    CoreResponseMode,
+    CoreResponseType,
+    CoreSubjectIdentifierType,
+>;
+
+/// What RFC 8628 adds to that document.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct DeviceMetadata {
+    pub(super) device_authorization_endpoint: Option<String>,
+}
+
+impl AdditionalProviderMetadata for DeviceMetadata {}
 
 impl Provider {
     /// A provider; it is not asked yet.
     ///
     /// # Errors
-    /// [`OidcError::Misconfigured`] where the file of its authorities cannot be used.
+    /// [`OidcError::Misconfigured`] where the settings contradict themselves, or a file of theirs cannot be used.
     pub fn new(settings: ProviderSettings) -> Result<Self, OidcError> {
+        let provider = settings.name.clone();
+        let settings = settings.complete().map_err(|why| OidcError::Misconfigured { provider, why })?;
         let http = Http::new(&settings)?;
         Ok(Self { settings, http, known: ArcSwapOption::empty(), asking: Mutex::default() })
     }
@@ -85,9 +119,8 @@ impl Provider {
         }
     }
 
-    async fn ask(&self) -> Result<ProviderMetadataWithLogout, OidcError> {
-        let send = |request| self.http.send(request);
-        let found = ProviderMetadataWithLogout::discover_async(self.settings.issuer.clone(), &send).await;
+    async fn ask(&self) -> Result<Metadata, OidcError> {
+        let found = Metadata::discover_async(self.settings.issuer.clone(), &self.http).await;
         found.map_err(|error| self.discovery_failed(error))
     }
 

@@ -1,9 +1,10 @@
 //! What is configured of a provider.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
+use std::{collections::BTreeMap, env, fmt, fs, path::PathBuf, str::FromStr};
 
+use kea_core::policy::PolicyName;
 use openidconnect::IssuerUrl;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 /// How a provider is called in paths and in names of its users: lower-case letters, digits and `-`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -11,6 +12,9 @@ use serde::Deserialize;
 pub struct ProviderName(String);
 
 impl ProviderName {
+    /// Most letters of one.
+    pub const LONGEST: usize = 63;
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -28,7 +32,7 @@ impl FromStr for ProviderName {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        let good = (1..=63).contains(&text.len()) && text.chars().all(fits);
+        let good = (1..=Self::LONGEST).contains(&text.len()) && text.chars().all(fits);
         if good {
             Ok(Self(text.into()))
         } else {
@@ -47,8 +51,27 @@ impl TryFrom<String> for ProviderName {
 
 /// A client's secret, which is not shown.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "SecretText")]
 pub struct Secret(pub(crate) String);
+
+/// What may stand in the place of a secret: its own words for a value of another kind would show the value.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SecretText {
+    Text(String),
+    Other(IgnoredAny),
+}
+
+impl TryFrom<SecretText> for Secret {
+    type Error = &'static str;
+
+    fn try_from(text: SecretText) -> Result<Self, &'static str> {
+        match text {
+            SecretText::Text(text) => Ok(Self(text)),
+            SecretText::Other(_) => Err("a secret is a text"),
+        }
+    }
+}
 
 impl From<String> for Secret {
     fn from(text: String) -> Self {
@@ -76,6 +99,10 @@ pub struct ProviderSettings {
     pub client_id: String,
     /// KEA's secret there; none where KEA is a public client.
     pub client_secret: Option<Secret>,
+    /// File with that secret.
+    pub client_secret_file: Option<PathBuf>,
+    /// Environment variable with that secret.
+    pub client_secret_env: Option<String>,
     /// What is asked for beside `openid`.
     #[serde(default = "default_scopes")]
     pub scopes: Vec<String>,
@@ -87,9 +114,12 @@ pub struct ProviderSettings {
     /// The claim that holds a user's groups.
     #[serde(default = "default_groups_claim")]
     pub groups_claim: String,
-    /// Roles that members of a group have.
+    /// What is put before a group's name where bindings name it, so that groups of two providers are told apart.
     #[serde(default)]
-    pub roles: BTreeMap<String, Vec<String>>,
+    pub groups_prefix: String,
+    /// Roles that members of a group have, by the group's name at the provider.
+    #[serde(default)]
+    pub roles: BTreeMap<String, Vec<PolicyName>>,
     /// Audiences of which this issuer's own tokens are accepted in place of KEA's; none are where it is empty.
     #[serde(default)]
     pub audiences: Vec<String>,
@@ -101,6 +131,38 @@ impl ProviderSettings {
     /// What people read.
     pub fn title(&self) -> &str {
         self.title.as_deref().unwrap_or(self.name.as_str())
+    }
+
+    /// With the secret, from wherever it is; and checked, as far as that can be done without the provider.
+    pub(super) fn complete(mut self) -> Result<Self, String> {
+        if self.client_id.is_empty() {
+            return Err("`client-id` is empty".into());
+        }
+        if !matches!(self.issuer.url().scheme(), "http" | "https") {
+            return Err(format!("`issuer`: `{}` is no address of a provider: it begins with `https://`", *self.issuer));
+        }
+        let word = |scope: &String| !scope.is_empty() && scope.bytes().all(|b| b.is_ascii_graphic());
+        if let Some(scope) = self.scopes.iter().find(|scope| !word(scope)) {
+            return Err(format!("`scopes`: `{scope}` is no scope: write each as a text of its own"));
+        }
+        self.client_secret = self.secret()?;
+        Ok(self)
+    }
+
+    fn secret(&self) -> Result<Option<Secret>, String> {
+        let text = match (&self.client_secret, &self.client_secret_file, &self.client_secret_env) {
+            (None, None, None) => return Ok(None),
+            (Some(Secret(text)), None, None) => text.clone(),
+            (None, Some(file), None) => {
+                let read = fs::read_to_string(file);
+                let read = read.map_err(|error| format!("`client-secret-file`: `{}`: {error}", file.display()))?;
+                read.trim_end_matches(['\r', '\n']).into()
+            }
+            (None, None, Some(name)) => env::var(name)
+                .map_err(|_| format!("`client-secret-env`: the variable `{name}` is not set, or is no text"))?,
+            _ => return Err("give one of `client-secret`, `client-secret-file` and `client-secret-env`".into()),
+        };
+        if text.is_empty() { Err("the client's secret is empty".into()) } else { Ok(Some(Secret(text))) }
     }
 
     pub(crate) fn username(&self, claim: &str) -> String {
@@ -121,4 +183,56 @@ fn default_username_claim() -> String {
 
 fn default_groups_claim() -> String {
     "groups".into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(more: &str) -> Result<ProviderSettings, String> {
+        let text = format!("name = \"corp\"\nclient-id = \"kea\"\n{more}");
+        let settings: ProviderSettings = toml::from_str(&text).map_err(|error| error.message().to_string())?;
+        settings.complete()
+    }
+
+    const ISSUER: &str = "issuer = \"https://login.example\"\n";
+
+    #[test]
+    fn the_secret_comes_from_one_place() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&file, "hunter2\n").unwrap();
+        let file = format!("client-secret-file = \"{}\"\n", file.path().display());
+        let given = "client-secret = \"hunter2\"\n";
+        let secret = |more: &str| read(&format!("{ISSUER}{more}")).map(|settings| settings.client_secret);
+        assert_eq!(secret(given).unwrap(), Some(Secret("hunter2".into())));
+        assert_eq!(secret(&file).unwrap(), Some(Secret("hunter2".into())));
+        // A variable that every test has.
+        assert!(secret("client-secret-env = \"PATH\"").unwrap().is_some());
+        assert_eq!(secret("").unwrap(), None);
+        for wrong in [
+            "client-secret = \"\"",
+            "client-secret-file = \"/none\"",
+            "client-secret-env = \"KEA_NONE\"",
+            &(file + given),
+        ] {
+            let told = secret(wrong).unwrap_err();
+            assert!(told.contains("secret") && !told.contains("hunter2"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_told_before_anybody_logs_in() {
+        for (wrong, told) in [
+            ("issuer = \"login.example\"", "relative URL"),
+            ("issuer = \"ftp://login.example\"", "https://"),
+            (&format!("{ISSUER}scopes = [\"profile email\"]"), "a text of its own"),
+            (&format!("{ISSUER}role = {{}}"), "unknown field `role`"),
+            (&format!("{ISSUER}roles = {{ml = [\"a b\"]}}"), "no name of a role"),
+            (&format!("{ISSUER}client-secret = 4711"), "a secret is a text"),
+            ("", "missing field `issuer`"),
+        ] {
+            let error = read(wrong).unwrap_err();
+            assert!(error.contains(told) && !error.contains("4711"), "{error}");
+        }
+    }
 }

@@ -24,31 +24,37 @@ fn key(seed: u8) -> EncodingKey {
     EncodingKey::from_ed_der(&[prefix.as_slice(), &[seed; 32]].concat())
 }
 
+fn page(path: &str) -> Destination {
+    Destination::Page(path.into())
+}
+
 fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
 /// A provider in memory.
 #[derive(Clone)]
-struct Fake(Arc<Mutex<Behaviour>>);
+pub(crate) struct Fake(Arc<Mutex<Behaviour>>);
 
-struct Behaviour {
-    issuer: String,
+pub(crate) struct Behaviour {
+    pub(crate) issuer: String,
     /// Seed of the key that signs, and of those that are published.
     signs: u8,
     published: Vec<u8>,
     /// What ID tokens say beside issuer, times and the nonce of the login.
-    claims: Value,
-    nonce: String,
+    pub(crate) claims: Value,
+    pub(crate) nonce: String,
     user_info: Value,
-    down: bool,
+    pub(crate) down: bool,
+    /// Whether the user has typed the code of a device.
+    pub(crate) typed: bool,
     asked_for_keys: usize,
     /// What the last exchange of a code sent.
     exchanged: Value,
 }
 
 impl Fake {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let fake = Self(Arc::new(Mutex::new(Behaviour {
             issuer: format!("http://{}", listener.local_addr().unwrap()),
@@ -58,6 +64,7 @@ impl Fake {
             nonce: String::new(),
             user_info: json!({"sub": "7"}),
             down: false,
+            typed: false,
             asked_for_keys: 0,
             exchanged: Value::Null,
         })));
@@ -65,13 +72,14 @@ impl Fake {
             .route("/.well-known/openid-configuration", get(discovery))
             .route("/keys", get(keys))
             .route("/token", post(token))
+            .route("/device", post(device))
             .route("/me", get(async |State(fake): State<Fake>| fake.answer(|b| b.user_info.clone())))
             .with_state(fake.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
         fake
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Behaviour) -> T) -> T {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Behaviour) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -82,7 +90,7 @@ impl Fake {
         })
     }
 
-    fn provider(&self, more: &str) -> Provider {
+    pub(crate) fn provider(&self, more: &str) -> Provider {
         let issuer = self.change(|behaviour| behaviour.issuer.clone());
         let text =
             format!("name = \"corp\"\nissuer = \"{issuer}\"\nclient-id = \"kea\"\nclient-secret = \"s\"\n{more}");
@@ -90,13 +98,13 @@ impl Fake {
     }
 
     /// A token that this provider signed, with these claims in place of its own.
-    fn token(&self, more: &Value) -> String {
+    pub(crate) fn token(&self, more: &Value) -> String {
         self.change(|behaviour| behaviour.sign(more))
     }
 
     /// A login whose browser was sent to the provider, and comes back with its answer.
     async fn log_in(&self, provider: &Provider) -> Result<ExternalIdentity, OidcError> {
-        let (url, pending) = provider.begin(CALLBACK, "/docs").await?;
+        let (url, pending) = provider.begin(CALLBACK, page("/docs")).await?;
         let asked = query(&url);
         self.change(|behaviour| behaviour.nonce = asked["nonce"].as_str().unwrap().into());
         let state = asked["state"].as_str().map(Into::into);
@@ -117,7 +125,7 @@ impl Behaviour {
     }
 }
 
-fn query(url: &str) -> Value {
+pub(crate) fn query(url: &str) -> Value {
     Url::parse(url).unwrap().query_pairs().map(|(name, value)| (name.into_owned(), json!(value))).collect()
 }
 
@@ -130,6 +138,7 @@ async fn discovery(State(fake): State<Fake>) -> Response {
             "token_endpoint": at("/token"),
             "userinfo_endpoint": at("/me"),
             "end_session_endpoint": at("/logout"),
+            "device_authorization_endpoint": at("/device"),
             "jwks_uri": at("/keys"),
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
@@ -150,7 +159,19 @@ async fn keys(State(fake): State<Fake>) -> Response {
     })
 }
 
+async fn device(State(fake): State<Fake>, Form(form): Form<Value>) -> Response {
+    assert_eq!((&form["client_id"], &form["scope"]), (&json!("kea"), &json!("openid profile email")));
+    fake.answer(|behaviour| {
+        let page = format!("{}/type", behaviour.issuer);
+        json!({"device_code": "d", "user_code": "ABCD", "verification_uri": page, "expires_in": 300, "interval": 2})
+    })
+}
+
 async fn token(State(fake): State<Fake>, Form(form): Form<Value>) -> Response {
+    let waits = fake.change(|behaviour| form.get("device_code").is_some() && !behaviour.typed);
+    if waits {
+        return (StatusCode::BAD_REQUEST, Json(json!({"error": "authorization_pending"}))).into_response();
+    }
     fake.answer(|behaviour| {
         behaviour.exchanged = form;
         json!({"access_token": "a", "token_type": "Bearer", "id_token": behaviour.sign(&json!({}))})
@@ -169,14 +190,13 @@ async fn a_user_is_who_the_provider_says() {
 async fn the_browser_is_sent_with_state_nonce_and_challenge() {
     let fake = Fake::start().await;
     let provider = fake.provider("");
-    let (url, pending) = provider.begin(CALLBACK, "/docs/iris").await.unwrap();
+    let (url, pending) = provider.begin(CALLBACK, page("/docs/iris")).await.unwrap();
     let asked = query(&url);
     assert_eq!(asked["redirect_uri"], CALLBACK);
     assert_eq!(asked["scope"], "openid profile email");
     assert_eq!(asked["code_challenge_method"], "S256");
     assert!(asked["state"].as_str().unwrap().len() > 20 && asked["nonce"].as_str().unwrap().len() > 20);
-    assert_eq!(pending.next, "/docs/iris");
-    assert_eq!(PendingLogin::from_cookie(&pending.to_cookie()), Some(pending));
+    assert_eq!(pending.to, page("/docs/iris"));
     fake.log_in(&provider).await.unwrap();
     let exchanged = fake.change(|behaviour| behaviour.exchanged.clone());
     assert!(exchanged["code_verifier"].as_str().unwrap().len() > 40);
@@ -201,7 +221,7 @@ async fn what_is_not_in_the_token_is_asked_for() {
 async fn a_login_ends_where_it_began() {
     let fake = Fake::start().await;
     let provider = fake.provider("");
-    let (url, pending) = provider.begin(CALLBACK, "/").await.unwrap();
+    let (url, pending) = provider.begin(CALLBACK, page("/")).await.unwrap();
     let state = query(&url)["state"].as_str().unwrap().to_string();
     let ends = async |pending: &PendingLogin, state: Option<String>| {
         provider
@@ -209,7 +229,7 @@ async fn a_login_ends_where_it_began() {
             .await
             .unwrap_err()
     };
-    let (_, other) = provider.begin(CALLBACK, "/").await.unwrap();
+    let (_, other) = provider.begin(CALLBACK, page("/")).await.unwrap();
     assert_eq!(ends(&other, Some(state.clone())).await, OidcError::NotBegun);
     assert_eq!(ends(&pending, None).await, OidcError::NotBegun);
     let mut elsewhere = pending;
@@ -221,12 +241,12 @@ async fn a_login_ends_where_it_began() {
 async fn a_refusal_is_told_in_the_providers_words() {
     let fake = Fake::start().await;
     let provider = fake.provider("");
-    let (url, pending) = provider.begin(CALLBACK, "/").await.unwrap();
+    let (url, pending) = provider.begin(CALLBACK, page("/")).await.unwrap();
     let state = query(&url)["state"].as_str().map(Into::into);
     let answer = Answer {
         state,
         error: Some("access_denied".into()),
-        error_description: Some("not in the group".into()),
+        error_description: Some("not in\n the group\u{1b}".into()),
         ..Answer::default()
     };
     let error = provider.finish(CALLBACK, &pending, answer).await.unwrap_err().to_string();
@@ -260,10 +280,10 @@ async fn a_provider_that_is_down_is_told_and_then_used() {
     let fake = Fake::start().await;
     let provider = fake.provider("");
     fake.change(|behaviour| behaviour.down = true);
-    assert!(matches!(provider.begin(CALLBACK, "/").await, Err(OidcError::Unreachable { .. })));
+    assert!(matches!(provider.begin(CALLBACK, page("/")).await, Err(OidcError::Unreachable { .. })));
     fake.change(|behaviour| behaviour.down = false);
     // The failure is remembered for a while by this one; another one asks anew.
-    assert!(provider.begin(CALLBACK, "/").await.is_err());
+    assert!(provider.begin(CALLBACK, page("/")).await.is_err());
     fake.log_in(&fake.provider("")).await.unwrap();
 }
 
@@ -272,14 +292,14 @@ async fn an_issuer_that_calls_itself_otherwise_is_not_taken() {
     let fake = Fake::start().await;
     let provider = fake.provider("");
     fake.change(|behaviour| behaviour.issuer = "https://evil.example".into());
-    assert!(matches!(provider.begin(CALLBACK, "/").await, Err(OidcError::Misconfigured { .. })));
+    assert!(matches!(provider.begin(CALLBACK, page("/")).await, Err(OidcError::Misconfigured { .. })));
 }
 
 #[tokio::test]
 async fn the_browser_is_logged_out_at_the_provider_too() {
     let fake = Fake::start().await;
     let token = fake.token(&json!({}));
-    let url = fake.provider("").logout(&token, "http://kea.example/login").await.unwrap();
+    let url = fake.provider("").logout(Some(&token), "http://kea.example/login").await.unwrap();
     assert!(url.contains("/logout?") && query(&url)["id_token_hint"] == *token, "{url}");
     assert_eq!(query(&url)["post_logout_redirect_uri"], "http://kea.example/login");
 }

@@ -24,10 +24,13 @@ use tokio::sync::Mutex;
 use super::{ExternalIdentity, OidcError, Provider};
 
 /// How far clocks of providers may be off, in seconds.
-const LEEWAY_S: u64 = 60;
+pub(crate) const LEEWAY_S: u64 = 60;
 
 /// A provider is asked for its keys at most this often, whatever callers send.
 const ASK_AFTER: Duration = Duration::from_secs(5);
+
+/// How often a provider is asked for its keys though none is missing: one that was taken back is to be forgotten.
+const ASK_EVERY: Duration = Duration::from_secs(600);
 
 /// What a signature may be made with. None of them has a secret that both sides know.
 const ALGORITHMS: [Algorithm; 9] = [
@@ -102,10 +105,24 @@ impl TrustedIssuers {
         self.issuer_of(token).ok_or(NotTrusted::NoIssuer)?.verify(token)
     }
 
-    /// Asks the issuer of `token` for its keys, unless it was asked a moment ago. A failure changes nothing.
+    /// Where the key of `token` is not known, asks its issuer for the keys, unless it was asked a moment ago. A failure
+    /// changes nothing.
     pub async fn refresh(&self, token: &str) {
-        if let Some(trusted) = self.issuer_of(token) {
+        if let Some(trusted) = self.issuer_of(token).filter(|trusted| trusted.lacks_key_of(token)) {
             trusted.refresh().await;
+        }
+    }
+
+    /// Asks all issuers for their keys, now and from time to time. Ends when it is dropped.
+    pub async fn follow(&self) {
+        if self.is_empty() {
+            return;
+        }
+        loop {
+            for trusted in self.0.values() {
+                trusted.refresh().await;
+            }
+            tokio::time::sleep(ASK_EVERY).await;
         }
     }
 
@@ -139,6 +156,11 @@ impl Trusted {
         let Claims { exp, all } = claims.claims;
         let identity = ExternalIdentity::read(&self.provider.settings, &all).map_err(NotTrusted::Unusable)?;
         Ok((identity, exp))
+    }
+
+    fn lacks_key_of(&self, token: &str) -> bool {
+        let header = decode_header(token).ok().filter(|header| ALGORITHMS.contains(&header.alg));
+        header.is_some_and(|header| !self.keys.load().contains_key(header.kid.as_deref().unwrap_or_default()))
     }
 
     fn validation(&self, algorithm: Algorithm) -> Validation {

@@ -118,7 +118,7 @@ pub struct UserRequest {
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct UserChange {
-    /// Their roles.
+    /// Their roles; those of groups at a provider stay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<Vec<PolicyName>>,
     /// Whether they may not log in. Their sessions end, and their API keys are refused.
@@ -136,8 +136,12 @@ pub struct UserChange {
 pub struct UserInfo {
     /// The name to log in with.
     pub username: String,
-    /// Their roles.
+    /// The provider of single sign-on that says who they are; `None` where they log in with a password.
+    pub provider: Option<String>,
+    /// Their roles, also those of their groups at the provider.
     pub roles: Vec<String>,
+    /// Groups that they were in at their latest login by the provider.
+    pub groups: Vec<String>,
     /// Whether they may not log in.
     pub disabled: bool,
     /// When they were made.
@@ -154,7 +158,8 @@ pub struct KeyRequest {
     pub name: String,
     /// Whose it is; the caller's where nothing is said. Admins alone make keys for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owner: Option<Username>,
+    #[schemars(length(min = 1, max = 128))]
+    pub owner: Option<String>,
     /// Its roles, of those that the owner has; all of them where nothing is said. Admins give any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roles: Option<Vec<PolicyName>>,

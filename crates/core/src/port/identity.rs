@@ -2,17 +2,18 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 
-/// Someone who may log in with a password.
+/// Someone who may log in: with a password, or by a provider of single sign-on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// The name to log in with.
     pub username: String,
-    /// An argon2id hash in PHC format.
+    /// An argon2id hash in PHC format; empty where a provider says who they are.
     pub password_hash: String,
-    /// Names of roles.
+    /// Names of the roles that they were given here.
     pub roles: Vec<String>,
     /// Whether they may not log in, and their sessions and keys are refused.
     pub disabled: bool,
@@ -22,6 +23,33 @@ pub struct User {
     pub stamp: String,
     /// When they were made; the start of 1970 for one that an early version made.
     pub created_at: Timestamp,
+    /// What a provider says of them; `None` for those who log in with a password.
+    pub external: Option<External>,
+}
+
+impl User {
+    /// All of their roles: those that they were given here, and those of their groups at the provider.
+    pub fn all_roles(&self) -> Vec<String> {
+        let of_groups = self.external.iter().flat_map(|external| &external.roles);
+        let more = of_groups.filter(|role| !self.roles.contains(role));
+        self.roles.iter().chain(more).cloned().collect()
+    }
+}
+
+/// A user as a provider of single sign-on told of them at their latest login.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct External {
+    /// Name of the provider.
+    pub provider: String,
+    /// Its issuer: with `subject`, what a user is known by. A name can go to somebody else.
+    pub issuer: String,
+    /// The user's identifier there.
+    pub subject: String,
+    /// Groups that they are in.
+    pub groups: Vec<String>,
+    /// Roles that those groups have here.
+    pub roles: Vec<String>,
 }
 
 /// What records are of.
@@ -37,11 +65,14 @@ pub enum RecordKind {
     KeyUse,
     /// Keys that sign tokens, by their identifier.
     SigningKey,
+    /// Logins that have succeeded in a browser and are still to be fetched by a command.
+    LoginCode,
 }
 
 impl RecordKind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Session, Self::RevokedSession, Self::ApiKey, Self::KeyUse, Self::SigningKey];
+    pub const ALL: [Self; 6] =
+        [Self::Session, Self::RevokedSession, Self::ApiKey, Self::KeyUse, Self::SigningKey, Self::LoginCode];
 
     /// The word for it in a store.
     pub fn name(self) -> &'static str {
@@ -51,6 +82,7 @@ impl RecordKind {
             Self::ApiKey => "api-key",
             Self::KeyUse => "key-use",
             Self::SigningKey => "signing-key",
+            Self::LoginCode => "login-code",
         }
     }
 
@@ -59,7 +91,7 @@ impl RecordKind {
     pub fn is_watched(self) -> bool {
         match self {
             Self::RevokedSession | Self::ApiKey | Self::SigningKey => true,
-            Self::Session | Self::KeyUse => false,
+            Self::Session | Self::KeyUse | Self::LoginCode => false,
         }
     }
 }

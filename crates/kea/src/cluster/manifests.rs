@@ -2,6 +2,7 @@
 
 use std::{io::Write, process::ExitCode};
 
+use anyhow::ensure;
 use clap::Args;
 use kea_operator::{Exposure, GatewayName, InstallOptions, manifests};
 
@@ -56,6 +57,9 @@ pub(crate) struct ManifestsArgs {
     /// Secret with the URL of a database for users in its key `url`; without it users are kept in Secrets
     #[arg(long, value_name = "SECRET")]
     database_secret: Option<String>,
+    /// Secret with `[[sso]]` tables in its key `sso.toml`: providers of single sign-on. Needs an address of KEA
+    #[arg(long, value_name = "SECRET")]
+    sso_secret: Option<String>,
     /// Refuse MLModels and MLDeployments that cannot be while they are applied, by a validating webhook
     #[arg(long)]
     webhook: bool,
@@ -95,6 +99,12 @@ fn install_options(args: ManifestsArgs) -> anyhow::Result<InstallOptions> {
         (None, Some(gateway)) => Some(Exposure::Route { gateway, host: args.gateway_host }),
         (None, None) => None,
     };
+    let url = args.url.or_else(|| exposure.as_ref().and_then(Exposure::url));
+    // The routers would refuse to start.
+    ensure!(
+        args.sso_secret.is_none() || url.is_some(),
+        "`--sso-secret` needs `--url`, or a host: providers send browsers back to it"
+    );
     Ok(InstallOptions {
         namespace,
         image,
@@ -103,9 +113,10 @@ fn install_options(args: ManifestsArgs) -> anyhow::Result<InstallOptions> {
         single_namespace,
         registry,
         builder_image,
-        url: args.url.or_else(|| exposure.as_ref().and_then(Exposure::url)),
+        url,
         exposure,
         database_secret: args.database_secret,
+        sso_secret: args.sso_secret,
         env: args.env,
         service_type: args.service_type,
         webhook: args.webhook,
@@ -248,6 +259,21 @@ mod tests {
         let ingress = objects.iter().find(|object| object["kind"] == "Ingress").unwrap();
         assert_eq!(ingress["spec"]["tls"], json!([{"hosts": ["models.example"], "secretName": "web"}]));
         assert!(yaml(&objects).unwrap().contains("value: https://models.example"));
+    }
+
+    #[test]
+    fn providers_of_single_sign_on_come_from_a_secret() {
+        let line = "kea manifests --image r/kea:1 --sso-secret corp";
+        let objects = installed(&format!("{line} --url https://models.example"));
+        let router =
+            objects.iter().find(|object| object["metadata"]["name"] == "kea-router" && object["kind"] == "Deployment");
+        let pod = &router.unwrap()["spec"]["template"]["spec"];
+        assert_eq!(pod["volumes"][1], json!({"name": "sso", "secret": {"secretName": "corp"}}));
+        let folder = pod["containers"][0]["volumeMounts"][1]["mountPath"].as_str().unwrap();
+        let env = pod["containers"][0]["env"].as_array().unwrap();
+        assert!(env.contains(&json!({"name": "KEA_SSO", "value": format!("{folder}/sso.toml")})));
+        assert!(options(line).unwrap_err().to_string().contains("`--url`"));
+        assert!(options(&format!("{line} --ingress-host models.example")).is_ok());
     }
 
     fn route(options: &str) -> serde_json::Value {

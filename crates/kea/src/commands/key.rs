@@ -6,7 +6,6 @@ use kea_core::{
     management::{KeyInfo, KeyRequest, NewKey},
     policy::PolicyName,
     quantity::Span,
-    who::Username,
 };
 use serde_json::json;
 
@@ -40,7 +39,7 @@ pub(crate) struct CreateArgs {
     expires: Option<Span>,
     /// Whose it is [default: yours]
     #[arg(long, value_name = "USER")]
-    owner: Option<Username>,
+    owner: Option<String>,
 }
 
 /// Whose keys are listed.

@@ -1,8 +1,11 @@
 //! `kea login`, `kea logout` and `kea token`.
 
+mod sso;
+
 use std::io::{self, IsTerminal};
 
 use clap::Args;
+use kea_auth::oidc::ProviderName;
 use kea_core::management::{LoginRequest, LoginResponse};
 use serde_json::json;
 
@@ -33,6 +36,12 @@ pub(crate) struct LoginArgs {
     /// Read the password from standard input; else it is taken from KEA_PASSWORD, else asked for
     #[arg(long)]
     password_stdin: bool,
+    /// Log in by single sign-on: by this provider, or by the only one there is
+    #[arg(long, value_name = "PROVIDER", num_args = 0..=1, conflicts_with_all = ["username", "password_stdin"])]
+    sso: Option<Option<ProviderName>>,
+    /// Log in by a code that is typed on another machine, as is done where there is no browser
+    #[arg(long, requires = "sso")]
+    device: bool,
 }
 
 /// Which token is to be forgotten.
@@ -46,15 +55,21 @@ pub(crate) struct LogoutArgs {
 pub(crate) async fn login(global: &Global, output: Output, args: LoginArgs) -> Result<(), Failure> {
     let credentials = Credentials::open()?;
     let server = args.url.clone().unwrap_or_else(|| server_of(global, &credentials));
-    let password = password(&args, &server)?;
     let client = Client::new(server.clone(), Tokens::None)?;
-    let request = LoginRequest { username: args.username.clone(), password };
-    let answer = client.post(&["auth", "login"], &request).await.map_err(wrong_password)?;
-    let answer: LoginResponse = answer.read()?;
+    let answer = match &args.sso {
+        Some(provider) => sso::login(&client, provider.as_ref(), args.device).await?,
+        None => by_password(&client, &args).await?,
+    };
     let (username, end) = (answer.username.clone(), answer.session_expires_at);
     Credentials::lock()?.keep(&server, answer.into())?;
     let result = json!({"server": server.to_string(), "username": username, "expiresAt": end});
     output.result(&result, &format!("logged in to {server} as {username} until {}", time(end)))
+}
+
+async fn by_password(client: &Client, args: &LoginArgs) -> Result<LoginResponse, Failure> {
+    let password = password(args, client.server())?;
+    let request = LoginRequest { username: args.username.clone(), password };
+    client.post(&["auth", "login"], &request).await.map_err(wrong_password)?.read()
 }
 
 /// Ends the session, and forgets its tokens also where the server cannot be told.

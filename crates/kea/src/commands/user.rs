@@ -34,7 +34,7 @@ pub(crate) enum UserCommand {
 #[derive(Debug, Args)]
 pub(crate) struct NameArgs {
     /// The user
-    username: Username,
+    username: String,
 }
 
 /// A user to be made.
@@ -54,7 +54,7 @@ pub(crate) struct CreateArgs {
 #[derive(Debug, Args)]
 pub(crate) struct PasswordArgs {
     /// The user [default: yourself]
-    username: Option<Username>,
+    username: Option<String>,
     /// Read the new password from standard input; else it is taken from KEA_NEW_PASSWORD, else asked for. Your own
     /// password until now is taken from KEA_PASSWORD, else asked for
     #[arg(long)]
@@ -65,8 +65,8 @@ pub(crate) struct PasswordArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RolesArgs {
     /// The user
-    username: Username,
-    /// Their roles from now on; none takes all of them away
+    username: String,
+    /// Their roles from now on, beside those of their groups at a provider; none takes all of them away
     roles: Vec<PolicyName>,
 }
 
@@ -88,13 +88,15 @@ pub(crate) async fn run(session: &Session, command: UserCommand) -> Result<(), F
 
 async fn list(session: &Session) -> Result<(), Failure> {
     let answer = session.client.get(&["users"], &[]).await?;
-    let header = ["NAME", "ROLES", "STATE", "MADE"];
+    let header = ["NAME", "FROM", "ROLES", "GROUPS", "STATE", "MADE"];
     session.output.answer(&answer, |users: &Vec<UserInfo>| table(&header, users.iter().map(row)))
 }
 
 fn row(user: &UserInfo) -> Vec<String> {
     let state = if user.disabled { "disabled" } else { "enabled" };
-    vec![user.username.clone(), listed(&user.roles), state.into(), time(user.created_at)]
+    let from = user.provider.as_deref().unwrap_or("here");
+    let (roles, groups) = (listed(&user.roles), listed(&user.groups));
+    vec![user.username.clone(), from.into(), roles, groups, state.into(), time(user.created_at)]
 }
 
 async fn create(session: &Session, args: CreateArgs) -> Result<(), Failure> {
@@ -104,16 +106,16 @@ async fn create(session: &Session, args: CreateArgs) -> Result<(), Failure> {
     session.output.answer(&answer, |user: &UserInfo| format!("made {} ({})", user.username, listed(&user.roles)))
 }
 
-async fn set(session: &Session, username: &Username, change: UserChange, done: &str) -> Result<(), Failure> {
-    let answer = session.client.put(&["users", username.as_str()], &change).await?;
+async fn set(session: &Session, username: &str, change: UserChange, done: &str) -> Result<(), Failure> {
+    let answer = session.client.put(&["users", username], &change).await?;
     session.output.answer(&answer, |user: &UserInfo| match change.roles {
         Some(_) => format!("{username} {done}: {}", listed(&user.roles)),
         None => format!("{username} {done}"),
     })
 }
 
-async fn delete(session: &Session, username: &Username) -> Result<(), Failure> {
-    session.client.delete(&["users", username.as_str()], &[]).await?;
+async fn delete(session: &Session, username: &str) -> Result<(), Failure> {
+    session.client.delete(&["users", username], &[]).await?;
     session.output.result(&json!({"username": username}), &format!("{username} is removed"))
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kea_core::port::{IdentityStore, RecordKind, User, UserStore};
+use kea_core::port::{External, IdentityStore, RecordKind, User, UserStore};
 use kea_operator::SecretUsers;
 
 use crate::scene::Scene;
@@ -17,6 +17,13 @@ fn user(username: &str) -> User {
         id: "one".into(),
         stamp: "first".into(),
         created_at: Timestamp::UNIX_EPOCH,
+        external: Some(External {
+            provider: "corp".into(),
+            issuer: "https://login.example".into(),
+            subject: "7".into(),
+            groups: vec!["ml".into()],
+            roles: vec!["engineer".into()],
+        }),
     }
 }
 

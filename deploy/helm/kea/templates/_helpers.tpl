@@ -29,6 +29,9 @@ http://{{ .Values.gateway.host }}
 {{- if and (not .Values.gateway.name) (or .Values.gateway.namespace .Values.gateway.host) -}}
 {{- fail "gateway.namespace and gateway.host belong to a Gateway: set gateway.name too" -}}
 {{- end -}}
+{{- if and .Values.ssoSecret (not (or .Values.url .Values.ingress.host .Values.gateway.host)) -}}
+{{- fail "ssoSecret needs the address of KEA, to which providers send browsers back: set url, or a host" -}}
+{{- end -}}
 {{- end }}
 
 {{/* KEA's own image. */}}
