@@ -43,7 +43,7 @@ BINDING = {"name": TEXT, "role": TEXT, "subjects": LIST}
 ANY = object()
 SESSION = {"token": TEXT, "expiresAt": TIME, "refreshToken": TEXT, "sessionExpiresAt": TIME, "username": TEXT,
     "roles": LIST}  # fmt: skip
-USER = {"username": TEXT, "roles": LIST, "disabled": FLAG, "createdAt": TIME}
+USER = {"username": TEXT, "provider": ANY, "roles": LIST, "groups": LIST, "disabled": FLAG, "createdAt": TIME}
 VERSION = {"version": TEXT, "live": FLAG, "framework": TEXT, "source": TEXT, "createdAt": TIME}
 
 

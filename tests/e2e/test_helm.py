@@ -25,7 +25,7 @@ Values = dict[str, Any]
 EVERYTHING = (
     "--namespace ml --operators 1 --routers 5 --registry registry.example/models "
     "--builder-image registry.example/python:3 --url https://models.example --service-type LoadBalancer "
-    '--database-secret users --env ZONE=north --env FLAG=true --env COUNT=1 --env TEXT=a=\'"{{b}}"=ü'
+    '--database-secret users --sso-secret corp --env ZONE=north --env FLAG=true --env COUNT=1 --env TEXT=a=\'"{{b}}"=ü'
 )
 EVERY_VALUE = {
     "operators": {"replicas": 1},
@@ -35,6 +35,7 @@ EVERY_VALUE = {
     "url": "https://models.example",
     "service": {"type": "LoadBalancer"},
     "databaseSecret": "users",
+    "ssoSecret": "corp",
     "env": [
         {"name": "ZONE", "value": "north"},
         {"name": "FLAG", "value": "true"},
@@ -177,6 +178,7 @@ def test_every_value_has_a_place_in_the_schema_and_the_other_way_round() -> None
         ({"webhook": True, "singleNamespace": True}, "exclude each other"),
         ({"gateway": {"host": "a.example"}}, "set gateway.name too"),
         ({"gateway": {"namespace": "edge"}}, "set gateway.name too"),
+        ({"ssoSecret": "corp"}, "set url, or a host"),
     ],
     ids=json.dumps,
 )
