@@ -13,7 +13,7 @@ TOOLS := .cache/tools
 PY := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(TOOLS)/bin:$(PATH)
 
-.PHONY: help build run test check format-check lint doc deny unit worker e2e cluster browser image generate bench clean tools
+.PHONY: help build run test check format-check lint doc deny unit worker e2e cluster browser image generate bench bench-gateways clean tools
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -76,6 +76,11 @@ bench: ## Measures KEA beside others; see bench/README.md
 	$(MAKE) build PROFILE=release
 	bench/setup
 	python3 bench/run.py $(BENCH_ARGS)
+
+bench-gateways: ## Measures KEA's gateway beside nginx, HAProxy and Envoy
+	$(MAKE) build PROFILE=release
+	bench/setup envoy
+	python3 bench/gateways.py $(BENCH_ARGS)
 
 tools: ## Installs the tools that the targets need into .cache
 	scripts/tools $(TOOLS)
