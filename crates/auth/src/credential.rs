@@ -2,7 +2,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{AUTHORIZATION, COOKIE, HOST, ORIGIN},
+    header::{AUTHORIZATION, COOKIE, HOST, ORIGIN, SET_COOKIE},
 };
 
 use crate::{AuthError, api_keys::KEY_PREFIX};
@@ -92,6 +92,24 @@ pub fn drop_credentials(headers: &mut HeaderMap) {
     }
 }
 
+/// Drops cookies that a service sets by names of KEA's own: it shares an origin with KEA's pages, and would log its
+/// visitors in as somebody else.
+pub fn drop_own_cookies(headers: &mut HeaderMap) {
+    let is_own = |value: &HeaderValue| {
+        let name = value.as_bytes().trim_ascii_start();
+        name.starts_with(b"kea_") || name.starts_with(b"kea-")
+    };
+    if headers.get_all(SET_COOKIE).iter().any(is_own)
+        && let http::header::Entry::Occupied(cookies) = headers.entry(SET_COOKIE)
+    {
+        let (name, values) = cookies.remove_entry_mult();
+        let kept: Vec<_> = values.filter(|value| !is_own(value)).collect();
+        for value in kept {
+            headers.append(name.clone(), value);
+        }
+    }
+}
+
 /// The cookies of that header but for those of KEA; `None` where there are no others.
 fn others(value: &HeaderValue) -> Option<HeaderValue> {
     let is_own = |pair: &&[u8]| {
@@ -167,6 +185,19 @@ mod tests {
         ]);
         drop_credentials(&mut all);
         assert_eq!(all, headers(&[("cookie", b"theme=dark; lang=\xfc"), ("x-other", b"1")]));
+    }
+
+    #[test]
+    fn a_service_sets_no_cookie_of_keas() {
+        let set: [(&str, &[u8]); 4] = [
+            ("set-cookie", b"theme=dark; Path=/"),
+            ("set-cookie", b"kea_access=mine; Path=/"),
+            ("set-cookie", b" kea-version-iris=2"),
+            ("set-cookie", b"kea=mine"),
+        ];
+        let mut all = headers(&set);
+        drop_own_cookies(&mut all);
+        assert_eq!(all, headers(&[set[0], set[3]]));
     }
 
     #[test]

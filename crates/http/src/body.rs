@@ -86,8 +86,15 @@ where
     }
 }
 
-fn too_slow(detail: &str) -> ApiError {
+/// A body that took too long to arrive.
+pub fn too_slow(detail: &str) -> ApiError {
     ApiError::new(StatusCode::REQUEST_TIMEOUT, "slow-body", detail)
+}
+
+/// A streamed body that its caller broke off, or that became larger than is allowed.
+pub fn not_whole() -> ApiError {
+    let detail = "the body broke off, or has more bytes than the service's `limits.body` allows";
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
 }
 
 fn too_large(limit: usize) -> ApiError {

@@ -5,7 +5,7 @@ use std::{
     str::FromStr,
 };
 
-use http::{Extensions, HeaderMap, HeaderName, header::FORWARDED};
+use http::{Extensions, HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 use crate::PeerAddress;
@@ -50,20 +50,17 @@ impl TrustedProxies {
     }
 
     /// The address that a request of `peer` with these headers comes from: of the addresses on its way, from the peer
-    /// backwards, the first that is no trusted proxy. `Forwarded` is read where there is one, else `X-Forwarded-For`.
-    /// What cannot be read ends the way: before it, everything may be made up.
+    /// backwards, the first that is no trusted proxy. `X-Forwarded-For` alone is read: proxies that append to it pass on
+    /// what a caller makes up in `Forwarded`. What cannot be read ends the way: before it, everything may be made up.
     pub fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.ip().to_canonical();
         if !self.trusts(peer) {
             return peer;
         }
-        let is_forwarded = headers.contains_key(FORWARDED);
-        let name = if is_forwarded { FORWARDED } else { X_FORWARDED_FOR };
         let mut client = peer;
-        for value in headers.get_all(name).iter().rev() {
+        for value in headers.get_all(X_FORWARDED_FOR).iter().rev() {
             for hop in value.to_str().unwrap_or_default().rsplit(',') {
-                let address = if is_forwarded { forwarded_for(hop) } else { address(hop) };
-                let Some(address) = address else { return client };
+                let Some(address) = address(hop) else { return client };
                 client = address;
                 if !self.trusts(client) {
                     return client;
@@ -81,13 +78,6 @@ impl TrustedProxies {
     fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
-}
-
-/// The address in `for=…` of one element of `Forwarded`.
-fn forwarded_for(element: &str) -> Option<IpAddr> {
-    let mut pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
-    let (_, node) = pairs.find(|(name, _)| name.eq_ignore_ascii_case("for"))?;
-    address(node.trim_matches('"'))
 }
 
 /// An address, with or without a port; one of version 6 may be in brackets.
@@ -137,16 +127,14 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_is_read_first() {
-        let both =
-            [("x-forwarded-for", "6.6.6.6"), ("forwarded", "for=\"[2001:db8::5]:80\";proto=https, For=10.2.2.2")];
-        check("10.1.1.1", &both, "2001:db8::5");
+    fn what_a_proxy_passes_on_without_reading_it_is_not_believed() {
+        check("10.1.1.1", &[("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "198.51.100.1")], "198.51.100.1");
+        check("10.1.1.1", &[("forwarded", "for=6.6.6.6")], "10.1.1.1");
     }
 
     #[test]
     fn what_cannot_be_read_ends_the_way() {
         check("10.1.1.1", &[("x-forwarded-for", "6.6.6.6, nonsense, 10.2.2.2")], "10.2.2.2");
-        check("10.1.1.1", &[("forwarded", "for=unknown")], "10.1.1.1");
         check("10.1.1.1", &[("x-forwarded-for", "")], "10.1.1.1");
     }
 

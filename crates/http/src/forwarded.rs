@@ -21,8 +21,10 @@ pub struct TrustedPeer;
 /// Tells in `headers`, which are those of the request, how it came to `prefix`, the path that was taken away. What a
 /// caller says of that itself is dropped, unless it is a proxy that is trusted.
 pub fn forwarded(headers: &mut HeaderMap, extensions: &Extensions, prefix: &str) {
+    // Not read by KEA, and so not known to be the proxy's own.
+    headers.remove(header::FORWARDED);
     if extensions.get::<TrustedPeer>().is_none() {
-        for name in [&header::FORWARDED, &FOR, &HOST, &PROTO, &PREFIX, &PORT] {
+        for name in [&FOR, &HOST, &PROTO, &PREFIX, &PORT] {
             headers.remove(name);
         }
     }

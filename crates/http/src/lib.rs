@@ -9,6 +9,7 @@ mod client_address;
 pub mod encoding;
 mod forwarded;
 mod hop_by_hop;
+mod host;
 pub mod problem;
 mod request_id;
 mod rim;
@@ -20,6 +21,7 @@ pub mod upgrade;
 
 pub use client_address::{ClientAddress, NetworkError, TrustedProxies};
 pub use forwarded::{Secure, TrustedPeer, forwarded};
+pub use host::name_host;
 pub use hop_by_hop::drop_hop_by_hop;
 pub use problem::{ApiError, ProblemKind};
 pub use request_id::{REQUEST_ID, RequestId};

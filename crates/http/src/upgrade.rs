@@ -8,11 +8,17 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio_io_timeout::TimeoutReader;
 
-/// The protocol that a request asks for, where it asks for another one on its connection.
+/// The one protocol that is passed on: of others, as of HTTP/2 itself, requests could follow that nobody looks at.
+const WEBSOCKET: &str = "websocket";
+
+/// The protocol that a message asks for, or begins, where that is a WebSocket.
 pub fn asked(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut protocols = headers.get_all(header::UPGRADE).iter();
+    let (protocol, others) = (protocols.next()?, protocols.next());
+    let is_websocket = others.is_none() && protocol.as_bytes().eq_ignore_ascii_case(WEBSOCKET.as_bytes());
     let tokens = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let is_asked = tokens.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
-    headers.get(header::UPGRADE).filter(|_| is_asked).cloned()
+    (is_websocket && is_asked).then(|| protocol.clone())
 }
 
 /// Asks for the protocol, or says that it begins, in headers from which those of the connection before were dropped.
@@ -56,6 +62,10 @@ mod tests {
         let websocket = Some("websocket".to_owned());
         assert_eq!(ask(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]), websocket);
         assert_eq!(ask(&[("connection", "keep-alive"), ("upgrade", "websocket")]), None);
+        assert_eq!(ask(&[("connection", "upgrade"), ("upgrade", "WebSocket")]), Some("WebSocket".to_owned()));
         assert_eq!(ask(&[("connection", "upgrade")]), None);
+        for other in ["h2c", "websocket, h2c", "TLS/1.0"] {
+            assert_eq!(ask(&[("connection", "upgrade"), ("upgrade", other)]), None, "{other}");
+        }
     }
 }

@@ -162,6 +162,7 @@ pub(crate) fn dispatcher(
     move |mut request| {
         let (auth, router, api) = (auth.clone(), router.clone(), api.clone());
         let accepted = request.headers().get(header::ACCEPT_ENCODING).cloned();
+        kea_http::name_host(&mut request);
         if let Some(PeerAddress(peer)) = request.extensions().get().copied() {
             let client = ClientAddress(proxies.client(peer, request.headers()));
             request.extensions_mut().insert(client);

@@ -1,4 +1,5 @@
-//! What services share, and each can have alone: their names, and routes of their own. The oldest has it.
+//! What services share, and each can have alone: their names, which the oldest has, and routes of their own, which whoever
+//! has them keeps.
 
 use kea_core::own_route::OwnRoute;
 use serde::Deserialize;
@@ -37,22 +38,32 @@ fn route_taken(owner: &MlDeployment, caches: &Caches) -> Option<Refusal> {
     if asked.is_empty() {
         return None;
     }
-    let rank = |one: &MlDeployment| (created(one), one.namespace().to_owned(), one.name().to_owned());
-    let own = rank(owner);
-    let is_older = |other: &MlDeployment| rank(other) < own && !other.is_leaving();
-    let older = caches.deployments.state_filter(is_older);
-    older.iter().find_map(|other| {
-        let route = routes(other).into_iter().find(|route| asked.contains(route))?;
+    let others = caches.deployments.state_filter(|other| !is_same(other, owner) && !other.is_leaving());
+    others.iter().find_map(|other| {
+        let theirs = routes(other);
+        let is_lost = |route: &&OwnRoute| asked.contains(*route) && rank(other, route) < rank(owner, route);
+        let route = theirs.iter().find(is_lost)?;
         Some(Refusal {
             reason: ROUTE_TAKEN,
             message: format!(
-                "the route `{route}` is that of the older MLDeployment `{}` in namespace `{}`: choose another in \
+                "the route `{route}` is that of the MLDeployment `{}` in namespace `{}`: choose another in \
                  `spec.routes`, or remove it there first",
                 other.name(),
                 other.namespace()
             ),
         })
     })
+}
+
+/// Who has a route keeps it; of those who have it not yet, the oldest gets it.
+fn rank<'a>(one: &'a MlDeployment, route: &OwnRoute) -> (bool, i64, &'a str, &'a str) {
+    let settings = one.status.as_ref().and_then(|status| status.settings.as_ref());
+    let has_it = settings.is_some_and(|settings| settings.routes.contains(route));
+    (!has_it, created(one), one.namespace(), one.name())
+}
+
+fn is_same(one: &MlDeployment, other: &MlDeployment) -> bool {
+    (one.namespace(), one.name()) == (other.namespace(), other.name())
 }
 
 /// The routes that an object asks for; none where they cannot be read, which is said elsewhere.

@@ -65,6 +65,9 @@ impl Pool {
         if members.iter().all(|member| member.weight == 0) {
             members.iter_mut().for_each(|member| member.weight = 1);
         }
+        if !health.probes() {
+            members.iter().for_each(|member| member.endpoint.condition.unprobed());
+        }
         let weights: Vec<u32> = members.iter().map(|member| member.weight).collect();
         Self {
             schedule: Schedule::new(&weights),

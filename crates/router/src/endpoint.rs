@@ -117,6 +117,10 @@ impl Endpoint {
     }
 
     fn keep(&self, link: Link) {
+        // A service may answer before it has read all of the request: nobody would send the rest.
+        if !link.sender.is_ready() {
+            return;
+        }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_MAX {
             idle.push(link);

@@ -6,6 +6,7 @@
 mod answer;
 mod attempt;
 mod outgoing;
+mod upload;
 
 use std::{net::IpAddr, ops::ControlFlow, pin::Pin, sync::Arc, time::Duration};
 
@@ -13,9 +14,13 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::{StatusCode, request::Parts};
 use kea_audit::{Recorder, Stage};
+use kea_http::ApiError;
 use tokio::time::{Instant, timeout_at};
 
-use self::attempt::{Failure, attempt};
+use self::{
+    attempt::{Failure, Untouched, attempt},
+    upload::{Progress, Upload},
+};
 use crate::{
     RouterError, clock,
     endpoint::Endpoint,
@@ -26,6 +31,9 @@ use crate::{
 
 /// The inner network's timeout where a service does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a caller is told whose body was not whole when the time for the answer was over.
+const SLOW: &str = "the body was still arriving when the time for the answer was over: send it faster";
 
 /// How long replicas have for an answer.
 pub(crate) fn limit(call: &ValidCall) -> Duration {
@@ -44,14 +52,18 @@ pub(crate) async fn send(call: &mut ValidCall) -> Result<Response, RouterError> 
         record.ended(Stage::Balance);
         busy(&service, shed)
     })?;
-    let body = match &mut call.body {
-        CallBody::Whole(bytes) => Payload::Whole(bytes.clone()),
-        CallBody::Stream(body) => Payload::Stream(std::mem::take(body)),
+    let (body, upload) = match &mut call.body {
+        CallBody::Whole(bytes) => (Payload::Whole(bytes.clone()), None),
+        CallBody::Stream(body) => {
+            let (body, progress) = Upload::new(std::mem::take(body));
+            (Payload::Stream(Body::new(body)), Some(progress))
+        }
     };
     let version = call.admitted.version();
     let (parts, function, client) = (&call.parts, &*call.admitted.function, call.admitted.client);
     let (is_idempotent, began) = (is_idempotent(version, function), Instant::now());
-    let relay = Relay { parts, function, is_idempotent, client, service: &service, version, record, began, deadline };
+    let service = &*service;
+    let relay = Relay { parts, function, is_idempotent, client, service, version, record, upload, began, deadline };
     let answered = relay.send(body).await;
     relay.tell(&place, answered.as_ref().err());
     answered.map_err(|failed| failed.error(service.route.id.to_string(), limit))
@@ -79,6 +91,7 @@ enum Failed {
     NoReplica,
     Unreachable(String),
     Timeout,
+    Caller(ApiError),
 }
 
 impl Failed {
@@ -87,6 +100,7 @@ impl Failed {
             Self::NoReplica => RouterError::NoReplica(service),
             Self::Unreachable(reason) => RouterError::Unreachable { service, reason },
             Self::Timeout => RouterError::Timeout { service, after: limit },
+            Self::Caller(error) => RouterError::Body(error),
         }
     }
 }
@@ -106,6 +120,8 @@ pub(super) struct Relay<'a> {
     service: &'a ServiceEntry,
     version: &'a VersionEntry,
     record: Recorder,
+    /// How far the body is, where it is streamed.
+    upload: Option<Progress>,
     began: Instant,
     deadline: Instant,
 }
@@ -147,8 +163,7 @@ impl Relay<'_> {
         is_whole: bool,
     ) -> ControlFlow<Result<Response, Failed>, Last> {
         match answered {
-            // Its queue is full or it is on its way out: the model has not seen the request.
-            Ok(busy) if is_busy(&busy) && is_whole => ControlFlow::Continue(Last::Busy(Box::new(busy))),
+            Ok(busy) if is_whole && self.may_ask_again(&busy) => ControlFlow::Continue(Last::Busy(Box::new(busy))),
             Ok(response) => ControlFlow::Break(Ok(response)),
             Err(Failure::NotSent(reason)) => ControlFlow::Continue(Last::Failed(reason)),
             Err(Failure::Broken(reason)) if is_whole && self.is_idempotent => {
@@ -156,6 +171,7 @@ impl Relay<'_> {
             }
             Err(Failure::Broken(reason)) => ControlFlow::Break(Err(Failed::Unreachable(reason))),
             Err(Failure::Timeout) => ControlFlow::Break(Err(Failed::Timeout)),
+            Err(Failure::Caller(error)) => ControlFlow::Break(Err(Failed::Caller(error))),
         }
     }
 
@@ -228,6 +244,23 @@ impl Relay<'_> {
         Some(found)
     }
 
+    /// Whether another replica may be asked where one says that it is busy. Behind an address elsewhere a proxy may say so
+    /// after a model has seen the request.
+    fn may_ask_again(&self, busy: &Response) -> bool {
+        let is_busy = busy.status() == StatusCode::SERVICE_UNAVAILABLE;
+        is_busy && (busy.extensions().get::<Untouched>().is_some() || self.is_idempotent)
+    }
+
+    /// Whose failure it is: a caller who breaks off its body, or is slow with it, says nothing of the replica.
+    fn whose(&self, failure: Failure) -> Failure {
+        let Some(upload) = &self.upload else { return failure };
+        match failure {
+            Failure::Broken(_) if upload.is_broken() => Failure::Caller(kea_http::body::not_whole()),
+            Failure::Timeout if upload.is_under_way() => Failure::Caller(kea_http::body::too_slow(SLOW)),
+            other => other,
+        }
+    }
+
     fn connect_within(&self) -> Duration {
         let limits = &self.service.route.settings.limits;
         limits.connect_timeout.map_or(Duration::from_secs(1), |span| span.0)
@@ -250,7 +283,7 @@ impl Relay<'_> {
         let late = match failed {
             None => false,
             Some(Failed::Timeout) => true,
-            Some(Failed::NoReplica | Failed::Unreachable(_)) => return,
+            Some(Failed::NoReplica | Failed::Unreachable(_) | Failed::Caller(_)) => return,
         };
         place.answered(clock::nanos(self.began.elapsed()), late, &self.service.route.settings.limits);
     }
@@ -262,10 +295,6 @@ fn gave_up(last: Option<Last>) -> Result<Response, Failed> {
         Some(Last::Busy(response)) => Ok(*response),
         None => Err(Failed::NoReplica),
     }
-}
-
-fn is_busy(response: &Response) -> bool {
-    response.status() == StatusCode::SERVICE_UNAVAILABLE
 }
 
 #[cfg(test)]

@@ -110,7 +110,8 @@ impl Router {
         let metrics = admitted.version().metrics.clone();
         let (quota, sticky) =
             (admitted.service.rates.as_ref().and_then(|rates| rates.count(&admitted)), sticky::new_cookie(&admitted));
-        let on_trial = admitted.service.route.canary.is_some();
+        // Whoever asks for a version by name is none of those among whom it is tried.
+        let on_trial = admitted.any_version && admitted.service.route.canary.is_some();
         let mut asked = None;
         let routed = async {
             limit::within(&admitted, quota)?; // 429

@@ -112,15 +112,14 @@ impl Forwarder {
     async fn forward(&self, mut request: Request) -> Result<Response, ApiError> {
         self.status.serving()?;
         let caller = request.extensions_mut().remove::<OnUpgrade>();
+        let is_asked = upgrade::asked(request.headers()).is_some();
         let answered = self.client.request(self.outgoing(request)?).await;
         let mut answered = answered.map_err(|error| self.unreachable(&error))?;
         let protocol = upgrade::asked(answered.headers());
         kea_http::drop_hop_by_hop(answered.headers_mut());
-        if let (StatusCode::SWITCHING_PROTOCOLS, Some(protocol)) = (answered.status(), protocol) {
-            let behind = hyper::upgrade::on(&mut answered);
-            if let Some(caller) = caller {
-                tokio::spawn(upgrade::tunnel(caller, behind, SILENCE_MAX));
-            }
+        if answered.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let (Some(caller), Some(protocol), true) = (caller, protocol, is_asked) else { return Err(self.changed()) };
+            tokio::spawn(upgrade::tunnel(caller, hyper::upgrade::on(&mut answered), SILENCE_MAX));
             upgrade::ask(answered.headers_mut(), protocol);
         }
         let (mut parts, body) = answered.into_parts();
@@ -151,6 +150,11 @@ impl Forwarder {
             parts.headers.insert(REQUEST_ID, id.header_value());
         }
         Ok(Request::from_parts(parts, body))
+    }
+
+    fn changed(&self) -> ApiError {
+        let detail = format!("the web service at {} changed to a protocol that was not asked for", self.upstream);
+        ApiError::new(StatusCode::BAD_GATEWAY, "unreachable", detail)
     }
 
     fn unreachable(&self, error: &hyper_util::client::legacy::Error) -> ApiError {
@@ -248,14 +252,14 @@ mod tests {
         let sidecar = Listener::start(([127, 0, 0, 1], 0).into(), status, forward).await.unwrap();
 
         let mut caller = BufStream::new(TcpStream::connect(sidecar.address).await.unwrap());
-        let asked = b"GET / HTTP/1.1\r\nhost: app\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\n";
+        let asked = b"GET / HTTP/1.1\r\nhost: app\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
         caller.write_all(asked).await.unwrap();
         caller.flush().await.unwrap();
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             assert!(caller.read_line(&mut head).await.unwrap() > 0, "{head}");
         }
-        assert!(head.starts_with("HTTP/1.1 101") && head.contains("upgrade: echo"), "{head}");
+        assert!(head.starts_with("HTTP/1.1 101") && head.contains("upgrade: websocket"), "{head}");
         for word in ["ping", "pong"] {
             caller.write_all(word.as_bytes()).await.unwrap();
             caller.flush().await.unwrap();

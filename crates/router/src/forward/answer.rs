@@ -46,7 +46,12 @@ pub(super) struct Pooled {
 
 impl Pooled {
     pub(super) fn new(body: Incoming, link: Option<Link>, in_flight: InFlight, patience: Duration) -> Self {
-        Self { body, link, in_flight: Some(in_flight), patience, silence: None }
+        let mut pooled = Self { body, link, in_flight: Some(in_flight), patience, silence: None };
+        // Nobody reads an answer without a body to its end.
+        if pooled.body.is_end_stream() {
+            pooled.give_back();
+        }
+        pooled
     }
 
     fn give_back(&mut self) {

@@ -7,7 +7,7 @@ use http::{HeaderValue, StatusCode};
 use hyper::{body::Incoming, client::conn::http1::SendRequest, upgrade::OnUpgrade};
 use kea_audit::Stage;
 use kea_core::service::Engine;
-use kea_http::drop_hop_by_hop;
+use kea_http::{ApiError, drop_hop_by_hop};
 use tokio::time::{timeout, timeout_at};
 
 use super::{Relay, answer::Pooled, outgoing::outgoing};
@@ -19,6 +19,9 @@ use crate::{
 /// Longest silence within an answer of a web service, which may be a stream of events.
 const SILENCE_MAX: Duration = Duration::from_secs(300);
 
+/// Most requests that a replica may have under way when one more connection is to be another protocol's: those last.
+const TUNNELS_MAX: usize = 4096;
+
 /// Why one replica did not answer.
 pub(super) enum Failure {
     /// Nothing of the request reached it; what was to be sent is in `body` still.
@@ -27,7 +30,13 @@ pub(super) enum Failure {
     Broken(String),
     /// It took too long.
     Timeout,
+    /// The caller did not send what it had begun to.
+    Caller(ApiError),
 }
+
+/// A model server of our own that says that it is busy, or on its way out: its model has not seen the request.
+#[derive(Clone, Copy)]
+pub(super) struct Untouched;
 
 /// Sends the call with `body` to one replica, and keeps in mind how that went.
 pub(super) async fn attempt(relay: &Relay<'_>, endpoint: &Arc<Endpoint>, body: &mut Body) -> Result<Response, Failure> {
@@ -39,18 +48,27 @@ pub(super) async fn attempt(relay: &Relay<'_>, endpoint: &Arc<Endpoint>, body: &
         Err(_elapsed) => Err(Failure::Timeout),
     };
     relay.record.ended(Stage::Upstream);
+    let answered = answered.map_err(|failure| relay.whose(failure));
     let status = answered.as_ref().ok().map(|(response, _)| response.status());
     in_flight.answered(status.is_some_and(|status| !status.is_server_error()));
-    if status.is_some_and(|status| !is_fault(relay, endpoint, status)) {
-        endpoint.condition.succeeded(clock::now());
-    } else {
-        relay.failed(endpoint);
+    match (&answered, status) {
+        (_, Some(status)) if !is_fault(relay, endpoint, status) => endpoint.condition.succeeded(clock::now()),
+        (Err(Failure::Caller(_)), _) => {}
+        _ => relay.failed(endpoint),
     }
     let (mut response, link) = answered?;
     let protocol = kea_http::upgrade::asked(response.headers());
     drop_hop_by_hop(response.headers_mut());
-    if let Some(protocol) = protocol.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
+    kea_auth::drop_own_cookies(response.headers_mut());
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let (Some(protocol), None) = (protocol, &link) else {
+            let why = "changed to a protocol that was not asked for";
+            return Err(Failure::Broken(format!("replica {} {why}", endpoint.name)));
+        };
         return Ok(switched(relay, response, protocol, in_flight));
+    }
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE && !endpoint.target.is_external() {
+        response.extensions_mut().insert(Untouched);
     }
     let (parts, body) = response.into_parts();
     let patience = if relay.version.engine == Engine::External { SILENCE_MAX } else { relay.left() };
@@ -96,6 +114,9 @@ async fn exchange(
     body: &mut Body,
 ) -> Result<(hyper::Response<Incoming>, Option<Link>), Failure> {
     if relay.version.engine == Engine::External && kea_http::upgrade::asked(&relay.parts.headers).is_some() {
+        if endpoint.in_flight() > TUNNELS_MAX {
+            return Err(Failure::NotSent(format!("replica {} has {TUNNELS_MAX} requests under way", endpoint.name)));
+        }
         let connected = within(relay, endpoint, endpoint.connect_for_good()).await?;
         return alone(relay, endpoint, body, connected).await;
     }

@@ -1,7 +1,7 @@
 //! The request as a replica gets it.
 
 use axum::body::Body;
-use http::{HeaderValue, Method, Request, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header};
 use kea_core::{management::BASE_PATH, service::Engine};
 use kea_http::{RequestId, TraceContext, drop_hop_by_hop};
 
@@ -28,7 +28,9 @@ pub(super) fn outgoing(relay: &Relay<'_>, endpoint: &Endpoint, body: Body) -> Re
 /// A model server needs the path, the body, and what is left of the time; who calls is none of its business.
 fn to_model_server(endpoint: &Endpoint, relay: &Relay<'_>, request: &mut Request<Body>) {
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = relay.parts.uri.clone();
+    // The path alone: an address, as requests in HTTP/2 have it, would stand for the host.
+    let path = relay.parts.uri.path_and_query().cloned();
+    *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
     let headers = request.headers_mut();
     headers.insert(header::HOST, endpoint.host.clone());
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -45,6 +47,7 @@ fn to_web_service(endpoint: &Endpoint, relay: &Relay<'_>, request: &mut Request<
     headers.clone_from(&relay.parts.headers);
     let protocol = kea_http::upgrade::asked(headers);
     drop_hop_by_hop(headers);
+    join_cookies(headers);
     kea_auth::drop_credentials(headers);
     headers.remove(header::CONTENT_LENGTH);
     match relay.parts.extensions.get::<Prefix>() {
@@ -57,5 +60,15 @@ fn to_web_service(endpoint: &Endpoint, relay: &Relay<'_>, request: &mut Request<
     headers.insert(header::HOST, endpoint.host.clone());
     if let Some(protocol) = protocol {
         kea_http::upgrade::ask(headers, protocol);
+    }
+}
+
+/// Callers in HTTP/2 may send a cookie in a header of its own each; in HTTP/1.1 there is one header (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_some() {
+        let all: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+            headers.insert(header::COOKIE, joined);
+        }
     }
 }

@@ -150,6 +150,14 @@ impl Condition {
         }
     }
 
+    /// Nobody probes it any more: what probes have found is forgotten.
+    pub(crate) fn unprobed(&self) {
+        if self.unfit.load(Relaxed) {
+            self.unfit.store(false, Relaxed);
+            self.contrary.store(0, Relaxed);
+        }
+    }
+
     /// What a probe on trial has found.
     fn tried(&self, healthy: bool, now: u64, rule: &HealthRule) {
         if !healthy {

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Mutex,
+        Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -47,8 +47,10 @@ pub(crate) struct Shed {
 #[derive(Debug)]
 pub(crate) struct Gate {
     places: Semaphore,
-    /// Places that there are, taken or free; follows the limit as they come back.
+    /// Places that there are, taken or free; follows the limit as they come back. Changed under `resizing` alone.
     size: AtomicUsize,
+    /// Held while places are made or taken away, never across an await.
+    resizing: Mutex<()>,
     limit: AtomicUsize,
     waiting: AtomicUsize,
     /// Requests that were refused.
@@ -79,6 +81,7 @@ impl Default for Gate {
         Self {
             places: Semaphore::new(FIRST),
             size: FIRST.into(),
+            resizing: Mutex::default(),
             limit: FIRST.into(),
             waiting: AtomicUsize::new(0),
             shed: AtomicU64::new(0),
@@ -180,12 +183,23 @@ impl Gate {
 
     /// Makes as many places as the limit says; those that are taken go when they come back.
     fn resize(&self) {
+        let _alone = self.resizing.lock().unwrap_or_else(PoisonError::into_inner);
         let (limit, size) = (self.limit(), self.size.load(Relaxed));
         if limit > size {
-            let grown = self.size.compare_exchange(size, limit, Relaxed, Relaxed);
-            grown.into_iter().for_each(|_| self.places.add_permits(limit - size));
+            self.size.store(limit, Relaxed);
+            self.places.add_permits(limit - size);
         } else {
-            self.size.fetch_sub(self.places.forget_permits(size - limit), Relaxed);
+            self.size.store(size - self.places.forget_permits(size - limit), Relaxed);
+        }
+    }
+
+    /// Takes a place away that has come back, where there are more than the limit says.
+    fn take_away(&self, permit: SemaphorePermit<'_>) {
+        let _alone = self.resizing.lock().unwrap_or_else(PoisonError::into_inner);
+        let size = self.size.load(Relaxed);
+        if size > self.limit() {
+            self.size.store(size - 1, Relaxed);
+            permit.forget();
         }
     }
 }
@@ -201,10 +215,8 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let gate = self.gate;
         let Some(permit) = self.permit.take() else { return };
-        let size = gate.size.load(Relaxed);
-        let too_many = size > gate.limit();
-        if too_many && gate.size.compare_exchange(size, size - 1, Relaxed, Relaxed).is_ok() {
-            permit.forget();
+        if gate.size.load(Relaxed) > gate.limit() {
+            gate.take_away(permit);
         }
     }
 }
