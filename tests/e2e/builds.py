@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,7 +63,9 @@ class Build:
         """What was told of the failure: the line that begins with `error:`, and all after it."""
         assert self.code == 1, f"exit {self.code}:\n{self.stderr}"
         assert "panicked" not in self.stderr, self.stderr
-        return self.stderr[self.stderr.index("error:") :]
+        begins = re.search("^error:", self.stderr, re.MULTILINE)
+        assert begins, self.stderr
+        return self.stderr[begins.start() :]
 
 
 class Running:
