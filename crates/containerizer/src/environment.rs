@@ -253,8 +253,15 @@ impl Making<'_> {
         let (python, folder) = (self.python.executable.as_os_str(), self.folder.as_os_str());
         match self.installer {
             Installer::Uv(uv) => {
-                let line =
-                    [uv.as_os_str(), "venv".as_ref(), "--no-project".as_ref(), "--python".as_ref(), python, folder];
+                let line = [
+                    uv.as_os_str(),
+                    "venv".as_ref(),
+                    "--no-project".as_ref(),
+                    "--relocatable".as_ref(),
+                    "--python".as_ref(),
+                    python,
+                    folder,
+                ];
                 self.tool("uv venv", &line).await?;
             }
             Installer::Pip if !self.python.venv => {

@@ -21,8 +21,8 @@ pub mod upgrade;
 
 pub use client_address::{ClientAddress, NetworkError, TrustedProxies};
 pub use forwarded::{Secure, TrustedPeer, forwarded};
-pub use host::name_host;
 pub use hop_by_hop::drop_hop_by_hop;
+pub use host::name_host;
 pub use problem::{ApiError, ProblemKind};
 pub use request_id::{REQUEST_ID, RequestId};
 pub use rim::rim;
