@@ -5,6 +5,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
+use futures_util::StreamExt;
 use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
 use kea_core::{
@@ -143,10 +144,14 @@ fn settings(timeout: u64) -> Settings {
 
 /// What a caller of that function sees: the status with the body, or what is wrong.
 async fn ask(service: &Arc<ServiceEntry>, function: &str) -> Result<(u16, String), String> {
+    ask_with(service, function, CallBody::Whole("{}".into())).await
+}
+
+async fn ask_with(service: &Arc<ServiceEntry>, function: &str, body: CallBody) -> Result<(u16, String), String> {
     let request = Request::builder().method(Method::POST).uri("/x").body(Body::empty()).unwrap();
     let (parts, _) = request.into_parts();
     let admitted = Admitted::of_test(service.clone(), function, Protocol::Kea);
-    let mut call = ValidCall { admitted, parts, body: CallBody::Whole("{}".into()), decoded: None };
+    let mut call = ValidCall { admitted, parts, body, decoded: None };
     let response = send(&mut call).await.map_err(|error| kea_http::ApiError::from(error).kind.to_string())?;
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.map_err(|error| format!("body: {error}"))?;
@@ -232,6 +237,21 @@ async fn faults_of_a_model_and_full_queues_do_not_eject_its_replica() {
     }
     assert_eq!(service.versions[0].pool.active().count(), 3);
     assert!(faulty.requests() >= 10 && busy.requests() >= 10);
+}
+
+#[tokio::test]
+async fn a_caller_who_is_slow_or_sends_too_much_ejects_nobody() {
+    let (one, two) = (Replica::that(Does::Answer(OK)).await, Replica::that(Does::Answer(OK)).await);
+    let service = service(&[&one, &two], settings(50));
+    for _ in 0..12 {
+        let too_much = Body::new(http_body_util::Limited::new(Body::from("far too much"), 3));
+        let answer = ask_with(&service, "once", CallBody::Stream(too_much)).await;
+        assert_eq!(answer, Err("too-large".into()));
+        let parts = futures_util::stream::once(async { Ok::<_, std::convert::Infallible>("{") });
+        let slow = Body::from_stream(parts.chain(futures_util::stream::pending()));
+        assert_eq!(ask_with(&service, "once", CallBody::Stream(slow)).await, Err("slow-body".into()));
+    }
+    assert_eq!(service.versions[0].pool.active().count(), 2);
 }
 
 #[tokio::test]

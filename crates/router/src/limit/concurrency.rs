@@ -239,6 +239,28 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn places_follow_a_limit_that_many_lower_and_raise_at_once() {
+        for _ in 0..200 {
+            let gate = Gate::default();
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        for concurrency in [2, 300, 2] {
+                            gate.keep_within(&LimitSettings {
+                                concurrency: Some(concurrency),
+                                ..LimitSettings::default()
+                            });
+                        }
+                    });
+                }
+            });
+            gate.resize();
+            assert_eq!((gate.size.load(Relaxed), gate.places.available_permits()), (gate.limit(), gate.limit()));
+            assert!(gate.limit() >= 2);
+        }
+    }
+
     fn settings(concurrency: u32, queue: u32) -> LimitSettings {
         LimitSettings { concurrency: Some(concurrency), queue: Some(queue), ..LimitSettings::default() }
     }
