@@ -9,16 +9,19 @@ function next() {
   const asked = new URLSearchParams(location.search).get("next") ?? "/docs";
   try {
     const page = new URL(asked, location.origin);
-    if (asked.startsWith("/") && page.origin === location.origin) return page.pathname + page.search + page.hash;
+    if (asked.startsWith("/") && page.origin === location.origin) return page;
   } catch {
     // No address at all.
   }
-  return "/docs";
+  return new URL("/docs", location.origin);
 }
 
-const goOn = () => location.replace(next());
+// The whole address: the path of `/.//host/` alone would begin another server's.
+const goOn = () => location.replace(next().href);
+
+const path = (page) => page.pathname + page.search + page.hash;
 
 // A session whose token has ended goes on without a form, as one does that a provider's login has just begun.
 const begun = new URLSearchParams(location.search).has("begun");
 if ((begun || user() !== null) && (await refresh())) goOn();
-else askToLogIn(notice, "This page is for users of this server.", goOn, next());
+else askToLogIn(notice, "This page is for users of this server.", goOn, path(next()));
