@@ -225,5 +225,11 @@ fn check(to: &Destination) -> Result<(), SsoError> {
 fn is_own_page(path: &str) -> bool {
     let mut chars = path.chars();
     let plain = path.len() <= LONGEST_PAGE && !path.contains(|c: char| c.is_control() || c == '\\');
-    plain && chars.next() == Some('/') && chars.next() != Some('/')
+    plain && chars.next() == Some('/') && chars.next() != Some('/') && stays_here(path)
+}
+
+/// Whether it is still a path of this server once a browser has left out its dots: `/.//host` is `//host` then.
+fn stays_here(path: &str) -> bool {
+    let here = url::Url::parse("http://h").and_then(|here| here.join(path));
+    here.is_ok_and(|page| page.host_str() == Some("h") && !page.path().starts_with("//"))
 }

@@ -189,6 +189,18 @@ async fn a_login_ends_in_the_browser_that_began_it() {
     assert!(not_begun(scene.sso.finish("corp", Some(&of_other), answer(&state), &origin()).await), "not of this KEA");
 }
 
+#[test]
+fn a_path_that_a_browser_reads_as_another_server_is_no_own_page() {
+    for path in ["/.//evil", "/x/..//evil", "/%2e//evil", "//evil", "/\\evil", "/./\\evil", "evil", ""] {
+        assert!(!is_own_page(path), "{path}");
+    }
+    for path in
+        ["/", "/docs", "/docs/iris?from=a%20link#call", "/docs?next=//x", "/a//b", "/a/../docs", "/login?next=/.//x"]
+    {
+        assert!(is_own_page(path), "{path}");
+    }
+}
+
 #[tokio::test]
 async fn a_login_leads_to_no_other_server() {
     let scene = Scene::new("").await;
