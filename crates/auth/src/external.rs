@@ -26,7 +26,8 @@ pub(crate) fn external_key(issuer: &str, subject: &str) -> Box<str> {
 /// A token of a trusted issuer whose signature, issuer and audience are good.
 pub(crate) struct Foreign {
     pub(crate) key: Box<str>,
-    pub(crate) username: Arc<str>,
+    /// The name here where they have no record, made of what they cannot choose.
+    pub(crate) unknown_as: Arc<str>,
     pub(crate) roles: Arc<[String]>,
     pub(crate) groups: Arc<[String]>,
     /// Seconds since 1970.
@@ -35,13 +36,13 @@ pub(crate) struct Foreign {
 
 impl Foreign {
     fn new(identity: ExternalIdentity, expires: i64) -> Self {
-        let ExternalIdentity { issuer, subject, username, groups, roles, .. } = identity;
+        let ExternalIdentity { issuer, subject, unknown_as, groups, roles, .. } = identity;
         let key = external_key(&issuer, &subject);
-        Self { key, username: username.into(), roles: roles.into(), groups: groups.into(), expires }
+        Self { key, unknown_as: unknown_as.into(), roles: roles.into(), groups: groups.into(), expires }
     }
 
     pub(crate) fn name_is_taken(&self) -> AuthError {
-        AuthError::ForNobody(format!("the name `{}` is that of another user here", self.username))
+        AuthError::ForNobody(format!("the name `{}` is that of another user here", self.unknown_as))
     }
 }
 
@@ -93,6 +94,10 @@ impl Authenticator {
     /// # Errors
     /// [`SsoError::NameTaken`], [`SsoError::Disabled`], and that of the store.
     pub(crate) async fn admit(&self, identity: &ExternalIdentity) -> Result<User, SsoError> {
+        if identity.groups_left_out > 0 {
+            let (username, left_out) = (&identity.username, identity.groups_left_out);
+            tracing::warn!(username, left_out, provider = %identity.provider, "has more or longer groups than are kept");
+        }
         for _ in 0..TRIES {
             let seen = self.store.revision().await?;
             let users = self.store.users().await?;

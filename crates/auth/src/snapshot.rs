@@ -86,8 +86,9 @@ impl Snapshot {
         })
     }
 
-    /// Who a provider's token stands for now. Whom the provider knows by another name here is taken for who they are; a
-    /// name that is somebody else's is not.
+    /// Who a provider's token stands for now. Whom the provider knows by another name here is taken for who they are. Whoever
+    /// has never logged in is called by their subject: the name that they have at the provider may be that of somebody
+    /// who has rights here. A name that is somebody else's is not taken.
     pub(crate) fn foreign(&self, token: &Foreign) -> Result<Caller, AuthError> {
         let caller = |username: &Arc<str>, roles| Caller {
             username: username.clone(),
@@ -99,11 +100,11 @@ impl Snapshot {
         };
         let Some((username, user)) = self.externals.get(&token.key).and_then(|name| self.users.get_key_value(name))
         else {
-            let is_taken = self.users.contains_key(&token.username);
+            let is_taken = self.users.contains_key(&token.unknown_as);
             return if is_taken {
                 Err(token.name_is_taken())
             } else {
-                Ok(caller(&token.username, token.roles.clone()))
+                Ok(caller(&token.unknown_as, token.roles.clone()))
             };
         };
         match user.disabled {

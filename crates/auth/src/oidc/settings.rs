@@ -141,6 +141,19 @@ impl ProviderSettings {
         if !matches!(self.issuer.url().scheme(), "http" | "https") {
             return Err(format!("`issuer`: `{}` is no address of a provider: it begins with `https://`", *self.issuer));
         }
+        if self.issuer.url().scheme() == "http" && !is_of_this_machine(&self.issuer) {
+            return Err(format!(
+                "`issuer`: `{}` is taken with `https://` alone: whoever is on the way could say who is who",
+                *self.issuer
+            ));
+        }
+        if self.audiences.contains(&self.client_id) {
+            return Err(format!(
+                "`audiences`: `{}` is the `client-id`, for which ID tokens are issued, and those are for logins alone: \
+                 register an audience of its own for the API, as `kea-api`",
+                self.client_id
+            ));
+        }
         let word = |scope: &String| !scope.is_empty() && scope.bytes().all(|b| b.is_ascii_graphic());
         if let Some(scope) = self.scopes.iter().find(|scope| !word(scope)) {
             return Err(format!("`scopes`: `{scope}` is no scope: write each as a text of its own"));
@@ -165,11 +178,31 @@ impl ProviderSettings {
         if text.is_empty() { Err("the client's secret is empty".into()) } else { Ok(Some(Secret(text))) }
     }
 
+    /// Roles of those who are in these groups, by the provider's names of them; each once.
+    pub(crate) fn roles_of<'a>(&self, groups: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let mut roles: Vec<String> =
+            groups.filter_map(|group| self.roles.get(group)).flatten().map(ToString::to_string).collect();
+        roles.sort_unstable();
+        roles.dedup();
+        roles
+    }
+
+    /// What a name or a subject of this provider is called here.
     pub(crate) fn username(&self, claim: &str) -> String {
         match &self.username_prefix {
             Some(prefix) => format!("{prefix}{claim}"),
             None => format!("{}:{claim}", self.name),
         }
+    }
+}
+
+/// Whether requests to it stay on this machine, where nobody is on the way.
+fn is_of_this_machine(issuer: &IssuerUrl) -> bool {
+    match issuer.url().host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 
@@ -221,11 +254,27 @@ mod tests {
     }
 
     #[test]
+    fn a_provider_elsewhere_is_asked_by_tls_alone() {
+        for good in
+            ["https://x.example", "http://localhost:1/r", "http://127.0.0.1", "http://127.1.2.3:1", "http://[::1]:1"]
+        {
+            assert!(read(&format!("issuer = \"{good}\"")).is_ok(), "{good}");
+        }
+        for bad in
+            ["http://x.example", "http://10.0.0.1", "http://localhost.evil.example", "http://[::2]", "http://0.0.0.0"]
+        {
+            let error = read(&format!("issuer = \"{bad}\"")).unwrap_err();
+            assert!(error.contains(bad) && error.contains("`https://` alone"), "{error}");
+        }
+    }
+
+    #[test]
     fn a_mistake_is_told_before_anybody_logs_in() {
         for (wrong, told) in [
             ("issuer = \"login.example\"", "relative URL"),
             ("issuer = \"ftp://login.example\"", "https://"),
             (&format!("{ISSUER}scopes = [\"profile email\"]"), "a text of its own"),
+            (&format!("{ISSUER}audiences = [\"api\", \"kea\"]"), "`kea` is the `client-id`"),
             (&format!("{ISSUER}role = {{}}"), "unknown field `role`"),
             (&format!("{ISSUER}roles = {{ml = [\"a b\"]}}"), "no name of a role"),
             (&format!("{ISSUER}client-secret = 4711"), "a secret is a text"),

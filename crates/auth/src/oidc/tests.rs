@@ -97,9 +97,11 @@ impl Fake {
         Provider::new(toml::from_str(&text).unwrap()).unwrap()
     }
 
-    /// A token that this provider signed, with these claims in place of its own.
+    /// An access token that this provider signed, with these claims in place of its own.
     pub(crate) fn token(&self, more: &Value) -> String {
-        self.change(|behaviour| behaviour.sign(more))
+        let mut claims = json!({"aud": "kea-api"});
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.change(|behaviour| behaviour.sign(&claims))
     }
 
     /// A login whose browser was sent to the provider, and comes back with its answer.
@@ -114,8 +116,14 @@ impl Fake {
 }
 
 impl Behaviour {
+    fn id_token(&self) -> String {
+        // What a test wants of its nonce comes first.
+        let nonce = self.claims.get("nonce").cloned().unwrap_or(json!(self.nonce));
+        self.sign(&json!({ "nonce": nonce }))
+    }
+
     fn sign(&self, more: &Value) -> String {
-        let mut claims = json!({"iss": self.issuer, "iat": now(), "exp": now() + 300, "nonce": self.nonce});
+        let mut claims = json!({"iss": self.issuer, "iat": now(), "exp": now() + 300});
         for source in [&self.claims, more] {
             claims.as_object_mut().unwrap().extend(source.as_object().unwrap().clone());
         }
@@ -174,7 +182,7 @@ async fn token(State(fake): State<Fake>, Form(form): Form<Value>) -> Response {
     }
     fake.answer(|behaviour| {
         behaviour.exchanged = form;
-        json!({"access_token": "a", "token_type": "Bearer", "id_token": behaviour.sign(&json!({}))})
+        json!({"access_token": "a", "token_type": "Bearer", "id_token": behaviour.id_token()})
     })
 }
 
@@ -306,7 +314,7 @@ async fn the_browser_is_logged_out_at_the_provider_too() {
 
 /// A provider whose own tokens are taken, with its keys heard.
 async fn trusting(fake: &Fake) -> TrustedIssuers {
-    let trusted = TrustedIssuers::new(&[Arc::new(fake.provider("audiences = [\"models\", \"kea\"]"))]);
+    let trusted = TrustedIssuers::new(&[Arc::new(fake.provider("audiences = [\"models\", \"kea-api\"]"))]);
     trusted.refresh(&fake.token(&json!({}))).await;
     trusted
 }
@@ -338,10 +346,23 @@ async fn a_token_that_is_not_good_is_not_taken() {
     let mut header = Header::new(Algorithm::HS256);
     header.kid = Some("1".into());
     let issuer = fake.change(|behaviour| behaviour.issuer.clone());
-    let claims = json!({"iss": issuer, "sub": "7", "aud": "kea", "exp": now() + 300, "preferred_username": "eve"});
+    let claims = json!({"iss": issuer, "sub": "7", "aud": "kea-api", "exp": now() + 300, "preferred_username": "eve"});
     check(&encode(&header, &claims, &EncodingKey::from_secret(b"1")).unwrap(), NotTrusted::Invalid);
     let none = base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, r#"{"alg":"none","kid":"1"}"#);
     check(&format!("{none}.{}.", signed.split_once('.').unwrap().1), NotTrusted::Invalid);
+}
+
+#[tokio::test]
+async fn an_id_token_is_no_credential() {
+    let fake = Fake::start().await;
+    let trusted = trusting(&fake).await;
+    for of_login in [json!({"nonce": "n"}), json!({"at_hash": "h"}), json!({"c_hash": "h"}), json!({"typ": "ID"})] {
+        match trusted.verify(&fake.token(&of_login)) {
+            Err(NotTrusted::Unusable(why)) => assert!(why.to_string().contains("ID token"), "{why}"),
+            other => panic!("{of_login}: {other:?}"),
+        }
+    }
+    assert!(trusted.verify(&fake.token(&json!({"typ": "Bearer"}))).is_ok());
 }
 
 #[tokio::test]

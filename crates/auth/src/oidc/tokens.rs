@@ -85,6 +85,13 @@ struct Claims {
     all: Map<String, Value>,
 }
 
+/// Whether it tells a client who has logged in, rather than letting its bearer in: other clients have seen it, and logs
+/// of addresses. Only ID tokens have a nonce or the hash of another token; Keycloak says what it is.
+fn is_id_token(claims: &Map<String, Value>) -> bool {
+    let of_logins = ["nonce", "at_hash", "c_hash"].iter().any(|name| claims.contains_key(*name));
+    of_logins || claims.get("typ").is_some_and(|kind| kind == "ID")
+}
+
 impl TrustedIssuers {
     /// Trusts those of `providers` that are configured with audiences.
     pub fn new(providers: &[Arc<Provider>]) -> Self {
@@ -154,6 +161,11 @@ impl Trusted {
                 _ => NotTrusted::Invalid,
             })?;
         let Claims { exp, all } = claims.claims;
+        if is_id_token(&all) {
+            let why = "it is an ID token, which is for logins alone: send an access token".into();
+            let provider = self.provider.settings.name.clone();
+            return Err(NotTrusted::Unusable(OidcError::Unusable { provider, why }));
+        }
         let identity = ExternalIdentity::read(&self.provider.settings, &all).map_err(NotTrusted::Unusable)?;
         Ok((identity, exp))
     }

@@ -145,7 +145,7 @@ async fn who_is_renamed_at_the_provider_stays_who_they_are() {
 
 #[tokio::test]
 async fn who_is_disabled_is_out_and_stays_out() {
-    let scene = Scene::new("audiences = [\"kea\"]").await;
+    let scene = Scene::new("audiences = [\"kea-api\"]").await;
     let session = scene.log_in().await.unwrap();
     let disabled = UserChange { disabled: Some(true), ..UserChange::default() };
     scene.auth.change_user("corp:ada", disabled).await.unwrap();
@@ -281,18 +281,23 @@ async fn the_providers_session_is_ended_with_ones_own() {
 
 #[tokio::test]
 async fn a_token_of_a_trusted_issuer_is_taken_like_one_of_ones_own() {
-    let scene = Scene::new(&format!("audiences = [\"kea\"]\n{ML}")).await;
+    let scene = Scene::new(&format!("audiences = [\"kea-api\"]\n{ML}")).await;
     let token = scene.fake.token(&json!({}));
     assert!(matches!(scene.caller(&token), Err(AuthError::Invalid)), "the key is not known yet");
     scene.auth.hear(&bearing(&token)).await;
     let caller = scene.caller(&token).unwrap();
-    assert_eq!((&*caller.username, &*caller.roles), ("corp:ada", &["engineer".to_string()][..]));
+    assert_eq!((&*caller.username, &*caller.roles), ("corp:7", &["engineer".to_string()][..]));
     assert_eq!((caller.session, caller.key), (None, None));
     // Once they have logged in, what they were given here counts as well.
     scene.log_in().await.unwrap();
     let change = UserChange { roles: Some(vec!["security".parse().unwrap()]), ..UserChange::default() };
     scene.auth.change_user("corp:ada", change).await.unwrap();
-    assert!(scene.caller(&token).unwrap().has_role("security"));
+    let caller = scene.caller(&token).unwrap();
+    assert!(&*caller.username == "corp:ada" && caller.has_role("security"), "as the user that they are now");
+    // Somebody else there, who has taken the same name.
+    let other = scene.fake.token(&json!({"sub": "8"}));
+    let caller = scene.caller(&other).unwrap();
+    assert!(&*caller.username == "corp:8" && !caller.has_role("security"));
     let other = scene.fake.token(&json!({"aud": "other"}));
     scene.auth.hear(&bearing(&other)).await;
     assert!(matches!(scene.caller(&other), Err(AuthError::Invalid)));
@@ -302,8 +307,8 @@ async fn a_token_of_a_trusted_issuer_is_taken_like_one_of_ones_own() {
 
 #[tokio::test]
 async fn a_token_with_the_name_of_a_local_user_is_not_taken_for_theirs() {
-    let scene = Scene::new("audiences = [\"kea\"]\nusername-prefix = \"\"").await;
-    let token = scene.fake.token(&json!({"preferred_username": "admin"}));
+    let scene = Scene::new("audiences = [\"kea-api\"]\nusername-prefix = \"\"").await;
+    let token = scene.fake.token(&json!({"sub": "admin"}));
     scene.auth.hear(&bearing(&token)).await;
     let refused = scene.caller(&token).unwrap_err();
     assert!(matches!(&refused, AuthError::ForNobody(why) if why.contains("`admin`")), "{refused}");
@@ -311,7 +316,7 @@ async fn a_token_with_the_name_of_a_local_user_is_not_taken_for_theirs() {
 
 #[tokio::test]
 async fn a_verified_token_of_an_issuer_ends_in_its_time() {
-    let scene = Scene::new("audiences = [\"kea\"]").await;
+    let scene = Scene::new("audiences = [\"kea-api\"]").await;
     let token = scene.fake.token(&json!({}));
     scene.auth.hear(&bearing(&token)).await;
     let now = jiff::Timestamp::now().as_second();
