@@ -42,6 +42,12 @@ pub enum SsoError {
     /// The provider did not let them in, or cannot be used.
     #[error(transparent)]
     Provider(#[from] OidcError),
+    /// People may not log in there by a code that is typed on another machine.
+    #[error(
+        "login by a device is off for the provider `{0}`: log in where there is a browser, or set `device = true` in its \
+         table `[[sso]]`"
+    )]
+    NoDevice(ProviderName),
     /// The name is that of somebody else here.
     #[error("the name `{0}` is that of another user here: ask an administrator of KEA")]
     NameTaken(String),

@@ -11,6 +11,7 @@ pub(super) fn of_sso(error: SsoError) -> ApiError {
     let detail = error.to_string();
     let (status, kind) = match error {
         SsoError::NoProvider(_) => (StatusCode::NOT_FOUND, "no-provider"),
+        SsoError::NoDevice(_) => (StatusCode::NOT_FOUND, "no-device-login"),
         SsoError::Nowhere(_) => (StatusCode::BAD_REQUEST, "no-destination"),
         SsoError::Provider(OidcError::Unreachable { .. }) => (StatusCode::BAD_GATEWAY, "provider-unreachable"),
         SsoError::Provider(OidcError::Misconfigured { .. }) => (StatusCode::BAD_GATEWAY, "provider-misconfigured"),

@@ -9,8 +9,7 @@ use serde_json::json;
 use crate::support::{Answer, TestApi};
 
 /// At whose port nothing listens.
-const AWAY: &str =
-    "name = \"corp\"\ntitle = \"The <b>Corp</b>\"\nissuer = \"http://127.0.0.1:9\"\nclient-id = \"kea\"\n";
+const AWAY: &str = "name = \"corp\"\ntitle = \"The <b>Corp</b>\"\nissuer = \"http://127.0.0.1:9\"\nclient-id = \"kea\"\ndevice = true\n";
 
 async fn api() -> TestApi {
     let provider = Provider::new(toml::from_str(AWAY).unwrap()).unwrap();

@@ -123,6 +123,10 @@ pub struct ProviderSettings {
     /// Audiences of which this issuer's own tokens are accepted in place of KEA's; none are where it is empty.
     #[serde(default)]
     pub audiences: Vec<String>,
+    /// Whether people may log in by a code that they type on another machine. Who talks somebody into typing one of theirs
+    /// has that person's session.
+    #[serde(default)]
+    pub device: bool,
     /// File of authorities to believe for its address, in PEM, beside the public ones.
     pub ca_file: Option<PathBuf>,
 }

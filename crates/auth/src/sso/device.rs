@@ -1,11 +1,11 @@
 //! A device's login: it shows a code, and asks until its user has typed that at the provider. Nothing of it is kept here.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{Sso, SsoError};
 use crate::{
     Origin, Session,
-    oidc::{DeviceAnswer, PendingDevice},
+    oidc::{DeviceAnswer, PendingDevice, Provider},
     sessions::ExternalSession,
 };
 
@@ -41,9 +41,9 @@ impl Sso {
     /// Begins the login of a device.
     ///
     /// # Errors
-    /// [`SsoError::NoProvider`], [`SsoError::Provider`].
+    /// [`SsoError::NoProvider`], [`SsoError::NoDevice`], [`SsoError::Provider`].
     pub async fn begin_device(&self, provider: &str) -> Result<DeviceLogin, SsoError> {
-        let provider = self.provider(provider)?;
+        let provider = self.device_provider(provider)?;
         let code = provider.begin_device().await?;
         let expires_in = Duration::from_secs(code.expires_in).min(Self::WITHIN);
         let pending = PendingDevice {
@@ -64,11 +64,11 @@ impl Sso {
     /// The session of a device, once its user has typed the code.
     ///
     /// # Errors
-    /// [`SsoError::NoProvider`], [`SsoError::NoSuchCode`], [`SsoError::Provider`], [`SsoError::NameTaken`], [`SsoError::Disabled`], and that of the
-    /// store.
+    /// [`SsoError::NoProvider`], [`SsoError::NoDevice`], [`SsoError::NoSuchCode`], [`SsoError::Provider`],
+    /// [`SsoError::NameTaken`], [`SsoError::Disabled`], and that of the store.
     #[tracing::instrument(skip_all)]
     pub async fn poll_device(&self, provider: &str, handle: &str, origin: &Origin) -> Result<DevicePoll, SsoError> {
-        let provider = self.provider(provider)?;
+        let provider = self.device_provider(provider)?;
         let pending: Option<PendingDevice> = self.seal.open(DEVICE, handle);
         let pending = pending.filter(|pending| pending.provider == provider.settings().name.as_str());
         let pending = pending.ok_or(SsoError::NoSuchCode)?;
@@ -80,5 +80,11 @@ impl Sso {
         tracing::info!(username = user.username, provider = pending.provider, "logged in by a device code");
         let external = ExternalSession::new(&pending.provider, id_token);
         Ok(DevicePoll::Done(Box::new(self.auth.begin_with(&user, origin, Some(external)).await?)))
+    }
+
+    fn device_provider(&self, name: &str) -> Result<&Arc<Provider>, SsoError> {
+        let provider = self.provider(name)?;
+        let settings = provider.settings();
+        if settings.device { Ok(provider) } else { Err(SsoError::NoDevice(settings.name.clone())) }
     }
 }

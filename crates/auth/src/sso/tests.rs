@@ -252,7 +252,7 @@ async fn a_command_hears_why_it_gets_no_session() {
 
 #[tokio::test]
 async fn a_device_gets_its_session_once_the_code_is_typed() {
-    let scene = Scene::new(ML).await;
+    let scene = Scene::new(&format!("device = true\n{ML}")).await;
     let device = scene.sso.begin_device("corp").await.unwrap();
     assert_eq!((device.user_code.as_str(), device.interval), ("ABCD", Duration::from_secs(2)));
     let polled = scene.sso.poll_device("corp", &device.handle, &origin()).await.unwrap();
