@@ -9,7 +9,7 @@ use kea_core::port::{External, User};
 use crate::{
     AuthError, Authenticator, Caller, SsoError,
     credential::{self, Credential},
-    oidc::{ExternalIdentity, NotTrusted},
+    oidc::{ExternalIdentity, NotTrusted, Provider},
     sessions::busy,
     users::new_user,
 };
@@ -114,6 +114,41 @@ impl Authenticator {
         }
         Err(busy("the user").into())
     }
+
+    /// Gives all users of providers the roles that their groups have by these settings, and none where their provider is
+    /// gone: what was taken back in the configuration is taken from sessions and keys as well.
+    pub(crate) async fn map_roles(&self, providers: &[Arc<Provider>]) -> Result<(), SsoError> {
+        let mut steps = 0;
+        loop {
+            let seen = self.store.revision().await?;
+            let users = self.store.users().await?;
+            // Others that start now change the same users, and may have other settings.
+            let most = TRIES + 2 * users.len();
+            let Some(after) = users.into_iter().find_map(|user| mapped(user, providers)) else {
+                return Ok(self.follow().await?);
+            };
+            if steps == most {
+                return Err(busy("a user").into());
+            }
+            steps += 1;
+            if self.store.change_user(&after.username, Some(&after), &seen).await? {
+                tracing::info!(username = after.username, "has other roles by the settings of the provider");
+            }
+        }
+    }
+}
+
+/// The user with the roles that their groups have now; `None` where they have those.
+fn mapped(user: User, providers: &[Arc<Provider>]) -> Option<User> {
+    let external = user.external.as_ref()?;
+    let provider = providers.iter().find(|provider| provider.settings().issuer.as_str() == external.issuer);
+    let roles = provider.map_or_else(Vec::new, |provider| {
+        let settings = provider.settings();
+        let names = external.groups.iter().filter_map(|group| group.strip_prefix(&settings.groups_prefix));
+        settings.roles_of(names)
+    });
+    let external = (external.roles != roles).then(|| External { roles, ..external.clone() })?;
+    Some(User { external: Some(external), ..user })
 }
 
 fn is_of(user: &User, identity: &ExternalIdentity) -> bool {

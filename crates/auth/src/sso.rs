@@ -104,11 +104,13 @@ impl Sso {
     /// How long somebody may take to log in at the provider.
     pub const WITHIN: Duration = Duration::from_secs(600);
 
-    /// Logins by these providers, at the KEA that browsers reach at `url`.
+    /// Logins by these providers, at the KEA that browsers reach at `url`. Users of providers have the roles that these
+    /// give to their groups, from now on.
     ///
     /// # Errors
     /// That of the store.
-    pub async fn new(auth: Arc<Authenticator>, providers: Vec<Arc<Provider>>, url: String) -> Result<Self, StoreError> {
+    pub async fn new(auth: Arc<Authenticator>, providers: Vec<Arc<Provider>>, url: String) -> Result<Self, SsoError> {
+        auth.map_roles(&providers).await?;
         let fresh: [u8; 32] = rand::random();
         let secret = match providers.is_empty() {
             true => fresh.to_vec(),

@@ -267,6 +267,39 @@ async fn a_device_gets_its_session_once_the_code_is_typed() {
 }
 
 #[tokio::test]
+async fn a_device_logs_in_only_where_that_is_configured() {
+    let scene = Scene::new("").await;
+    let begun = scene.sso.begin_device("corp").await.unwrap_err();
+    assert!(matches!(&begun, SsoError::NoDevice(_)) && begun.to_string().contains("`device = true`"), "{begun}");
+    assert!(matches!(scene.sso.poll_device("corp", "a.b.c", &origin()).await, Err(SsoError::NoDevice(_))));
+}
+
+#[tokio::test]
+async fn roles_that_groups_have_no_more_end_at_the_next_start() {
+    let prefix = "groups-prefix = \"c:\"\n";
+    let scene = Scene::new(&format!("{prefix}{ML}")).await;
+    let session = scene.log_in().await.unwrap();
+    let request = serde_json::from_value(json!({"name": "nightly", "owner": "corp:ada"})).unwrap();
+    let key = scene.auth.create_key("corp:ada", request).await.unwrap().key;
+    let starts = async |providers: &[&str]| {
+        let providers = providers.iter().map(|more| Arc::new(scene.fake.provider(&format!("{prefix}{more}"))));
+        Sso::new(scene.auth.clone(), providers.collect(), URL.into()).await.unwrap();
+        let roles = [&session.token, &key].map(|credential| scene.caller(credential).unwrap().roles);
+        assert_eq!(scene.auth.user("corp:ada").await.unwrap().groups, ["c:ml"]);
+        (roles[0].to_vec(), roles[1].to_vec())
+    };
+    let engineer = vec!["engineer".to_string()];
+    assert_eq!(starts(&[ML]).await, (engineer.clone(), engineer.clone()));
+    assert_eq!(starts(&["[roles]\nother = [\"engineer\"]"]).await, (vec![], vec![]));
+    assert_eq!(starts(&["[roles]\nml = [\"security\"]"]).await.0, ["security"]);
+    assert_eq!(starts(&[]).await, (vec![], vec![]), "the provider is gone");
+    assert_eq!(starts(&[ML]).await.0, engineer);
+    let revision = kea_core::port::IdentityStore::revision(&*scene.store).await.unwrap();
+    starts(&[ML]).await;
+    assert_eq!(kea_core::port::IdentityStore::revision(&*scene.store).await.unwrap(), revision, "nothing differs");
+}
+
+#[tokio::test]
 async fn the_providers_session_is_ended_with_ones_own() {
     let scene = Scene::new("").await;
     let session = scene.log_in().await.unwrap();
