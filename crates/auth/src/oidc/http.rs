@@ -17,7 +17,10 @@ const WITHIN: Duration = Duration::from_secs(10);
 const LARGEST: usize = 1 << 20;
 
 /// Requests to one provider at once. Whoever is not logged in yet makes KEA ask, and must not make it ask without end.
-const AT_ONCE: usize = 32;
+const AT_ONCE: u32 = 32;
+
+/// Requests at once for what a provider says of itself.
+const OF_ITSELF_AT_ONCE: u32 = 4;
 
 /// Why a provider was not heard.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +49,10 @@ pub(super) enum AskError {
 fn innermost(error: &reqwest::Error) -> String {
     let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
     chain.last().map(ToString::to_string).unwrap_or_default()
+}
+
+fn turns(at_once: u32) -> Semaphore {
+    Semaphore::new(at_once as usize)
 }
 
 /// A client for one provider.
@@ -77,7 +84,12 @@ impl Http {
             builder = builder.tls_certs_merge(authorities);
         }
         let client = builder.build().map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { client, turns: Semaphore::new(AT_ONCE) })
+        Ok(Self { client, turns: turns(AT_ONCE) })
+    }
+
+    /// The same with turns of its own, for the provider's document and keys: however many begin to log in, those are heard.
+    pub(super) fn of_itself(&self) -> Self {
+        Self { client: self.client.clone(), turns: turns(OF_ITSELF_AT_ONCE) }
     }
 
     /// Sends a request of the library.
@@ -110,5 +122,28 @@ impl Http {
             return Err(AskError::Status(answer.status()));
         }
         Ok(serde_json::from_slice(answer.body())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::{
+        super::{TrustedIssuers, tests::Fake},
+        *,
+    };
+
+    #[tokio::test]
+    async fn keys_are_heard_however_many_log_in() {
+        let fake = Fake::start().await;
+        let provider = Arc::new(fake.provider("audiences = [\"kea-api\"]"));
+        let _all = provider.http.turns.acquire_many(AT_ONCE).await.unwrap();
+        let trusted = TrustedIssuers::new(std::slice::from_ref(&provider));
+        let token = fake.token(&json!({}));
+        trusted.refresh(&token).await;
+        assert!(trusted.verify(&token).is_ok());
     }
 }

@@ -34,6 +34,8 @@ const FAILED: Duration = Duration::from_secs(5);
 pub struct Provider {
     pub(super) settings: ProviderSettings,
     pub(super) http: Http,
+    /// The same for its document and keys.
+    pub(super) of_itself: Http,
     known: ArcSwapOption<Discovered>,
     /// Held while the provider is asked, so that it is asked once by many.
     asking: Mutex<Option<(Instant, OidcError)>>,
@@ -78,7 +80,8 @@ impl Provider {
         let provider = settings.name.clone();
         let settings = settings.complete().map_err(|why| OidcError::Misconfigured { provider, why })?;
         let http = Http::new(&settings)?;
-        Ok(Self { settings, http, known: ArcSwapOption::empty(), asking: Mutex::default() })
+        let of_itself = http.of_itself();
+        Ok(Self { settings, http, of_itself, known: ArcSwapOption::empty(), asking: Mutex::default() })
     }
 
     /// What is configured of it.
@@ -120,7 +123,7 @@ impl Provider {
     }
 
     async fn ask(&self) -> Result<Metadata, OidcError> {
-        let found = Metadata::discover_async(self.settings.issuer.clone(), &self.http).await;
+        let found = Metadata::discover_async(self.settings.issuer.clone(), &self.of_itself).await;
         found.map_err(|error| self.discovery_failed(error))
     }
 

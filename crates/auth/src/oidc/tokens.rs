@@ -201,7 +201,7 @@ impl Trusted {
     async fn ask(&self) -> Result<HashMap<String, DecodingKey>, OidcError> {
         let discovered = self.provider.discovered().await?;
         let url = discovered.metadata.jwks_uri().as_str();
-        let set: JwkSet = self.provider.http.json(url, None).await.map_err(|error| OidcError::Unreachable {
+        let set: JwkSet = self.provider.of_itself.json(url, None).await.map_err(|error| OidcError::Unreachable {
             provider: self.provider.settings.name.clone(),
             why: error.to_string(),
         })?;
