@@ -19,6 +19,8 @@ pub(crate) fn read(value: toml::Value) -> Result<Vec<ProviderSettings>, String> 
     let providers = providers.collect::<Result<Vec<_>, _>>()?;
     differ("name", providers.iter().map(|settings| settings.name.as_str()))?;
     differ("issuer", providers.iter().map(|settings| settings.issuer.as_str()))?;
+    differ("groups-prefix", providers.iter().map(|settings| settings.groups_prefix.as_str()))
+        .map_err(|why| format!("{why}: set `groups-prefix` in each, so that one's groups are not another's"))?;
     Ok(providers)
 }
 
@@ -74,6 +76,11 @@ mod tests {
 
     const CORP: &str = "[[sso]]\nname = \"corp\"\nissuer = \"https://login.example\"\nclient-id = \"kea\"\n";
 
+    /// A second table.
+    fn other(more: &str) -> String {
+        CORP.replace("corp", "other").replace("login.", "other.") + more
+    }
+
     #[test]
     fn a_mistake_is_told_with_its_table() {
         for (text, expected) in [
@@ -82,6 +89,9 @@ mod tests {
             (CORP.replace("\"corp\"", "\"Corp X\""), "`Corp X` is not a name"),
             (format!("{CORP}{CORP}"), "two tables have the name `corp`"),
             (format!("{CORP}{}", CORP.replace("corp", "other")), "two tables have the issuer `https://login.example`"),
+            (format!("{CORP}{}", other("")), "the groups-prefix ``: set `groups-prefix` in each"),
+            (format!("{CORP}groups-prefix = \"g:\"\n{}", other("groups-prefix = \"g:\"")), "the groups-prefix `g:`"),
+            (format!("{CORP}{}", other("groups-prefix = \"o:\"")), "groups_prefix: \"o:\""),
             ("sso = 1".into(), "[[sso]]"),
         ] {
             let told = told(&text);
