@@ -38,6 +38,7 @@ def settings(port: int) -> str:
 name = "gone"
 issuer = "http://127.0.0.1:{free_port()}"
 client-id = "kea"
+groups-prefix = "gone:"
 """
 
 
@@ -130,6 +131,15 @@ def test_a_provider_that_is_down_gives_a_page_and_the_password_still_works(brows
     is_at(browser, "/docs/echo")
 
 
+def test_a_path_with_dots_leads_to_no_other_server(kea: Kea, browser: Browser) -> None:
+    path = "/.//evil.example/x"
+    browser.open(f"/login?next={path}")
+    browser.log_in()
+    is_at(browser, "//evil.example/x")
+    refused = requests.get(f"{kea.url}/auth/sso/corp", params={"next": path}, allow_redirects=False, timeout=30)
+    assert refused.status_code == 400 and "is no page of this server" in refused.text
+
+
 def test_a_login_of_another_browser_is_not_taken(kea: Kea, issuer: str) -> None:
     """An attacker who logs in as themselves, and sends the answer to somebody else."""
     attacker = requests.Session()
@@ -212,6 +222,12 @@ def test_a_device_logs_in_by_a_code_that_is_typed_elsewhere(kea: Kea, issuer: st
     assert (me["username"], me["groups"], me["roles"]) == ("eve", ["sales"], [])
 
 
+def test_a_device_logs_in_only_where_that_is_configured(kea: Kea, tmp_path: Path) -> None:
+    with command(kea, tmp_path, "gone", "--device", browser="true") as (process, told):
+        assert process.wait(30) == 1
+        assert "`device = true`" in told.read()
+
+
 def test_one_of_several_providers_is_named(kea: Kea, tmp_path: Path) -> None:
     with command(kea, tmp_path, browser="true") as (process, told):
         assert process.wait(30) == 2
@@ -228,19 +244,22 @@ def test_tokens_of_the_provider_are_taken_where_they_are_for_kea(kea: Kea, issue
     path = f"{API}/services/echo/predict"
     call = {"method": "POST", "json": {"inputs": {"x": 3}}}
     ada = Person("ada", issuer)
-    token = ada.token(callback, "https://kea")["access_token"]
+    token = ada.token(callback, "https://kea-api")["access_token"]
     answer = as_bearer(kea, token, path, **call)
     assert answer.status_code == 200 and answer.json()["predictions"], answer.text
     me = as_bearer(kea, token, f"{API}/auth/me").json()
     assert (me["username"], me["groups"], me["sessionId"]) == ("ada", ["ml"], None)
     assert as_bearer(kea, token, "/v2/models/echo").status_code == 200
 
+    id_token = ada.token(callback, "https://kea-api")["id_token"]
+    assert as_bearer(kea, id_token, path, **call).status_code == 401
+
     elsewhere = ada.token(callback, "https://other")["access_token"]
     assert [as_bearer(kea, elsewhere, to, **call).status_code for to in (path, "/v2/models/echo/infer")] == [401, 401]
     signed, _, signature = token.rpartition(".")
     assert as_bearer(kea, f"{signed}.{signature[::-1]}", path, **call).status_code == 401
     # Without a role of any group: known, and allowed nothing, until a binding of the group says otherwise.
-    eve = Person("eve", issuer).token(callback, "https://kea")["access_token"]
+    eve = Person("eve", issuer).token(callback, "https://kea-api")["access_token"]
     assert as_bearer(kea, eve, path, **call).status_code == 403
     kea.cli("--token", kea.token, "auth", "grant", "consumer", "--group", "sales")
     assert as_bearer(kea, eve, path, **call).status_code == 200
@@ -266,6 +285,11 @@ def test_who_is_disabled_here_is_out_whatever_the_provider_says(kea: Kea, issuer
         ('name = "corp"', "missing field"),
         ('name = "corp"\nissuer = "https://x.example"\nclient-id = "kea"\ncolour = 1', "unknown field `colour`"),
         ('name = "corp"\nissuer = "https://x.example"\nclient-id = "kea"\nclient-secret-file = "none"', "`none`"),
+        ('name = "corp"\nissuer = "http://x.example"\nclient-id = "kea"', "`https://` alone"),
+        (
+            'name = "corp"\nissuer = "https://x.example"\nclient-id = "kea"\naudiences = ["kea"]',
+            "`kea` is the `client-id`",
+        ),
     ],
 )
 def test_nonsense_is_told_before_anything_starts(binary: Path, tmp_path: Path, table: str, told: str) -> None:

@@ -26,7 +26,7 @@ const provider = new Provider(issuer, {
   cookies: { keys: ['keys of the tests'] },
   features: {
     deviceFlow: { enabled: true },
-    // Access tokens as JWTs, for the resource whose host is asked for: `https://kea` is KEA itself.
+    // Access tokens as JWTs, for the resource whose host is asked for: `https://kea-api` is KEA itself.
     resourceIndicators: {
       enabled: true,
       getResourceServerInfo: async (_, resource) => ({
