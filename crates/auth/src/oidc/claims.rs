@@ -59,7 +59,8 @@ impl ExternalIdentity {
             issuer: settings.issuer.to_string(),
             subject: subject.into(),
             username: settings.username(name),
-            unknown_as: settings.username(subject),
+            // No name has a colon: nobody can choose to be called by the subject of somebody else.
+            unknown_as: settings.username(&format!("sub:{subject}")),
             groups: groups.iter().map(|group| format!("{}{group}", settings.groups_prefix)).collect(),
             roles,
             groups_left_out,
@@ -173,7 +174,7 @@ mod tests {
     #[test]
     fn who_has_never_logged_in_is_called_by_what_they_cannot_choose() {
         let read = read("", &json!({"sub": "auth0|7", "preferred_username": "admin"})).unwrap();
-        assert_eq!(read.unknown_as, "corp:auth0|7");
+        assert_eq!(read.unknown_as, "corp:sub:auth0|7");
     }
 
     #[test]
