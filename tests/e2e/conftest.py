@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from browser import chromium
 from builds import Builder
 from containers import ROOT, Registry, run
 from harness import Kea
 from models import ModelShelf
+from selenium import webdriver
 
 
 @pytest.fixture(scope="session")
@@ -96,3 +98,9 @@ def shared_kea(binary: Path, environments: Path, tmp_path_factory: pytest.TempPa
     kea.start()
     yield kea
     kea.stop()
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[webdriver.Chrome]:
+    with chromium() as driver:
+        yield driver

@@ -27,6 +27,17 @@ class Trained:
     answers: Any
 
 
+# A model that cannot be made.
+CANNOT_START = """
+class Model:
+    def __init__(self) -> None:
+        raise OSError("no weights")
+
+    def predict(self, x: float) -> str:
+        return "v2"
+"""
+
+
 class ModelShelf:
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from browser import Browser, chromium
+from browser import Browser
 from harness import Kea
 from models import SETOSA, ModelShelf
 from selenium import webdriver
@@ -43,12 +43,6 @@ def pages(shared_kea: Kea, models: ModelShelf) -> Kea:
     for name in ("iris", "open-iris", "greeter"):
         shared_kea.wait_deployed(name)
     return shared_kea
-
-
-@pytest.fixture(scope="module")
-def driver() -> Iterator[webdriver.Chrome]:
-    with chromium() as driver:
-        yield driver
 
 
 @pytest.fixture

@@ -10,21 +10,12 @@ from pathlib import Path
 import pytest
 from harness import Kea
 from load import Load
-from models import ModelShelf
+from models import CANNOT_START, ModelShelf
 
 NAMES_ITSELF = """
 class Model:
     def predict(self, x: float = 0.0) -> str:
         return "{name}"
-"""
-
-CANNOT_START = """
-class Model:
-    def __init__(self) -> None:
-        raise OSError("no weights")
-
-    def predict(self, x: float) -> str:
-        return "v2"
 """
 
 INPUTS = {"x": 1.0}

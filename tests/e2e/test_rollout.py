@@ -8,7 +8,7 @@ from typing import Any
 
 from harness import Kea
 from load import Load
-from models import ModelShelf
+from models import CANNOT_START, ModelShelf
 
 # Versions are told apart by what they answer.
 GOOD = """
@@ -27,15 +27,6 @@ RENAMED = """
 class Model:
     def predict(self, width: float) -> str:
         return "renamed"
-"""
-
-CANNOT_START = """
-class Model:
-    def __init__(self) -> None:
-        raise OSError("no weights")
-
-    def predict(self, x: float) -> str:
-        return "v2"
 """
 
 SLOW = """

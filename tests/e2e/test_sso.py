@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-from browser import Browser, chromium
+from browser import Browser
 from containers import ROOT
 from harness import API, Kea
 from models import ModelShelf
@@ -75,12 +75,6 @@ def issuer(port: int, kea: Kea) -> Iterator[str]:
     with provider(port, kea.url, GROUPS, kea.folder / "provider.log") as issuer:
         kea.wait_for(begins, "the provider to be noticed", 30)
         yield issuer
-
-
-@pytest.fixture(scope="module")
-def driver() -> Iterator[webdriver.Chrome]:
-    with chromium() as driver:
-        yield driver
 
 
 @pytest.fixture
