@@ -10,6 +10,7 @@ mod explain;
 mod json;
 mod nest;
 mod plan;
+mod scan;
 mod schema;
 mod strict;
 #[cfg(test)]

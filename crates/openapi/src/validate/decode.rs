@@ -13,6 +13,7 @@ use super::{
     element::{Element, Number, Rules, Scalar, accept, each_datatype},
     nest::{self, Level, Nest, refuse, visit_scalars},
     plan::{Features, Input, Missing, Names, Tensors},
+    scan::Scanner,
 };
 
 /// Most elements that defaults may fill in for one request. All else is bounded by the length of the body; this keeps
@@ -23,21 +24,28 @@ pub(crate) const MOST_FILLED: usize = 1 << 22;
 pub(crate) fn features(plan: &Features, body: &[u8]) -> Option<Vec<Tensor>> {
     match plan.matrix {
         Some(datatype) => {
-            each_datatype!(datatype, T => read(body, MatrixInputs::<T> { plan, element: PhantomData })).map(|t| vec![t])
+            each_datatype!(datatype, T => read(body, || MatrixInputs::<T> { plan, element: PhantomData }))
+                .map(|t| vec![t])
         }
-        None => read(body, ColumnInputs { plan }),
+        None => read(body, || ColumnInputs { plan }),
     }
 }
 
 /// Tensors of a body for [`kea_core::Layout::Tensors`].
 pub(crate) fn tensors(plan: &Tensors, body: &[u8]) -> Option<Vec<Tensor>> {
-    read(body, TensorInputs { plan, body_len: body.len() })
+    read(body, || TensorInputs { plan, body_len: body.len() })
 }
 
-/// Reads a body that has `inputs` and nothing else.
-pub(crate) fn read<'de, V: Visitor<'de>>(body: &'de [u8], inputs: V) -> Option<V::Value> {
+/// Reads a body that has `inputs` and nothing else. What the scanner does not take may still be good JSON.
+fn read<'de, V: Visitor<'de>>(body: &'de [u8], inputs: impl Fn() -> V) -> Option<V::Value> {
+    let mut scanner = Scanner::new(body);
+    if let Ok(read) = scanner.deserialize_map(Body(inputs()))
+        && scanner.end().is_ok()
+    {
+        return Some(read);
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
-    let read = json.deserialize_map(Body(inputs)).ok()?;
+    let read = json.deserialize_map(Body(inputs())).ok()?;
     json.end().ok()?;
     Some(read)
 }

@@ -15,6 +15,7 @@ use super::{
     nest::{self, Level, Nest},
     opaque,
     plan::{Features, Kind, Missing, Plan, Tensors},
+    scan::Scanner,
     unexplained,
     words::{self, Path, Problems},
 };
@@ -284,9 +285,12 @@ fn read_data<T: Element>(
 fn read_fast<T: Element>(given: &Given<'_>, rules: &[Rules]) -> Option<Vec<T>> {
     let text = given.data.get();
     let capacity = given.elements.min(text.len() / 2 + 1);
-    let mut nest = Nest::<T>::new(rules, given.shape.len().max(1), capacity);
-    let mut json = serde_json::Deserializer::from_str(text);
-    Level::outermost(&mut nest).deserialize(&mut json).ok()?;
+    let new = || Nest::<T>::new(rules, given.shape.len().max(1), capacity);
+    let mut nest = new();
+    if Level::outermost(&mut nest).deserialize(&mut Scanner::new(text.as_bytes())).is_err() {
+        nest = new();
+        Level::outermost(&mut nest).deserialize(&mut serde_json::Deserializer::from_str(text)).ok()?;
+    }
     let (lengths, elements) = nest.into_elements()?;
     (lengths == given.shape || lengths == [given.elements]).then_some(elements)
 }
