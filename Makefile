@@ -13,7 +13,7 @@ TOOLS := .cache/tools
 PY := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(TOOLS)/bin:$(PATH)
 
-.PHONY: help build run test check format-check lint doc deny unit worker e2e cluster browser image generate bench bench-gateways clean tools
+.PHONY: help build run test check format-check lint doc deny unit worker e2e endurance cluster browser image generate bench bench-gateways clean tools
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,6 +57,10 @@ e2e: $(VENV)/made ## Tests of the real binary with real models, clients and a br
 	scripts/oidc-provider .cache/oidc-provider
 	cargo build --locked --bin kea
 	KEA_BIN=$(CURDIR)/target/debug/kea $(PY) -m pytest -n 2 --dist loadfile tests/e2e $(PYTEST_ARGS)
+
+endurance: $(VENV)/made ## Ten minutes of load in which replicas are killed, hang and lie (SECONDS=600)
+	cargo build --locked --bin kea
+	KEA_ENDURANCE_SECONDS=$(or $(SECONDS),600) KEA_BIN=$(CURDIR)/target/debug/kea $(PY) -m pytest -s tests/e2e/test_endurance.py
 
 cluster: $(VENV)/made ## Tests of operator and routers in the Kubernetes that KUBECONFIG or KEA_CLUSTER gives; see scripts/with-cluster
 	scripts/apt-install binutils docker-registry git skopeo
