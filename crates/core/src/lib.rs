@@ -8,6 +8,7 @@ pub mod balancing;
 pub mod caching;
 pub mod change;
 pub mod contract;
+pub mod current_request;
 pub mod documents;
 pub mod management;
 pub mod name;

@@ -20,6 +20,11 @@ impl SpanId {
         u64::from_str_radix(digits, 16).ok().filter(|id| *id != 0).map(Self)
     }
 
+    /// Its bytes as a number, the first one being the highest.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
     /// The id of a part of this span, of which the parts have numbers from 1. Ids of parts follow from this one, so that
     /// whoever reports them later need not be told.
     pub fn part(self, number: u64) -> Self {

@@ -20,6 +20,9 @@ const GRACE: Duration = Duration::from_secs(30);
 /// Bytes a second, below any network that people use.
 const SLOWEST: usize = 4096;
 
+/// Bytes that room is made for because a caller announces them.
+const ROOM: usize = 64 * 1024;
+
 /// Reads a body of at most `limit` bytes.
 ///
 /// # Errors
@@ -39,7 +42,9 @@ where
         return Ok(first);
     }
     let started = Instant::now();
-    let mut whole = BytesMut::from(first);
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut whole = BytesMut::with_capacity(first.len() + announced.min(ROOM));
+    whole.extend_from_slice(&first);
     while let Some(more) = next(&mut body).await? {
         whole.extend_from_slice(&more);
         if whole.len() > limit {

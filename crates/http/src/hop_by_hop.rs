@@ -18,6 +18,10 @@ const HOP_BY_HOP: [HeaderName; 10] = [
 
 /// Drops them, and those that `Connection` names.
 pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    // Most heads have none, and looking each of them up takes longer than looking over what is there.
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return;
+    }
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()

@@ -8,6 +8,7 @@ pub mod body;
 mod client_address;
 pub mod encoding;
 mod forwarded;
+mod hex;
 mod hop_by_hop;
 mod host;
 pub mod problem;

@@ -1,4 +1,4 @@
-//! The rim of every edge: gives each request its id and span, keeps a panic from ending the connection, and writes
+//! The rim of every edge: gives each request its id, keeps a panic from ending the connection, and writes
 //! errors in the shape that the path's protocol asks for.
 
 use std::panic::AssertUnwindSafe;
@@ -8,9 +8,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, Uri, header};
 use http_body::Body as _;
-use tracing::Instrument;
+use kea_core::current_request;
 
 use crate::{ApiError, RequestId, problem, request_id};
 
@@ -20,19 +20,17 @@ pub async fn rim<F: Future<Output = Response>>(mut request: Request, inner: impl
     let given = request.extensions().get::<RequestId>().cloned();
     let id = given.unwrap_or_else(|| RequestId::of(request.headers()));
     let had_body = !request.body().is_end_stream();
-    let method = request.method().clone();
-    let path = request.uri().path();
-    let shape = problem::Shape::of(path);
-    let span = tracing::info_span!("request", request_id = &*id.0, %method, path);
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let shape = problem::Shape::of(uri.path());
     request.extensions_mut().insert(id.clone());
 
     let answered = AssertUnwindSafe(inner(request)).catch_unwind();
     let logged = async {
         let response = answered.await.unwrap_or_else(|_panic| internal());
-        log(&method, response.status());
+        log(&method, &uri, response.status());
         response
     };
-    let response = logged.instrument(span).await;
+    let response = current_request::within(id.0.clone(), logged).await;
     let mut response = problem::shape(response, shape, &id.0);
     response.headers_mut().insert(request_id::REQUEST_ID, id.header_value());
     if had_body && may_leave_it_unread(response.status()) {
@@ -48,11 +46,12 @@ fn may_leave_it_unread(status: StatusCode) -> bool {
 }
 
 /// Changes are worth a line; reads and predictions are counted by metrics, and seen with `KEA_LOG=debug`.
-fn log(method: &Method, status: StatusCode) {
-    match status.as_u16() {
-        500.. => tracing::warn!(status = status.as_u16(), "answered"),
-        _ if [Method::PUT, Method::DELETE].contains(method) => tracing::info!(status = status.as_u16(), "answered"),
-        _ => tracing::debug!(status = status.as_u16(), "answered"),
+fn log(method: &Method, uri: &Uri, status: StatusCode) {
+    let (status, path) = (status.as_u16(), uri.path());
+    match status {
+        500.. => tracing::warn!(status, %method, path, "answered"),
+        _ if [Method::PUT, Method::DELETE].contains(method) => tracing::info!(status, %method, path, "answered"),
+        _ => tracing::debug!(status, %method, path, "answered"),
     }
 }
 

@@ -1,9 +1,11 @@
 //! W3C Trace Context: the id by which a request is followed through all systems that it touches.
 
-use std::{fmt::Write, sync::Arc};
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use kea_core::span::SpanId;
+
+use crate::hex;
 
 /// Header that carries it, in requests.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -40,20 +42,20 @@ impl TraceContext {
 
     /// A new trace.
     fn random(sampled: bool) -> Self {
-        let mut trace_id = String::with_capacity(TRACE_DIGITS);
         // An id of zeros alone would be none.
-        let id = rand::random::<u128>().max(1);
-        // Writing to a String cannot fail.
-        let _ = write!(trace_id, "{id:032x}");
-        Self { trace_id: trace_id.into(), sampled, parent: None, span: None }
+        let trace_id = hex::text::<TRACE_DIGITS, _>(rand::random::<u128>().max(1));
+        Self { trace_id, sampled, parent: None, span: None }
     }
 
     /// The header for the next system: below the span that is recorded here, else below the caller's.
     pub fn header_value(&self) -> HeaderValue {
         let own = self.span.map(|span| span.part(SpanId::UPSTREAM));
         let (span, flags) = (own.or(self.parent).unwrap_or_else(random_span), u8::from(self.sampled));
-        let text = format!("00-{}-{span}-{flags:02x}", self.trace_id);
-        HeaderValue::from_str(&text).expect("digits and dashes are a header value")
+        let mut text = *b"00-................................-................-..";
+        text[3..35].copy_from_slice(self.trace_id.as_bytes());
+        hex::write(&mut text[36..52], span.number().into());
+        hex::write(&mut text[53..], flags.into());
+        HeaderValue::from_bytes(&text).expect("digits and dashes are a header value")
     }
 }
 

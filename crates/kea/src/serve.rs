@@ -182,7 +182,8 @@ pub(crate) fn dispatcher(
 async fn dispatch(auth: Arc<Authenticator>, router: Arc<Router>, api: axum::Router, mut request: Request) -> Response {
     auth.hear(request.headers()).await;
     if router.takes(&mut request) {
-        return router.handle(request).await;
+        // On the heap: what is around it is moved several times before it begins.
+        return Box::pin(router.handle(request)).await;
     }
     match api.oneshot(request).await {
         Ok(response) => response,

@@ -4,6 +4,7 @@
 use std::{error::Error, fmt};
 
 use jiff::Timestamp;
+use kea_core::current_request;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::{
@@ -48,6 +49,9 @@ where
             if let Some(Ok(Value::Object(of_span))) = of_span {
                 fields.extend(of_span);
             }
+        }
+        if let Some(id) = current_request::id() {
+            fields.insert("request_id".into(), Value::from(&*id));
         }
         // The message is the event's own; a span's field of that name stays a field.
         if let Some(message) = fields.remove("message") {

@@ -2,10 +2,11 @@
 
 use std::{env, io, io::IsTerminal};
 
-use tracing::Subscriber;
+use kea_core::current_request;
+use tracing::{Event, Subscriber};
 use tracing_subscriber::{
     EnvFilter, Layer,
-    fmt::{MakeWriter, format::JsonFields},
+    fmt::{self, FmtContext, FormatEvent, FormatFields, MakeWriter, format::JsonFields, format::Writer},
     layer::SubscriberExt,
     registry::LookupSpan,
     util::SubscriberInitExt,
@@ -22,8 +23,8 @@ pub enum Format {
     /// For people; coloured where standard error is a terminal and `NO_COLOR` is not set.
     #[default]
     Human,
-    /// One JSON object a line: `time`, `level`, `target`, `message`, the fields of the event and of all spans around
-    /// it (the inner ones win), and `spans`, their names from the outermost on.
+    /// One JSON object a line: `time`, `level`, `target`, `message`, the `request_id` of whom it is about, the fields of the
+    /// event and of all spans around it (the inner ones win), and `spans`, their names from the outermost on.
     Json,
 }
 
@@ -70,14 +71,36 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer()
+    let layer = fmt::layer()
         .with_writer(writer)
         .with_ansi(colours)
         // They would be printed to standard error with `eprintln`, which panics where that is closed.
         .log_internal_errors(false);
     match format {
-        Format::Human => layer.boxed(),
+        Format::Human => layer.event_format(OfRequest(fmt::format().with_ansi(colours))).boxed(),
         Format::Json => layer.fmt_fields(JsonFields::new()).event_format(FlatJson).boxed(),
+    }
+}
+
+/// Lines with the id of the request that they are about, behind all else.
+struct OfRequest<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for OfRequest<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        let Some(id) = current_request::id() else { return self.0.format_event(context, writer, event) };
+        let mut line = String::new();
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        writeln!(writer, "{} request_id={id}", line.trim_end())
     }
 }
 
@@ -166,6 +189,22 @@ mod tests {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(!text.contains('\u{1b}') && !text.contains("not logged"), "{text}");
+    }
+
+    #[test]
+    fn lines_name_the_request_that_they_are_about() {
+        for (format, expected) in
+            [(Format::Human, "late ms=3 request_id=r-7"), (Format::Json, "\"request_id\":\"r-7\"")]
+        {
+            let text = logged(format, "info", || {
+                let work = current_request::within("r-7".into(), async { tracing::warn!(ms = 3, "late") });
+                tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work);
+                tracing::warn!("of nobody");
+            });
+            let lines: Vec<_> = text.lines().collect();
+            assert!(lines.len() == 2 && lines[0].contains(expected), "{text}");
+            assert!(!lines[1].contains("request_id"), "{text}");
+        }
     }
 
     #[test]

@@ -74,6 +74,9 @@ fn is_deterministic(validator: &Validator, function: &str) -> bool {
 /// Clients of the inference protocols send none; one that sends another type sends something else.
 fn check_content_type(parts: &Parts) -> Result<(), RouterError> {
     let Some(value) = parts.headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    if value.as_bytes() == b"application/json" {
+        return Ok(());
+    }
     let text = value.to_str().unwrap_or_default();
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));

@@ -156,13 +156,16 @@ impl Quota {
     pub(crate) fn mark(&self, headers: &mut HeaderMap) {
         let Self { by, remaining, after, burst, per, .. } = self;
         let seconds = |span: &Duration| span.as_secs_f64().ceil().max(1.0) as u64;
-        let by = by.as_str();
-        let limit = format!("\"{by}\";r={remaining};t={}", seconds(after));
-        let policy = format!("\"{by}\";q={burst};w={}", seconds(per));
-        for (name, value) in [(LIMIT, limit), (POLICY, policy)] {
-            headers.insert(name, HeaderValue::try_from(value).expect("words and numbers are a header value"));
-        }
+        headers.insert(LIMIT, told(*by, ";r=", *remaining, ";t=", seconds(after)));
+        headers.insert(POLICY, told(*by, ";q=", *burst, ";w=", seconds(per)));
     }
+}
+
+/// Both are said with each answer, so that `format!` would be felt.
+fn told(by: RateKey, first: &str, requests: u32, second: &str, seconds: u64) -> HeaderValue {
+    let (mut of_requests, mut of_seconds) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let parts = ["\"", by.as_str(), "\"", first, of_requests.format(requests), second, of_seconds.format(seconds)];
+    HeaderValue::try_from(parts.concat()).expect("words and numbers are a header value")
 }
 
 /// Who has an address of version 6 has a whole network of them.

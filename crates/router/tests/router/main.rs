@@ -4,3 +4,4 @@
 mod cache;
 mod harness;
 mod reload;
+mod size;
