@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use axum::body::Body;
 use http::{HeaderMap, Request, Response};
 use kea_auth::Caller;
-use kea_core::{ServiceId, VersionId};
+use kea_core::{ServiceId, VersionId, shadow::ShadowCounts};
 use kea_http::ApiError;
 
 /// The Request Router, as the management API sees it.
@@ -33,6 +33,9 @@ pub trait Gateway: Send + Sync {
 
     /// Names of the replicas of a service that take requests at this moment.
     fn active_replicas(&self, id: &ServiceId) -> Vec<String>;
+
+    /// What became of the copies of requests that a version of a service was to get in shadow.
+    fn shadowed(&self, id: &ServiceId, version: &VersionId) -> ShadowCounts;
 
     /// Checks the body of a call without calling the model, and tells whose version's schema was used.
     ///

@@ -99,7 +99,11 @@ pub(crate) async fn get(
     State(state): State<ApiState>,
     ServiceName(id): ServiceName,
 ) -> Result<Json<ServiceDetails>, ApiError> {
-    state.deployer.get(&id).map(Json).ok_or_else(|| errors::no_service(id.as_str()))
+    let mut details = state.deployer.get(&id).ok_or_else(|| errors::no_service(id.as_str()))?;
+    if let Some(shadow) = &mut details.shadow {
+        shadow.counts = state.gateway.shadowed(&id, &shadow.version);
+    }
+    Ok(Json(details))
 }
 
 /// `PUT /services/{serviceId}`

@@ -18,6 +18,7 @@ use crate::{
     resilience::{HealthSettings, LimitSettings, RateLimit},
     rollout::RolloutRules,
     service::{Access, AuditRules, Autoscaling, Canary, Framework, Resources, ServerSettings},
+    shadow::Shadow,
 };
 
 /// Group and version of the documents.
@@ -161,6 +162,10 @@ pub struct DeploymentDocument {
     /// that is live stays so; without `canary` the MLModel's version takes over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
+    /// A version that gets copies of requests beside the live one, in place of a canary; its answers are compared and given
+    /// to nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Shadow>,
     /// How new versions take over, step by step; on one machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutRules>,
@@ -390,6 +395,7 @@ pub fn request(
         server: spec.server,
         routes: spec.routes,
         canary: spec.canary,
+        shadow: spec.shadow,
         rollout: spec.rollout,
     })
 }
@@ -423,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_canary_and_a_rollout_are_asked_for_on_one_machine_too() {
+    fn a_canary_a_shadow_and_a_rollout_are_asked_for_on_one_machine_too() {
         let asked = |spec: Value| {
             let requests =
                 deploy_requests(vec![model(json!({"source": "x", "version": "2"})), deployment(spec)]).unwrap();
@@ -431,6 +437,8 @@ mod tests {
         };
         let canary = asked(json!({"canary": {"version": "2", "weight": 10}})).canary.unwrap();
         assert_eq!((canary.version.as_str(), canary.weight), ("2", 10));
+        let shadow = asked(json!({"shadow": {"version": "2", "percent": 5}})).shadow.unwrap();
+        assert_eq!((shadow.version.as_str(), shadow.percent()), ("2", 5));
         assert_eq!(asked(json!({"rollout": {"steps": [{"weight": 10}]}})).rollout.unwrap().weight(0), 10);
     }
 

@@ -24,6 +24,7 @@ pub mod resilience;
 pub mod rollout;
 pub mod routing;
 pub mod service;
+pub mod shadow;
 pub mod span;
 pub mod tally;
 pub mod tensor;

@@ -23,6 +23,7 @@ use crate::{
     resilience::{HealthSettings, LimitSettings, RateLimit},
     rollout::{RolloutRules, RolloutStatus},
     service::{Access, AuditRules, Canary, Engine, Framework, Resources, ServerSettings, Settings},
+    shadow::{Shadow, ShadowStatus},
 };
 
 pub use identity::{
@@ -108,6 +109,9 @@ pub struct DeployRequest {
     /// A version that takes a share of the requests beside the live one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
+    /// A version that gets copies of requests beside the live one; its answers are compared and given to nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Shadow>,
     /// How new versions take over, step by step; on one machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutRules>,
@@ -182,6 +186,10 @@ pub struct UpdateRequest {
     /// Naming the version that is to answer, without this, ends it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
+    /// A version that gets copies of requests beside the live one, in place of a canary; its answers are compared and given
+    /// to nobody. Naming the version that is to answer, without this, ends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Shadow>,
     /// How new versions take over, step by step, on one machine; `{}` lets them take over at once again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutRules>,
@@ -313,6 +321,9 @@ pub struct ServiceDetails {
     /// The version that takes a share of the requests beside the live one, where one is asked for.
     #[serde(default)]
     pub canary: Option<Canary>,
+    /// The version that gets copies of requests, and how it answers them, where one is asked for.
+    #[serde(default)]
+    pub shadow: Option<ShadowStatus>,
     /// How far the version that is to answer is, where it takes over step by step.
     #[serde(default)]
     pub rollout: Option<RolloutStatus>,

@@ -147,15 +147,18 @@ pub fn judge(rules: &RolloutRules, step: usize, seen: &StepSeen<'_>) -> Verdict 
         return Verdict::Promote("there are no more steps".into());
     };
     let Some(elapsed) = seen.elapsed else { return Verdict::Wait("its replicas are not ready".into()) };
-    if let Some(broken) = broken(rules, seen) {
+    let new = &rules.judged_by(step, seen.new);
+    if let Some(broken) = broken(rules, new, seen.live) {
         return Verdict::Return(broken);
     }
-    let (pause, taken, needed) = (at.pause(), seen.new.taken(), rules.min_requests());
-    let counted = format!("{taken} of at least {needed} requests");
+    // Whoever limits differences wants them looked for.
+    let compared = rules.max_difference_rate.filter(|_| at.shadow).map(|_| new.shadow.counts.compared());
+    let (pause, taken, needed) = (at.pause(), compared.unwrap_or(new.taken()), rules.min_requests());
+    let counted = format!("{taken} of at least {needed} requests{}", if at.shadow { " in shadow" } else { "" });
     match rules.progress_deadline {
         _ if elapsed < pause => Verdict::Wait(format!("{counted} so far, within a pause of {}", Span(pause))),
-        _ if taken >= needed && step + 1 < rules.steps.len() => Verdict::Advance(told(seen.new)),
-        _ if taken >= needed => Verdict::Promote(told(seen.new)),
+        _ if taken >= needed && step + 1 < rules.steps.len() => Verdict::Advance(told(new)),
+        _ if taken >= needed => Verdict::Promote(told(new)),
         Some(Span(deadline)) if elapsed >= pause + deadline => {
             Verdict::Return(format!("{counted} came within {}", Span(pause + deadline)))
         }
@@ -164,8 +167,7 @@ pub fn judge(rules: &RolloutRules, step: usize, seen: &StepSeen<'_>) -> Verdict 
 }
 
 /// The first rule that what was counted breaks.
-fn broken(rules: &RolloutRules, seen: &StepSeen<'_>) -> Option<String> {
-    let StepSeen { new, live, .. } = seen;
+fn broken(rules: &RolloutRules, new: &Tally, live: &Tally) -> Option<String> {
     let needed = rules.min_requests();
     let both = |count: fn(&Tally) -> u64| (count(new) >= needed, count(live) >= needed);
     let rejected = both(|tally| tally.requests);
@@ -186,7 +188,17 @@ fn broken(rules: &RolloutRules, seen: &StepSeen<'_>) -> Option<String> {
         most: Some(rules.max_error_rate()),
         most_above: rules.max_error_rate_increase,
     };
+    let compared = new.shadow.counts.compared();
+    let of_differences = Rate {
+        what: "were answered differently by the live version",
+        of: compared,
+        new: new.difference_rate(),
+        live: 0.0,
+        most: rules.max_difference_rate,
+        most_above: None,
+    };
     let by_rate = of_rejected.broken(rejected).or_else(|| of_errors.broken(errors));
+    let by_rate = by_rate.or_else(|| of_differences.broken((compared >= needed, false)));
     by_rate.or_else(|| too_slow(rules, errors, new.latency.p99()?, live.latency.p99()))
 }
 
@@ -233,7 +245,12 @@ fn too_slow(
 fn told(new: &Tally) -> String {
     let p99 = new.latency.p99().map(|p99| format!(", p99 {}", Millis(p99))).unwrap_or_default();
     let (failed, rejected) = (Percent(new.error_rate()), Percent(new.rejected_rate()));
-    format!("of {} requests {failed} % failed and {rejected} % did not fit{p99}", new.requests)
+    let compared = new.shadow.counts.compared();
+    let differ = match compared {
+        0 => String::new(),
+        _ => format!(", {} % of {compared} were answered differently", Percent(new.difference_rate())),
+    };
+    format!("of {} requests {failed} % failed and {rejected} % did not fit{differ}{p99}", new.requests)
 }
 
 /// A share as people read it: to a tenth of a percent.

@@ -6,6 +6,7 @@ use crate::{
     contract::Contract,
     name::{ServiceId, VersionId},
     service::{Canary, Engine, ReplicaAddress, Settings},
+    shadow::Shadow,
 };
 
 /// All services, as the router sees them. Services that have not changed are the same `Arc` as before.
@@ -26,6 +27,8 @@ pub struct ServiceRoute {
     pub versions: Vec<VersionRoute>,
     /// The version that takes a share of the requests, where it may.
     pub canary: Option<Canary>,
+    /// The version that gets copies of requests, where there is one.
+    pub shadow: Option<Shadow>,
     /// Why there is no live version, for the caller.
     pub reason: Option<String>,
     /// Settings of the service.
@@ -59,10 +62,11 @@ impl ServiceRoute {
     /// `Arc`, by which the router tells them apart, too.
     pub fn is_same(&self, other: &Self) -> bool {
         // Whole, so that no field is forgotten.
-        let Self { id, live, versions, canary, reason, settings } = self;
+        let Self { id, live, versions, canary, shadow, reason, settings } = self;
         *id == other.id
             && *live == other.live
             && *canary == other.canary
+            && *shadow == other.shadow
             && *reason == other.reason
             && Arc::ptr_eq(settings, &other.settings)
             && versions.len() == other.versions.len()
@@ -103,6 +107,7 @@ mod tests {
             live: Some(VersionId::first()),
             versions: vec![version],
             canary: None,
+            shadow: None,
             reason: None,
             settings: Arc::default(),
         }
@@ -116,12 +121,13 @@ mod tests {
 
     #[test]
     fn each_change_makes_another_route() {
-        let changes: [fn(&mut ServiceRoute); 13] = [
+        let changes: [fn(&mut ServiceRoute); 14] = [
             |route| route.id = "other".parse().unwrap(),
             |route| route.live = None,
             |route| route.versions.clear(),
             |route| route.versions.push(route.versions[0].clone()),
             |route| route.canary = Some(Canary { version: VersionId::first(), weight: 1 }),
+            |route| route.shadow = Some(Shadow { version: VersionId::first(), percent: None, tolerance: None }),
             |route| route.reason = Some("it waits".into()),
             |route| route.settings = Arc::default(),
             |route| route.versions[0].version = "2".parse().unwrap(),

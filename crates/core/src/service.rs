@@ -16,6 +16,7 @@ use crate::{
     quantity::{Cpu, Memory, Span},
     resilience::{HealthSettings, LimitSettings, RateLimit},
     rollout::{Rollout, RolloutRules},
+    shadow::Shadow,
 };
 
 /// What made the model.
@@ -96,6 +97,9 @@ pub struct Service {
     /// A version that takes a share of the requests beside that one.
     #[serde(default)]
     pub canary: Option<Canary>,
+    /// A version that gets copies of requests beside that one.
+    #[serde(default)]
+    pub shadow: Option<Shadow>,
     /// How far the version that is to answer is, where it takes over step by step.
     #[serde(default)]
     pub rollout: Option<Rollout>,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::shadow::ShadowCounts;
+
 /// Buckets of each doubling of the time, as a power of two: a bucket is at most a sixteenth wider than its lower bound.
 const FINE: u32 = 4;
 
@@ -18,6 +20,17 @@ pub struct Tally {
     /// Those that failed by the fault of the version or of the gateway, and not of their callers.
     pub errors: u64,
     /// How long those took that were not rejected.
+    pub latency: Latency,
+    /// Copies of requests that it got beside them.
+    pub shadow: ShadowTally,
+}
+
+/// Copies of requests that a version got in shadow, since something began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShadowTally {
+    /// What became of them.
+    pub counts: ShadowCounts,
+    /// How long those took that were sent.
     pub latency: Latency,
 }
 
@@ -51,6 +64,11 @@ impl Latency {
         Duration::from_micros((((within + 1) as u64) << shift) - 1)
     }
 
+    /// What was added to `earlier`.
+    fn since(&self, earlier: &Self) -> Self {
+        Self(self.0.iter().zip(&earlier.0).map(|(now, then)| now.saturating_sub(*then)).collect())
+    }
+
     /// The time that 99 of 100 did not exceed, to a sixteenth; `None` of nothing.
     pub fn p99(&self) -> Option<Duration> {
         let all: u64 = self.0.iter().sum();
@@ -67,17 +85,31 @@ impl Latency {
 impl Tally {
     /// What was added to `earlier`. A count that began anew meanwhile is whole.
     pub fn since(&self, earlier: &Self) -> Self {
-        if self.requests < earlier.requests {
+        if self.requests < earlier.requests || self.shadow.counts.judged() < earlier.shadow.counts.judged() {
             return self.clone();
         }
-        let Self { requests, rejected, errors, latency } = self;
-        let buckets = latency.0.iter().zip(&earlier.latency.0).map(|(now, then)| now.saturating_sub(*then));
+        let Self { requests, rejected, errors, latency, shadow } = self;
         Self {
             requests: requests - earlier.requests,
             rejected: rejected.saturating_sub(earlier.rejected),
             errors: errors.saturating_sub(earlier.errors),
-            latency: Latency(buckets.collect()),
+            latency: latency.since(&earlier.latency),
+            shadow: ShadowTally {
+                counts: shadow.counts.since(&earlier.shadow.counts),
+                latency: shadow.latency.since(&earlier.shadow.latency),
+            },
         }
+    }
+
+    /// What it answered to copies of requests, in place of what it answered to callers.
+    pub fn of_copies(&self) -> Self {
+        let ShadowTally { counts, latency } = self.shadow.clone();
+        Self { requests: counts.judged(), rejected: 0, errors: counts.failed, latency, shadow: self.shadow.clone() }
+    }
+
+    /// Share of the compared copies that it answered differently, from 0 to 1.
+    pub fn difference_rate(&self) -> f64 {
+        share(self.shadow.counts.different, self.shadow.counts.compared())
     }
 
     /// Requests that fitted the contract.
@@ -144,6 +176,7 @@ mod tests {
             rejected,
             errors,
             latency: latency(micros.iter().copied()),
+            shadow: ShadowTally::default(),
         };
         let (then, now) = (tally(2, 1, 0, &[5]), tally(6, 2, 1, &[5, 9, 9, 9]));
         assert_eq!(now.since(&then), tally(4, 1, 1, &[9, 9, 9]));
@@ -151,5 +184,20 @@ mod tests {
         // The router forgot the version in between, and counts anew.
         assert_eq!(then.since(&now), then);
         assert_eq!(Tally::default().error_rate(), 0.0);
+    }
+
+    #[test]
+    fn copies_are_counted_beside_requests() {
+        let tally = |different, failed| {
+            let counts = ShadowCounts { same: 6, different, failed, not_compared: 9, dropped: 9, skipped: 9 };
+            Tally { requests: 70, shadow: ShadowTally { counts, latency: latency([7, 8]) }, ..Tally::default() }
+        };
+        let copies = tally(2, 4).of_copies();
+        assert_eq!((copies.requests, copies.error_rate(), copies.difference_rate()), (12, 1.0 / 3.0, 0.25));
+        assert_eq!(copies.latency, latency([7, 8]));
+        let since = tally(2, 4).since(&tally(1, 4)).of_copies();
+        assert_eq!((since.requests, since.errors, since.difference_rate(), since.latency.p99()), (1, 0, 1.0, None));
+        // Another process counts anew.
+        assert_eq!(tally(1, 0).since(&tally(2, 4)), tally(1, 0));
     }
 }

@@ -6,6 +6,7 @@ use kea_core::{
     port::DeployError,
     rollout::{Rollout, RolloutPhase},
     service::{Canary, Service},
+    shadow::Shadow,
 };
 
 /// What a request says of versions.
@@ -17,21 +18,31 @@ pub(crate) struct Asked {
     pub(crate) version: Option<VersionId>,
     /// The version that is to take a share.
     pub(crate) canary: Option<Canary>,
+    /// The version that is to get copies of requests, where none is to take a share.
+    pub(crate) shadow: Option<Shadow>,
 }
 
 impl Asked {
-    /// Takes over what is asked of the versions of `service`, all of which are known. A canary leaves the version that is
-    /// live in its place, and so does a model that takes over step by step, from `now` on.
+    /// Takes over what is asked of the versions of `service`, all of which are known. A canary or a shadow leaves the version
+    /// that is live in its place, and so does a model that takes over step by step, from `now` on.
     pub(crate) fn apply(self, service: &mut Service, now: Timestamp) -> Result<(), DeployError> {
         let by_hand = self.version.is_some();
         let is_model = self.model.is_some();
         let named = self.model.or(self.version);
-        match (self.canary, named) {
-            (Some(canary), named) => beside(service, canary, named),
+        let beside = self.canary.as_ref().map(|canary| (&canary.version, "canary"));
+        let beside = beside.or(self.shadow.as_ref().map(|shadow| (&shadow.version, "shadow")));
+        match (beside, named) {
+            (Some((version, role)), named) => {
+                service.version =
+                    stable_beside(service, version, named).ok_or_else(|| nothing_beside(version, role))?;
+                (service.canary, service.shadow, service.rollout) = (self.canary, self.shadow, None);
+                Ok(())
+            }
             (None, None) => Ok(()),
             (None, Some(named)) => {
-                // Whoever says which version is to answer has decided about the canary.
+                // Whoever says which version is to answer has decided about the one beside it.
                 service.canary = service.canary.take().filter(|_| !by_hand);
+                service.shadow = service.shadow.take().filter(|_| !by_hand);
                 let from = service.live_history.last().filter(|live| **live != named).cloned();
                 let by_steps = is_model && service.replicas > 0 && service.settings.rollout.is_asked();
                 match from.filter(|_| by_steps) {
@@ -46,27 +57,25 @@ impl Asked {
     }
 }
 
-/// Gives a version a share by hand, beside `named` or the one that answers.
-fn beside(service: &mut Service, canary: Canary, named: Option<VersionId>) -> Result<(), DeployError> {
+/// The version that answers while `version` runs beside it: `named`, or the one that does now.
+fn stable_beside(service: &Service, version: &VersionId, named: Option<VersionId>) -> Option<VersionId> {
     let live = service.live_history.last().cloned();
     let others = match named {
-        Some(named) if named != canary.version => [Some(named), None],
+        Some(named) if named != *version => [Some(named), None],
         Some(_) => [live, None],
         None => [Some(service.stable().clone()), live],
     };
-    let stable = others.into_iter().flatten().find(|version| *version != canary.version);
-    service.version = stable.ok_or_else(|| nothing_beside(&canary.version))?;
-    service.canary = Some(canary);
-    service.rollout = None;
-    Ok(())
+    others.into_iter().flatten().find(|other| other != version)
 }
 
 /// Begins a rollout, unless it is under way already.
 fn step_by_step(service: &mut Service, from: VersionId, to: VersionId, now: Timestamp) -> Result<(), DeployError> {
-    if let Some(Canary { version, .. }) = &service.canary {
+    let canary = service.canary.as_ref().map(|canary| (&canary.version, "has a share of the requests as a canary"));
+    let shadow = service.shadow.as_ref().map(|shadow| (&shadow.version, "gets copies of requests as a shadow"));
+    if let Some((version, what)) = canary.or(shadow) {
         return Err(DeployError::Conflict(format!(
-            "version {version} of `{}` has a share of the requests as a canary, beside which no other can take over step \
-             by step: end it first, with a rollback, or by naming the version that is to answer",
+            "version {version} of `{}` {what}, beside which no other can take over step by step: end it first, with a \
+             rollback, or by naming the version that is to answer",
             service.id
         )));
     }
@@ -79,10 +88,12 @@ fn step_by_step(service: &mut Service, from: VersionId, to: VersionId, now: Time
     Ok(())
 }
 
-/// Returns to the version before. A canary, or a version that takes over step by step, is what there is to go back from.
+/// Returns to the version before. A canary, a shadow, or a version that takes over step by step, is what there is to go back
+/// from.
 pub(crate) fn go_back(service: &mut Service) -> Result<(), DeployError> {
     let stable = service.stable().clone();
-    let beside = service.canary.take().is_some() || stable != service.version;
+    let (canary, shadow) = (service.canary.take(), service.shadow.take());
+    let beside = canary.is_some() || shadow.is_some() || stable != service.version;
     let earlier = service.live_history.iter().rev().find(|version| **version != service.version).cloned();
     let nothing =
         || DeployError::Conflict(format!("no version of `{}` was live before {}", service.id, service.version));
@@ -91,18 +102,19 @@ pub(crate) fn go_back(service: &mut Service) -> Result<(), DeployError> {
     Ok(())
 }
 
-/// The version that the model of a deployment without one gets, where a canary is asked for: the canary's, unless that is
-/// another model's.
-pub(crate) fn of_canary(asked: Option<&Canary>, is_another: impl Fn(&VersionId) -> bool) -> Option<VersionId> {
-    asked.map(|canary| &canary.version).filter(|version| !is_another(version)).cloned()
+/// The version that the model of a deployment without one gets, where a canary or a shadow is asked for: that one's, unless
+/// that is another model's.
+pub(crate) fn of_beside(asked: Option<&VersionId>, is_another: impl Fn(&VersionId) -> bool) -> Option<VersionId> {
+    asked.filter(|version| !is_another(version)).cloned()
 }
 
-fn nothing_beside(version: &VersionId) -> DeployError {
+fn nothing_beside(version: &VersionId, role: &str) -> DeployError {
+    let what = if role == "canary" { "a share" } else { "copies" };
     DeployError::Invalid {
-        pointer: "/canary".into(),
+        pointer: format!("/{role}"),
         detail: format!(
-            "a canary gives version `{version}` a share of the requests beside the version that is live, and there is no \
-             other that is: leave `canary` out, and set it with the next version"
+            "a {role} gives version `{version}` {what} of the requests beside the version that is live, and there is no \
+             other that is: leave `{role}` out, and set it with the next version"
         ),
     }
 }
@@ -130,6 +142,7 @@ mod tests {
             replicas: 2,
             settings: Settings::default(),
             canary: None,
+            shadow: None,
             rollout: None,
             live_history: live.iter().copied().map(v).collect(),
             deleted: false,
@@ -146,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_new_model_that_is_the_canary_leaves_the_live_version_in_its_place() {
-        let asked = Asked { model: Some(v("2")), version: Some(v("2")), canary: canary("2", 10) };
+        let asked = Asked { model: Some(v("2")), version: Some(v("2")), canary: canary("2", 10), shadow: None };
         assert_eq!(wanted(service("1", &["1"]), asked.clone()), Ok(("1".into(), canary("2", 10))));
         // A version on its way that never was live is no version to stay with.
         assert_eq!(wanted(service("broken", &["1"]), asked), Ok(("1".into(), canary("2", 10))));
@@ -158,13 +171,13 @@ mod tests {
         assert_eq!(wanted(service("2", &["1", "2"]), asked("1")), Ok(("2".into(), canary("1", 30))));
         // The one that is on its way becomes the canary of the one that is live.
         assert_eq!(wanted(service("2", &["1"]), asked("2")), Ok(("1".into(), canary("2", 30))));
-        let with_model = Asked { model: Some(v("3")), version: None, canary: canary("1", 30) };
+        let with_model = Asked { model: Some(v("3")), canary: canary("1", 30), ..Asked::default() };
         assert_eq!(wanted(service("2", &["1", "2"]), with_model), Ok(("3".into(), canary("1", 30))));
     }
 
     #[test]
     fn a_canary_beside_nothing_is_refused() {
-        let first = Asked { model: Some(v("1")), version: None, canary: canary("1", 10) };
+        let first = Asked { model: Some(v("1")), canary: canary("1", 10), ..Asked::default() };
         let told = wanted(service("1", &[]), first).unwrap_err();
         assert!(told.contains("beside the version that is live") && told.contains("leave `canary` out"), "{told}");
         let live = Asked { canary: canary("1", 10), ..Asked::default() };
@@ -290,8 +303,58 @@ mod tests {
 
     #[test]
     fn a_model_without_a_version_is_the_canary_by_name() {
-        assert_eq!(of_canary(canary("2", 10).as_ref(), |_| false), Some(v("2")));
-        assert_eq!(of_canary(canary("2", 10).as_ref(), |_| true), None);
-        assert_eq!(of_canary(None, |_| false), None);
+        assert_eq!(of_beside(Some(&v("2")), |_| false), Some(v("2")));
+        assert_eq!(of_beside(Some(&v("2")), |_| true), None);
+        assert_eq!(of_beside(None, |_| false), None);
+    }
+
+    fn shadow(version: &str) -> Option<Shadow> {
+        Some(Shadow { version: v(version), percent: None, tolerance: None })
+    }
+
+    #[test]
+    fn a_shadow_leaves_the_live_version_in_its_place_and_takes_turns_with_a_canary() {
+        let mut service = service("1", &["1"]);
+        let mut asked = |asked: Asked| {
+            asked.apply(&mut service, at(1)).unwrap();
+            (service.version.to_string(), service.canary.is_some(), service.in_shadow().map(|s| s.version.to_string()))
+        };
+        let of = |version: &str| Asked { shadow: shadow(version), ..Asked::default() };
+        assert_eq!(asked(Asked { model: Some(v("2")), ..of("2") }), ("1".into(), false, Some("2".into())));
+        assert_eq!(asked(Asked { canary: canary("2", 10), ..Asked::default() }), ("1".into(), true, None));
+        assert_eq!(asked(of("2")), ("1".into(), false, Some("2".into())));
+        assert_eq!(asked(Asked { model: Some(v("3")), ..Asked::default() }), ("3".into(), false, Some("2".into())));
+        assert_eq!(asked(Asked { version: Some(v("2")), ..Asked::default() }), ("2".into(), false, None));
+    }
+
+    #[test]
+    fn the_live_version_is_no_shadow_of_its_own() {
+        let told = wanted(service("1", &["1"]), Asked { shadow: shadow("1"), ..Asked::default() }).unwrap_err();
+        assert!(
+            told.contains("a shadow gives version `1` copies of the requests beside the version that is live"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_rollback_ends_the_shadow_and_no_rollout_begins_beside_it() {
+        let mut service = Service { shadow: shadow("2"), ..by_steps("1", &["0", "1"]) };
+        let refused = model("3").apply(&mut service, at(1)).unwrap_err().to_string();
+        assert!(refused.contains("gets copies of requests as a shadow, beside which no other"), "{refused}");
+        go_back(&mut service).unwrap();
+        assert_eq!((service.version.as_str(), &service.shadow), ("1", &None));
+    }
+
+    #[test]
+    fn a_rollout_may_begin_in_shadow() {
+        let rollout = serde_json::from_value(json!({"steps": [{"shadow": true}, {"weight": 50}]})).unwrap();
+        let mut service = Service { settings: Settings { rollout, ..Settings::default() }, ..service("1", &["1"]) };
+        after(&mut service, model("2"), 1);
+        assert_eq!((service.in_shadow(), service.beside()), (shadow("2"), canary("2", 0)));
+        service.rollout.as_mut().unwrap().step = 1;
+        assert_eq!((service.in_shadow(), service.beside()), (None, canary("2", 50)));
+        service.rollout.as_mut().unwrap().step = 0;
+        service.rollout.as_mut().unwrap().phase = RolloutPhase::Returned;
+        assert_eq!((service.in_shadow(), service.beside()), (None, None));
     }
 }

@@ -18,6 +18,7 @@ use kea_core::{
     own_route,
     port::{DeployError, Deployer, RouteFollower, ServiceStore, StoreError, Traffic},
     service::{Service, Version},
+    shadow::Shadow,
 };
 use kea_logs::LogBook;
 use tokio::sync::watch;
@@ -190,6 +191,7 @@ impl Deployer for LocalDeployer {
         let model = request::model(&request)?;
         change::canary(request.canary.as_ref())?;
         change::one_way_of_taking_over(request.canary.as_ref(), request.rollout.as_ref())?;
+        Shadow::check(request.shadow.as_ref(), request.canary.as_ref(), request.rollout.as_ref())?;
         let _one_at_a_time = self.shared.changing.lock().await;
         let stored = self.stored(&id).await?;
         if stored.as_ref().is_some_and(|(service, _)| service.deleted) {
@@ -204,7 +206,8 @@ impl Deployer for LocalDeployer {
         change::settings(&mut service.settings, &request)?;
         self.check_routes(&service.id, &service.settings).await?;
         service.model_name = request.model_name;
-        let asked = Asked { model: Some(version), version: request.version, canary: request.canary };
+        let (canary, shadow) = (request.canary, request.shadow);
+        let asked = Asked { model: Some(version), version: request.version, canary, shadow };
         asked.apply(&mut service, now)?;
         self.change(service, versions, new).await
     }
@@ -215,6 +218,7 @@ impl Deployer for LocalDeployer {
         service.replicas = change::replicas(change.replicas, service.replicas)?;
         change::canary(change.canary.as_ref())?;
         change::one_way_of_taking_over(change.canary.as_ref(), change.rollout.as_ref())?;
+        Shadow::check(change.shadow.as_ref(), change.canary.as_ref(), change.rollout.as_ref())?;
         change::changed_settings(&mut service.settings, &change)?;
         self.check_routes(id, &service.settings).await?;
         let base = versions.iter().find(|version| version.id == service.version);
@@ -233,9 +237,11 @@ impl Deployer for LocalDeployer {
             _ => None,
         };
         let model = new.as_ref().map(|new| new.id.clone());
-        let named = [change.version.as_ref(), change.canary.as_ref().map(|canary| &canary.version)];
-        request::all_known(id, named, model.as_ref(), &versions)?;
-        Asked { model, version: change.version, canary: change.canary }.apply(&mut service, Timestamp::now())?;
+        let canary = change.canary.as_ref().map(|canary| &canary.version);
+        let shadow = change.shadow.as_ref().map(|shadow| &shadow.version);
+        request::all_known(id, [change.version.as_ref(), canary, shadow], model.as_ref(), &versions)?;
+        let UpdateRequest { version, canary, shadow, .. } = change;
+        Asked { model, version, canary, shadow }.apply(&mut service, Timestamp::now())?;
         self.change(service, versions, new).await
     }
 

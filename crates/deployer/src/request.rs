@@ -40,9 +40,11 @@ pub(crate) fn version(
     versions: &[Version],
 ) -> Result<(VersionId, Option<Version>), DeployError> {
     let is_another = |name: &VersionId| versions.iter().any(|known| known.id == *name && known.model != model);
-    let named = request.version.clone().or_else(|| choice::of_canary(request.canary.as_ref(), is_another));
+    let beside = request.canary.as_ref().map(|canary| &canary.version);
+    let beside = beside.or(request.shadow.as_ref().map(|shadow| &shadow.version));
+    let named = request.version.clone().or_else(|| choice::of_beside(beside, is_another));
     let version = change::new_version(named.as_ref(), current, &ids(versions));
-    all_known(id, [request.canary.as_ref().map(|canary| &canary.version)], Some(&version), versions)?;
+    all_known(id, [beside], Some(&version), versions)?;
     if is_another(&version) {
         return Err(DeployError::Conflict(format!(
             "version `{version}` of `{id}` exists with another model: leave `version` out to get the next one"
@@ -68,6 +70,7 @@ pub(crate) fn first(id: ServiceId, version: VersionId, now: Timestamp) -> Servic
         replicas: 1,
         settings: Settings::default(),
         canary: None,
+        shadow: None,
         rollout: None,
         live_history: Vec::new(),
         deleted: false,

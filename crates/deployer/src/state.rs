@@ -9,6 +9,7 @@ use kea_core::{
     rollout::{Rollout, RolloutPhase},
     routing::ServiceRoute,
     service::{Canary, PreparedModel, Service, Version},
+    shadow::Shadow,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -99,7 +100,8 @@ impl ServiceState {
     pub(crate) fn wanted(&self) -> Wanted {
         let Service { replicas, deleted, .. } = self.service;
         let canary = |canary: Canary| WantedCanary { replicas: canary.replicas(replicas), version: canary.version };
-        let canary = self.service.beside().map(canary);
+        let shadow = |shadow: Shadow| WantedCanary { replicas: shadow.replicas(replicas), version: shadow.version };
+        let canary = self.service.in_shadow().map(shadow).or_else(|| self.service.beside().map(canary));
         Wanted { version: self.service.stable().clone(), replicas, canary, deleted }
     }
 
@@ -113,7 +115,7 @@ impl ServiceState {
         self.versions.get(&self.service.version)
     }
 
-    /// The canary that runs beside the live version, and how many replicas it is to have.
+    /// The canary or shadow that runs beside the live version, and how many replicas it is to have.
     pub(crate) fn canary(&self) -> Option<(&VersionState, u32)> {
         let WantedCanary { version, replicas } = self.wanted().canary?;
         Some((self.versions.get(&version)?, replicas))
@@ -144,6 +146,11 @@ impl ServiceState {
         let weight = self.service.rollout.as_ref().and_then(weight);
         let new = weight.map(|weight| Canary { version: self.service.version.clone(), weight });
         new.or_else(|| self.service.canary.clone()).filter(|canary| self.live.as_ref() != Some(&canary.version))
+    }
+
+    /// The version that gets copies of the requests at this moment.
+    pub(crate) fn shadow(&self) -> Option<Shadow> {
+        self.service.in_shadow().filter(|shadow| self.live.as_ref() != Some(&shadow.version))
     }
 }
 

@@ -72,6 +72,11 @@ impl Trial {
         }
     }
 
+    /// Whether all replicas for the step were ready once.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.is_some()
+    }
+
     /// Decides what is to become of it.
     pub(crate) fn look(&mut self, rules: &RolloutRules, looked: &Looked<'_>) -> Verdict {
         let Looked { at, is_ready, failure, new, live } = looked;
@@ -82,7 +87,7 @@ impl Trial {
             Some(begun) => (new.since(&begun.new), self.compared(rules, live, begun)),
             None => (Tally::default(), Tally::default()),
         };
-        self.requests = new.requests;
+        self.requests = rules.judged_by(self.step, &new).requests;
         let elapsed: Option<Duration> = self.begun.as_ref().map(|begun| at.duration_since(begun.at));
         let verdict = judge(rules, self.step, &StepSeen { failure: *failure, elapsed, new: &new, live: &live });
         if let Verdict::Wait(reason) = &verdict {

@@ -46,6 +46,7 @@ pub(crate) fn details(state: &ServiceState, address: &PublicAddress) -> ServiceD
         steps: state.wanted_version().map_or_else(Vec::new, |version| steps(state, version)),
         replica_statuses: state.versions.values().flat_map(replica_statuses).collect(),
         canary: state.share(),
+        shadow: state.shadow().map(Into::into),
         rollout: rollout::status(state),
         settings: service.settings.clone(),
         created_at: service.created_at,
@@ -60,6 +61,7 @@ pub(crate) fn route(state: &mut ServiceState) -> Arc<ServiceRoute> {
         live: state.live.clone(),
         versions: state.versions.values().filter(|version| takes_requests(state, version)).map(version_route).collect(),
         canary: state.share(),
+        shadow: state.shadow(),
         reason: reason(state, status(state)),
         settings: same_settings(state),
     };
@@ -114,7 +116,8 @@ fn reason(state: &ServiceState, status: Status) -> Option<String> {
     }
     let is_whole = state.live.as_ref() == Some(wanted) && version.ready_replicas() >= state.service.replicas;
     if let Some((canary, replicas)) = state.canary().filter(|_| is_whole) {
-        return Some(format!("canary {}: {}", canary.version.id, waiting(canary, replicas)));
+        let role = if state.shadow().is_some() { "shadow" } else { "canary" };
+        return Some(format!("{role} {}: {}", canary.version.id, waiting(canary, replicas)));
     }
     let why = waiting(version, state.service.replicas);
     Some(match &state.live {
@@ -169,11 +172,12 @@ fn replica_statuses(version: &VersionState) -> impl Iterator<Item = ReplicaStatu
     })
 }
 
-/// Requests go to the live version, and to the canary once it has told what it takes.
+/// Requests go to the live version, and to the canary or shadow once it has told what it takes.
 fn takes_requests(state: &ServiceState, version: &VersionState) -> bool {
     let id = &version.version.id;
     let is_canary = state.share().is_some_and(|canary| canary.version == *id);
-    state.live.as_ref() == Some(id) || is_canary && version.version.contract.is_some()
+    let is_shadow = state.shadow().is_some_and(|shadow| shadow.version == *id);
+    state.live.as_ref() == Some(id) || (is_canary || is_shadow) && version.version.contract.is_some()
 }
 
 fn version_route(version: &VersionState) -> VersionRoute {

@@ -7,7 +7,7 @@ use axum::body::Body;
 use http::{HeaderMap, Request, Response};
 use kea_api::Gateway;
 use kea_auth::Caller;
-use kea_core::{ServiceId, VersionId};
+use kea_core::{ServiceId, VersionId, port::Traffic, shadow::ShadowCounts};
 use kea_http::{ApiError, PeerAddress};
 use kea_router::Router;
 
@@ -41,6 +41,10 @@ impl Gateway for RouterGateway {
 
     fn active_replicas(&self, id: &ServiceId) -> Vec<String> {
         self.0.active_replicas(id)
+    }
+
+    fn shadowed(&self, id: &ServiceId, version: &VersionId) -> ShadowCounts {
+        self.0.tally(id, version).shadow.counts
     }
 
     fn validate(

@@ -8,6 +8,7 @@ use kea_core::{
     port::DeployError,
     rollout::RolloutRules,
     service::{Canary, ModelSpec, Resources},
+    shadow::Shadow,
 };
 
 use crate::{objects::BUILD_SETTINGS, version::ModelRecord};
@@ -75,6 +76,11 @@ pub(crate) fn version(field: &str, version: &VersionId) -> Result<(), Fault> {
 pub(crate) fn versions(named: Option<&VersionId>, canary: Option<&Canary>) -> Result<(), Fault> {
     named.map_or(Ok(()), |named| version("version", named))?;
     canary.map_or(Ok(()), |canary| version("canary/version", &canary.version))
+}
+
+/// The version that is to be a shadow.
+pub(crate) fn shadow(shadow: Option<&Shadow>) -> Result<(), Fault> {
+    shadow.map_or(Ok(()), |shadow| version("shadow/version", &shadow.version))
 }
 
 /// In a cluster no one sees what all routers count, and so nobody can judge a version by it.

@@ -13,7 +13,7 @@ use kea_core::{
     management::{DeployRequest, ServiceDetails, UpdateRequest, VersionInfo},
     own_route,
     port::{DeployError, Deployer, StoreError},
-    service::Canary,
+    shadow::Shadow,
 };
 use kube::{
     Api, Client,
@@ -251,15 +251,16 @@ fn known_version(id: &ServiceId, version: &VersionId, records: &[VersionRecord])
     Err(DeployError::NoSuchVersion { service: id.clone(), version: version.clone(), known })
 }
 
-/// A canary is the version of the model, or one that has run.
-fn known_canary(
+/// A canary or shadow is the version of the model, or one that has run.
+fn known_beside(
     id: &ServiceId,
-    canary: Option<&Canary>,
+    asked: &UpdateRequest,
     model: &ModelDocument,
     records: &[VersionRecord],
 ) -> Result<(), DeployError> {
-    match canary {
-        Some(canary) if model.version.as_ref() != Some(&canary.version) => known_version(id, &canary.version, records),
+    let canary = asked.canary.as_ref().map(|canary| &canary.version);
+    match canary.or(asked.shadow.as_ref().map(|shadow| &shadow.version)) {
+        Some(version) if model.version.as_ref() != Some(version) => known_version(id, version, records),
         Some(_) | None => Ok(()),
     }
 }
@@ -268,6 +269,8 @@ fn known_canary(
 fn check_settings(request: &UpdateRequest) -> Result<(), DeployError> {
     change::replicas(request.replicas, 1)?;
     change::canary(request.canary.as_ref())?;
+    Shadow::check(request.shadow.as_ref(), request.canary.as_ref(), request.rollout.as_ref())?;
+    check::shadow(request.shadow.as_ref())?;
     check::env(request.env.as_ref())?;
     check::rollout(request.rollout.as_ref())?;
     check::versions(request.version.as_ref(), request.canary.as_ref())?;
@@ -289,7 +292,7 @@ fn changed_deployment(spec: &mut DeploymentDocument, change: &UpdateRequest) {
         rate_limit,
         ..
     } = change.clone();
-    let UpdateRequest { server, canary, audit, routes, .. } = change.clone();
+    let UpdateRequest { server, canary, shadow, audit, routes, .. } = change.clone();
     spec.replicas = replicas.or(spec.replicas);
     spec.env = env.or(spec.env.take());
     spec.resources = resources.or(spec.resources.take());
@@ -303,8 +306,10 @@ fn changed_deployment(spec: &mut DeploymentDocument, change: &UpdateRequest) {
     spec.rate_limit = rate_limit.or(spec.rate_limit.take());
     spec.server = server.or(spec.server.take());
     spec.routes = routes.or(spec.routes.take());
-    // Whoever says which version is to answer has decided about the canary.
-    spec.canary = canary.or(spec.canary.take().filter(|_| change.version.is_none()));
+    // Whoever says which version is to answer has decided about the one beside it, and there is one at a time.
+    let (is_kept, has_canary) = (change.version.is_none(), canary.is_some());
+    spec.canary = canary.or(spec.canary.take().filter(|_| is_kept && shadow.is_none()));
+    spec.shadow = shadow.or(spec.shadow.take().filter(|_| is_kept && !has_canary));
 }
 
 /// The version that the MLModel describes, where it does not say so: the one that was wanted last.
@@ -365,6 +370,7 @@ impl Deployer for ClusterDeployer {
             server: request.server.clone(),
             routes: request.routes.clone(),
             canary: request.canary.clone(),
+            shadow: request.shadow.clone(),
             rollout: request.rollout.clone(),
             version: request.version.clone(),
             ..UpdateRequest::default()
@@ -386,7 +392,7 @@ impl Deployer for ClusterDeployer {
             };
             check::model(&ModelRecord::of(&model), &check::API)?;
             model.version = Some(next_version(&id, request.version.as_ref(), &model, &before, &records)?);
-            known_canary(&id, request.canary.as_ref(), &model, &records)?;
+            known_beside(&id, &asked, &model, &records)?;
             let mut deployment = current.as_ref().map(|current| current.spec.clone()).unwrap_or_default();
             deployment.version = None;
             changed_deployment(&mut deployment, &asked);
@@ -431,7 +437,7 @@ impl Deployer for ClusterDeployer {
                 }
                 (false, None) => {}
             }
-            known_canary(id, asked.canary.as_ref(), &model, &records)?;
+            known_beside(id, &asked, &model, &records)?;
             let model_name = current.model_name.clone();
             Ok(Documents { current: Some(current), model_name, model, deployment, labels: asked.labels.clone() })
         })
@@ -442,8 +448,9 @@ impl Deployer for ClusterDeployer {
         let found = self.found(id)?;
         let details = view::details(self.caches()?, &found, &self.view.settings);
         let details = details.ok_or_else(|| DeployError::NotFound(id.clone()))?;
-        // A canary on its way is what there is to go back from.
-        if let (Some(_), Some(live)) = (&details.canary, details.live_version) {
+        // A canary or shadow on its way is what there is to go back from.
+        let beside = details.canary.is_some() || details.shadow.is_some();
+        if let (true, Some(live)) = (beside, details.live_version) {
             return self.update(id, UpdateRequest { version: Some(live), ..UpdateRequest::default() }).await;
         }
         let wanted = details.version;

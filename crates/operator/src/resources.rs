@@ -11,6 +11,7 @@ use kea_core::{
     Engine, Framework, Settings, VersionId,
     documents::{DeploymentDocument, ModelDocument},
     management::Status,
+    shadow::Shadow,
 };
 use kube::Resource;
 use schemars::JsonSchema;
@@ -95,6 +96,9 @@ pub struct DeploymentStatus {
     /// The version that takes a share of the requests, where one is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanaryStatus>,
+    /// The version that gets copies of requests, where one is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowVersion>,
     /// What the gateway was told of it when that could last be read and was not paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<Settings>,
@@ -128,6 +132,29 @@ pub struct CanaryStatus {
     pub replicas: u32,
     /// Those of its replicas that answer.
     pub ready_replicas: u32,
+}
+
+/// What is seen of a shadow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShadowVersion {
+    /// Its version.
+    pub version: VersionId,
+    /// The share of the requests that are copied to it, in percent.
+    pub percent: u8,
+    /// How far numbers of its answers may be apart, as a part of the larger one.
+    pub tolerance: f64,
+    /// Replicas that it is to have for its share.
+    pub replicas: u32,
+    /// Those of its replicas that answer.
+    pub ready_replicas: u32,
+}
+
+impl ShadowVersion {
+    /// What the gateway is told of it.
+    pub(crate) fn wish(&self) -> Shadow {
+        Shadow { version: self.version.clone(), percent: Some(self.percent), tolerance: Some(self.tolerance) }
+    }
 }
 
 /// One condition, in Kubernetes' conventions.

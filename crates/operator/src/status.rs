@@ -11,7 +11,7 @@ use kea_core::{
 use crate::{
     images::Image,
     names, pods,
-    resources::{CanaryStatus, Condition, DeploymentStatus, MlDeployment},
+    resources::{CanaryStatus, Condition, DeploymentStatus, MlDeployment, ShadowVersion},
     settings::ClusterSettings,
     version::VersionRecord,
     wish::{Refusal, Wish},
@@ -111,6 +111,7 @@ pub(crate) fn status(seen: &Seen<'_>, now: Timestamp) -> DeploymentStatus {
         image: image.map(|image| image.reference),
         reason: why.as_ref().map(|why| why.message.clone()),
         canary: canary(seen),
+        shadow: shadow(seen),
         settings: acting.map(|wish| wish.settings.clone()).or_else(|| before?.settings.clone()),
         conditions: Vec::new(),
         version,
@@ -129,6 +130,19 @@ fn canary(seen: &Seen<'_>) -> Option<CanaryStatus> {
     let Canary { version, weight } = wish.canary()?;
     let replicas = wish.of_canary()?.replicas;
     Some(CanaryStatus { ready_replicas: ready_replicas(&version), version, weight, replicas })
+}
+
+/// The shadow that is asked for; that of before while nothing is changed.
+fn shadow(seen: &Seen<'_>) -> Option<ShadowVersion> {
+    let ready_replicas = |version: &VersionId| ready(seen.pods, version);
+    let Some(wish) = seen.acting() else {
+        let before = seen.owner.status.as_ref()?.shadow.clone()?;
+        return Some(ShadowVersion { ready_replicas: ready_replicas(&before.version), ..before });
+    };
+    let (shadow, replicas) = (wish.shadow()?, wish.of_canary()?.replicas);
+    let (percent, tolerance) = (shadow.percent(), shadow.tolerance());
+    let ready_replicas = ready_replicas(&shadow.version);
+    Some(ShadowVersion { version: shadow.version, percent, tolerance, replicas, ready_replicas })
 }
 
 /// Whether a version is as it was asked for.
@@ -168,9 +182,14 @@ fn trouble(seen: &Seen<'_>) -> Option<Refusal> {
     let of_canary = || {
         let VersionWish { wish, image } = seen.canary?;
         let trouble = of_version(seen, wish, Some(image))?;
-        Some(Refusal { message: format!("canary {}: {}", wish.version, trouble.message), ..trouble })
+        Some(Refusal { message: format!("{} {}: {}", role(seen), wish.version, trouble.message), ..trouble })
     };
     seen.refused.cloned().or_else(of_wanted).or_else(of_canary)
+}
+
+/// What the version beside the one that answers is called.
+fn role(seen: &Seen<'_>) -> &'static str {
+    seen.wish.map_or("canary", Wish::role)
 }
 
 /// What keeps one version from being there.
@@ -248,7 +267,7 @@ fn why(
                 Some(VersionWish { wish, image }) => {
                     let ready = self::ready(seen.pods, &wish.version);
                     let waiting = waiting(seen, Some(&wish.version), Some(image), ready, wish.replicas);
-                    format!("canary {}: {waiting}", wish.version)
+                    format!("{} {}: {waiting}", role(seen), wish.version)
                 }
                 None => waiting(seen, version, image, ready, wanted),
             })

@@ -12,12 +12,13 @@ use kea_core::{
     port::RouteFollower,
     routing::{RoutingSnapshot, ServiceRoute, VersionRoute},
     service::{Canary, ReplicaAddress},
+    shadow::Shadow,
 };
 use kube::runtime::reflector::ObjectRef;
 
 use crate::{
     holders, pods,
-    resources::{Condition, MlDeployment},
+    resources::{Condition, MlDeployment, ShadowVersion},
     settings::ClusterSettings,
     status,
     version::VersionRecord,
@@ -104,13 +105,15 @@ fn route(caches: &Caches, deployment: &MlDeployment, id: ServiceId, before: Opti
     let told = status.and_then(|status| status.live_version.clone());
     let pods = caches.pods_of(deployment);
     let live = servable(told, before, &records, &pods);
-    let (settings, canary) = settings(caches, deployment, &records, before);
+    let (settings, canary, shadow) = settings(caches, deployment, &records, before);
     let takes_requests = |record: &&VersionRecord| {
         let is_canary = canary.as_ref().is_some_and(|canary| canary.version == record.version);
-        Some(&record.version) == live.as_ref() || is_canary && record.replica.is_some()
+        let is_shadow = shadow.as_ref().is_some_and(|shadow| shadow.version == record.version);
+        Some(&record.version) == live.as_ref() || (is_canary || is_shadow) && record.replica.is_some()
     };
     let versions = records.iter().filter(takes_requests).map(|record| version_route(record, &pods, before)).collect();
-    ServiceRoute { id, live, versions, canary, reason: status.and_then(|status| status.reason.clone()), settings }
+    let reason = status.and_then(|status| status.reason.clone());
+    ServiceRoute { id, live, versions, canary, shadow, reason, settings }
 }
 
 /// The version to send requests to. Status, Deployments and pods come by watches of their own: until all of a new live
@@ -132,30 +135,31 @@ fn servable(
     }
 }
 
-/// The settings and the canary. While what is asked for cannot be read, or is paused, they are those of before: as this
-/// router has them, else as the operator has noted them.
+/// The settings, and the canary or shadow. While what is asked for cannot be read, or is paused, they are those of before: as
+/// this router has them, else as the operator has noted them.
 fn settings(
     caches: &Caches,
     deployment: &MlDeployment,
     records: &[VersionRecord],
     before: Option<&ServiceRoute>,
-) -> (Arc<Settings>, Option<Canary>) {
+) -> (Arc<Settings>, Option<Canary>, Option<Shadow>) {
     let wish = match holders::refusal(deployment, caches) {
         Some(refusal) => Err(refusal),
         None => wish::wish(deployment, caches.model_of(deployment).as_deref(), records),
     };
-    let (settings, canary) = match (wish, before) {
-        (Ok(wish), _) if !wish.paused => (wish.settings.clone(), wish.canary()),
-        (_, Some(before)) => return (before.settings.clone(), before.canary.clone()),
+    let (settings, canary, shadow) = match (wish, before) {
+        (Ok(wish), _) if !wish.paused => (wish.settings.clone(), wish.canary(), wish.shadow()),
+        (_, Some(before)) => return (before.settings.clone(), before.canary.clone(), before.shadow.clone()),
         (_, None) => {
             let noted = deployment.status.as_ref();
             let canary = noted.and_then(|status| status.canary.as_ref());
             let canary = canary.map(|noted| Canary { version: noted.version.clone(), weight: noted.weight });
-            (noted.and_then(|status| status.settings.clone()).unwrap_or_default(), canary)
+            let shadow = noted.and_then(|status| status.shadow.as_ref()).map(ShadowVersion::wish);
+            (noted.and_then(|status| status.settings.clone()).unwrap_or_default(), canary, shadow)
         }
     };
     let same = before.map(|before| &before.settings).filter(|before| ***before == settings);
-    (same.cloned().unwrap_or_else(|| Arc::new(settings)), canary)
+    (same.cloned().unwrap_or_else(|| Arc::new(settings)), canary, shadow)
 }
 
 fn version_route(record: &VersionRecord, pods: &[Arc<Pod>], before: Option<&ServiceRoute>) -> VersionRoute {
@@ -220,6 +224,7 @@ pub(crate) fn details(caches: &Caches, deployment: &MlDeployment, cluster: &Clus
         engine: told.and_then(|told| told.engine),
         image: told.filter(|_| is_current).and_then(|told| told.image.clone()),
         canary: wish.as_ref().ok().and_then(wish::Wish::canary),
+        shadow: wish.as_ref().ok().and_then(wish::Wish::shadow).map(Into::into),
         rollout: None,
         replicas: wish.as_ref().map_or_else(|_| deployment.replicas(), |wish| wish.replicas),
         ready_replicas: told.map_or(0, |told| told.ready_replicas),

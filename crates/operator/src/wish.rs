@@ -6,6 +6,7 @@ use kea_core::{
     management::DeployRequest,
     port::DeployError,
     service::{Autoscaling, Canary},
+    shadow::Shadow,
 };
 
 use crate::{
@@ -29,27 +30,71 @@ pub(crate) struct Wish {
     pub(crate) autoscaling: Option<Autoscaling>,
 }
 
-/// The version that is to take a share of the requests.
+/// The version that is to run beside the one that answers.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CanaryWish {
     pub(crate) version: VersionId,
     pub(crate) model: ModelRecord,
-    /// Its share in percent.
-    pub(crate) weight: u8,
+    pub(crate) role: Role,
+}
+
+/// What it gets of the requests: a share, or copies.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Role {
+    Canary(Canary),
+    Shadow(Shadow),
+}
+
+impl Role {
+    fn version(&self) -> &VersionId {
+        match self {
+            Self::Canary(canary) => &canary.version,
+            Self::Shadow(shadow) => &shadow.version,
+        }
+    }
+
+    fn replicas(&self, replicas: u32) -> u32 {
+        match self {
+            Self::Canary(canary) => canary.replicas(replicas),
+            Self::Shadow(shadow) => shadow.replicas(replicas),
+        }
+    }
+
+    /// The word of the documents.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Canary(_) => "canary",
+            Self::Shadow(_) => "shadow",
+        }
+    }
 }
 
 impl Wish {
-    /// What is asked for of the canary: the same but for its version, with replicas for its share.
+    /// What is asked for of the canary or shadow: the same but for its version, with replicas for its share.
     pub(crate) fn of_canary(&self) -> Option<Self> {
-        let replicas = self.canary()?.replicas(self.replicas);
-        let CanaryWish { version, model, .. } = self.canary.clone()?;
-        Some(Self { version, model, replicas, canary: None, ..self.clone() })
+        let CanaryWish { version, model, role } = self.canary.clone()?;
+        Some(Self { version, model, replicas: role.replicas(self.replicas), canary: None, ..self.clone() })
     }
 
     /// What the gateway is told of the canary.
     pub(crate) fn canary(&self) -> Option<Canary> {
-        let CanaryWish { version, weight, .. } = self.canary.as_ref()?;
-        Some(Canary { version: version.clone(), weight: *weight })
+        match &self.canary.as_ref()?.role {
+            Role::Canary(canary) => Some(canary.clone()),
+            Role::Shadow(_) => None,
+        }
+    }
+
+    /// What the gateway is told of the shadow.
+    pub(crate) fn shadow(&self) -> Option<Shadow> {
+        match &self.canary.as_ref()?.role {
+            Role::Canary(_) => None,
+            Role::Shadow(shadow) => Some(shadow.clone()),
+        }
+    }
+
+    /// What the version beside the one that answers is called.
+    pub(crate) fn role(&self) -> &'static str {
+        self.canary.as_ref().map_or("canary", |beside| beside.role.name())
     }
 }
 
@@ -105,7 +150,7 @@ pub(crate) fn wish(
         ),
     })?;
     let of_model = model.document().map_err(|why| Refusal::invalid(format!("MLModel `{model_object}`: {why}")))?;
-    let DeploymentDocument { pod, paused, canary, autoscaling, .. } = spec.clone();
+    let DeploymentDocument { pod, paused, canary, shadow, autoscaling, .. } = spec.clone();
     let ModelDocument { version: model_version, .. } = of_model.clone();
     let record = ModelRecord::of(&of_model);
     let pinned = spec.version.clone();
@@ -120,11 +165,13 @@ pub(crate) fn wish(
     check::service_name("metadata/name", deployment.name()).map_err(|fault| Refusal::invalid(fault.detail))?;
     check::versions(pinned.as_ref(), canary.as_ref()).map_err(|fault| refused(fault.into()))?;
     check::versions(model_version.as_ref(), None).map_err(of_object)?;
+    check::shadow(shadow.as_ref()).map_err(|fault| refused(fault.into()))?;
     change::canary(canary.as_ref()).map_err(refused)?;
+    Shadow::check(shadow.as_ref(), canary.as_ref(), request.rollout.as_ref()).map_err(refused)?;
     let asked = Asked { object: &model_object, model: record, pinned, of_model: model_version };
-    let (version, model, canary) = match canary {
+    let (version, model, canary) = match canary.map(Role::Canary).or(shadow.map(Role::Shadow)) {
         None => version(asked, records).map(|(version, model)| (version, model, None))?,
-        Some(canary) => with_canary(asked, canary, deployment.live(records), records)?,
+        Some(role) => with_canary(asked, role, deployment.live(records), records)?,
     };
     let mut settings = Settings::default();
     change::settings(&mut settings, &request).map_err(refused)?;
@@ -186,23 +233,23 @@ struct Asked<'a> {
     of_model: Option<VersionId>,
 }
 
-/// The version that is to be live and the canary beside it. A canary that is the MLModel's own version leaves the one
+/// The version that is to be live and the canary or shadow beside it. One that is the MLModel's own version leaves the one
 /// that is live in its place.
 fn with_canary(
     asked: Asked<'_>,
-    canary: Canary,
+    role: Role,
     live: Option<VersionId>,
     records: &[VersionRecord],
 ) -> Result<(VersionId, ModelRecord, Option<CanaryWish>), Refusal> {
     let Asked { object, model, pinned, of_model } = asked;
-    let Canary { version: name, weight } = canary;
+    let (name, word) = (role.version().clone(), role.name());
     if pinned.as_ref() == Some(&name) {
         return Err(Refusal::invalid(format!(
-            "`spec.version` and `spec.canary.version` are both `{name}`: the canary is another version beside the one \
+            "`spec.version` and `spec.{word}.version` are both `{name}`: the {word} is another version beside the one \
              that answers; keep one of the two"
         )));
     }
-    // A changed MLModel without a version of its own is the canary, by the name that the canary has.
+    // A changed MLModel without a version of its own is the canary or shadow, by the name that this has.
     let is_new = records.iter().all(|record| record.model != model);
     let of_model = of_model.or_else(|| is_new.then(|| name.clone()));
     let candidate = version(Asked { object, model, pinned: None, of_model: of_model.clone() }, records)?;
@@ -214,7 +261,7 @@ fn with_canary(
             return Err(Refusal {
                 reason: "NoVersion",
                 message: format!(
-                    "`spec.canary` asks for version `{name}`, but MLModel `{object}` is version `{}`, and no version \
+                    "`spec.{word}` asks for version `{name}`, but MLModel `{object}` is version `{}`, and no version \
                      `{name}` has run: change one of the two",
                     candidate.0
                 ),
@@ -231,14 +278,15 @@ fn with_canary(
             let record = live.ok_or_else(|| Refusal {
                 reason: "NoVersion",
                 message: format!(
-                    "`spec.canary` gives version `{name}` a share of the requests beside the version that is live, and \
-                     there is no other that is: remove `canary`, and set it again with the next version"
+                    "`spec.{word}` gives version `{name}` {} of the requests beside the version that is live, and \
+                     there is no other that is: remove `{word}`, and set it again with the next version",
+                    if word == "canary" { "a share" } else { "copies" }
                 ),
             })?;
             (record.version.clone(), record.model.clone())
         }
     };
-    Ok((stable.0, stable.1, Some(CanaryWish { version: name, model: of_canary, weight })))
+    Ok((stable.0, stable.1, Some(CanaryWish { version: name, model: of_canary, role })))
 }
 
 /// The version that is asked for, and its model.
@@ -438,6 +486,37 @@ mod tests {
         assert!(refused(of("1", 10), changed).starts_with("VersionConflict"));
         let first = wish(&deployment(of("2", 10)), Some(&model(json!({"source": "s3://models/2.onnx"}))), &[]);
         assert_eq!(first.unwrap_err().reason, "NoVersion");
+    }
+
+    #[test]
+    fn a_shadow_is_asked_for_as_a_canary_is() {
+        let records = [record("1", "s3://models/1.onnx", 9)];
+        let of = |more: Value| {
+            let mut spec = json!({"replicas": 4, "shadow": {"version": "2", "percent": 50}});
+            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let wished = wish(&live("1", spec), Some(&model(json!({"source": "s3://models/2.onnx"}))), &records);
+            wished.map_err(|refusal| format!("{}: {}", refusal.reason, refusal.message))
+        };
+        let wished = of(json!({})).unwrap();
+        assert_eq!((wished.version.as_str(), wished.canary(), wished.role()), ("1", None, "shadow"));
+        assert_eq!(wished.shadow().unwrap().percent(), 50);
+        let beside = wished.of_canary().unwrap();
+        assert_eq!((beside.version.as_str(), beside.replicas), ("2", 2));
+        assert_eq!(beside.model.source.as_deref(), Some("s3://models/2.onnx"));
+        for (more, told) in [
+            (json!({"shadow": {"version": "2", "percent": 0}}), "Invalid: `spec.shadow.percent`: "),
+            (json!({"version": "2"}), "Invalid: `spec.version` and `spec.shadow.version` are both `2`"),
+            (
+                json!({"canary": {"version": "2", "weight": 1}}),
+                "Invalid: `spec.shadow`: version `2` cannot be canary and",
+            ),
+        ] {
+            let refused = of(more).unwrap_err();
+            assert!(refused.starts_with(told), "{refused}");
+        }
+        let own = live("1", json!({"shadow": {"version": "1"}}));
+        let refused = wish(&own, Some(&model(json!({"source": "s3://models/1.onnx"}))), &records).unwrap_err();
+        assert!(refused.message.starts_with("`spec.shadow` gives version `1` copies of the requests"), "{refused:?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! only while the service's budget of such calls lasts. All that is done for a call is done by its deadline.
 
 mod answer;
+mod aside;
 mod attempt;
 mod outgoing;
 mod upload;
@@ -17,6 +18,7 @@ use kea_audit::{Recorder, Stage};
 use kea_http::ApiError;
 use tokio::time::{Instant, timeout_at};
 
+pub(crate) use self::aside::Aside;
 use self::{
     attempt::{Failure, Untouched, attempt},
     upload::{Progress, Upload},
@@ -52,6 +54,7 @@ pub(crate) async fn send(call: &mut ValidCall) -> Result<Response, RouterError> 
         record.ended(Stage::Balance);
         busy(&service, shed)
     })?;
+    let copied = service.shadow.as_ref().and_then(|shadow| shadow.copy(call, deadline));
     let (body, upload) = match &mut call.body {
         CallBody::Whole(bytes) => (Payload::Whole(bytes.clone()), None),
         CallBody::Stream(body) => {
@@ -66,11 +69,15 @@ pub(crate) async fn send(call: &mut ValidCall) -> Result<Response, RouterError> 
     let relay = Relay { parts, function, is_idempotent, client, service, version, record, upload, began, deadline };
     let answered = relay.send(body).await;
     relay.tell(&place, answered.as_ref().err());
-    answered.map_err(|failed| failed.error(service.route.id.to_string(), limit))
+    let answered = answered.map_err(|failed| failed.error(service.route.id.to_string(), limit));
+    match copied {
+        Some(theirs) => theirs.watch(answered),
+        None => answered,
+    }
 }
 
 /// Whether the contract says that calling it twice does no harm.
-fn is_idempotent(version: &VersionEntry, function: &str) -> bool {
+pub(crate) fn is_idempotent(version: &VersionEntry, function: &str) -> bool {
     let contract = version.validator.as_ref().map(|validator| validator.contract());
     contract.and_then(|contract| contract.function(function)).is_some_and(|function| function.idempotent)
 }

@@ -18,6 +18,7 @@ mod metrics;
 mod own_routes;
 mod path;
 mod router;
+mod shadow;
 mod sticky;
 mod table;
 mod trial;

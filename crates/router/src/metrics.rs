@@ -7,7 +7,7 @@ use std::{
 
 use http::StatusCode;
 
-use crate::{cache::CacheCounters, table::ServiceEntry, trial::Trial};
+use crate::{cache::CacheCounters, shadow::Copies, table::ServiceEntry, trial::Trial};
 
 /// Counters of one version; kept for as long as it has replicas.
 #[derive(Debug, Default)]
@@ -17,6 +17,8 @@ pub(crate) struct VersionMetrics {
     pub(crate) cache: CacheCounters,
     /// What whoever judges a new version asks for.
     pub(crate) trial: Trial,
+    /// Copies of requests that it got.
+    pub(crate) copies: Copies,
     retries: AtomicU64,
     retries_refused: AtomicU64,
     ejections: AtomicU64,
@@ -57,6 +59,7 @@ impl VersionMetrics {
         let ejections = self.ejections.load(Ordering::Relaxed);
         let _ = writeln!(out, "kea_ejections_total{{{labels}}} {ejections}");
         let _ = writeln!(out, "kea_active_replicas{{{labels}}} {active}");
+        self.copies.write(&labels, out);
     }
 }
 

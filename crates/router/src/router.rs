@@ -22,8 +22,8 @@ use kea_http::ApiError;
 use crate::{
     RouterError, audited,
     cache::{self, CacheKey, Caching, Lookup, ResponseCache, Scope, kept, owner_of},
-    error, health, identify, limit, metrics, path, sticky,
-    table::{ServiceEntry, Table},
+    error, health, identify, limit, metrics, path, shadow, sticky,
+    table::{ServiceEntry, Table, VersionEntry},
     v2, validate,
 };
 
@@ -51,7 +51,9 @@ impl Traffic for Router {
     fn tally(&self, service: &ServiceId, version: &VersionId) -> Tally {
         let table = self.table.load();
         let found = table.services.get(service.as_str()).and_then(|entry| entry.version(Some(version.as_str())));
-        found.map_or_else(Tally::default, |version| version.metrics.trial.tally())
+        let tally =
+            |version: &VersionEntry| Tally { shadow: version.metrics.copies.tally(), ..version.metrics.trial.tally() };
+        found.map_or_else(Tally::default, tally)
     }
 }
 
@@ -185,7 +187,7 @@ impl Router {
 
     /// Counters of all services, in the text format that Prometheus reads.
     pub fn metrics(&self) -> String {
-        let mut out = [metrics::HELP, cache::HELP].concat();
+        let mut out = [metrics::HELP, cache::HELP, shadow::HELP].concat();
         self.caching.answers.write_metrics(&mut out);
         for (name, entry) in &self.table.load().services {
             for version in &entry.versions {

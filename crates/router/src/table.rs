@@ -26,6 +26,7 @@ use crate::{
     limit::{Gate, RateLimiter, RetryBudget},
     metrics::VersionMetrics,
     own_routes::OwnRoutes,
+    shadow::Shadowing,
 };
 
 /// All services.
@@ -50,6 +51,8 @@ pub(crate) struct ServiceEntry {
     pub(crate) budget: Arc<RetryBudget>,
     /// `None` where there is no rule.
     pub(crate) rates: Option<Arc<RateLimiter>>,
+    /// `None` where no version gets copies of requests.
+    pub(crate) shadow: Option<Shadowing>,
 }
 
 /// One version of a service.
@@ -89,6 +92,7 @@ impl ServiceEntry {
         let versions: Vec<_> = route.versions.iter().map(version).collect();
         Self {
             shares: shares(&route.settings, &versions),
+            shadow: Shadowing::of(route, before.and_then(|entry| entry.shadow.as_ref())),
             versions,
             gate: before.map_or_else(Arc::default, |entry| entry.gate.clone()),
             budget: before.map_or_else(Arc::default, |entry| entry.budget.clone()),
@@ -276,6 +280,7 @@ mod tests {
             live: Some("1".parse().unwrap()),
             versions: vec![version("1", 2), version("2", canary_replicas)],
             canary: Some(Canary { version: "2".parse().unwrap(), weight }),
+            shadow: None,
             reason: None,
             settings: Arc::default(),
         };

@@ -62,7 +62,7 @@ impl Trial {
         // Parts first: a request that comes meanwhile must not be more failures than requests.
         let latency = Latency(counts.latency.iter().map(read).collect());
         let (rejected, errors) = (read(&counts.rejected), read(&counts.errors));
-        Tally { requests: read(&counts.requests), rejected, errors, latency }
+        Tally { requests: read(&counts.requests), rejected, errors, latency, ..Tally::default() }
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
         trial.count(&answer(500, "bypass"), asked);
         trial.count(&answer(200, "hit"), asked);
         trial.count(&Err(RouterError::Rejected(Rejection::Invalid(Vec::new()))), None);
-        let Tally { requests, rejected, errors, latency } = trial.tally();
+        let Tally { requests, rejected, errors, latency, .. } = trial.tally();
         assert_eq!((requests, rejected, errors, latency.0.iter().sum::<u64>()), (3, 1, 1, 2));
     }
 }

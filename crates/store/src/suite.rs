@@ -14,6 +14,7 @@ use kea_core::{
     port::{External, IdentityStore, Record, RecordKind, ServiceStore, StoreError, User, UserStore},
     rollout::Rollout,
     service::{Canary, ModelSpec, Resources, Service, Version},
+    shadow::Shadow,
 };
 
 pub(crate) use crate::policy_suite::*;
@@ -85,6 +86,7 @@ pub(crate) fn service(id: &str) -> Service {
         replicas: 2,
         settings: Settings::default(),
         canary: Some(Canary { version: version_id("2"), weight: 10 }),
+        shadow: Some(Shadow { version: version_id("3"), percent: Some(20), tolerance: Some(0.001) }),
         rollout: Some(Rollout::begin(version_id("1"), Timestamp::UNIX_EPOCH)),
         live_history: vec![version_id("1")],
         deleted: false,

@@ -20,6 +20,7 @@ use kea_core::{
     },
     policy::{Binding, Policy, PolicyName, Role},
     port::{DeployError, Deployer, PolicyStore, StoreError},
+    shadow::ShadowCounts,
     tensor::Datatype,
 };
 use kea_http::ApiError;
@@ -77,6 +78,7 @@ fn details(name: &str, status: Status) -> ServiceDetails {
         steps: vec![StepStatus { name: "fetch the model".into(), state: StepState::Done, detail: String::new() }],
         replica_statuses: vec![replica(0), replica(1)],
         canary: None,
+        shadow: None,
         rollout: None,
         settings: Settings::default(),
         created_at: Timestamp::UNIX_EPOCH,
@@ -195,6 +197,10 @@ impl Gateway for FakeGateway {
 
     fn active_replicas(&self, id: &ServiceId) -> Vec<String> {
         vec![format!("{id}-1-0")]
+    }
+
+    fn shadowed(&self, _: &ServiceId, _: &VersionId) -> ShadowCounts {
+        ShadowCounts::default()
     }
 
     fn validate(

@@ -3,7 +3,11 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{port::DeployError, tally::Latency};
+use crate::{
+    port::DeployError,
+    shadow::ShadowCounts,
+    tally::{Latency, ShadowTally},
+};
 
 fn rules(more: Value) -> RolloutRules {
     let mut rules = json!({
@@ -17,7 +21,7 @@ fn rules(more: Value) -> RolloutRules {
 fn tally(taken: u64, errors: u64, rejected: u64, millis: u64) -> Tally {
     let mut latency = Latency::default();
     latency.0[Latency::bucket(Duration::from_millis(millis))] = taken;
-    Tally { requests: taken + rejected, rejected, errors, latency }
+    Tally { requests: taken + rejected, rejected, errors, latency, ..Tally::default() }
 }
 
 fn verdict(more: Value, step: usize, elapsed: u64, new: &Tally, live: &Tally) -> Verdict {
@@ -157,4 +161,77 @@ fn rules_that_cannot_be_met_are_refused_with_their_field() {
     assert_eq!(one("maxP99", json!("0s")), "/rollout/maxP99");
     assert_eq!(one("maxP99Increase", json!(1.5)), "");
     assert_eq!(one("minRequests", json!(0)), "/rollout/minRequests");
+}
+
+#[test]
+fn a_step_in_shadow_comes_first_and_has_no_share() {
+    let pointer = |rules: Value| match serde_json::from_value::<RolloutRules>(rules).unwrap().check() {
+        Ok(()) => String::new(),
+        Err(DeployError::Invalid { pointer, .. }) => pointer,
+        Err(other) => panic!("{other}"),
+    };
+    let steps = |steps: Value| pointer(json!({"steps": steps}));
+    let (shadow, tenth) = (json!({"shadow": true}), json!({"weight": 10}));
+    assert_eq!(steps(json!([shadow])), "");
+    assert_eq!(steps(json!([shadow, tenth])), "");
+    assert_eq!(steps(json!([tenth, shadow])), "/rollout/steps/1/shadow");
+    assert_eq!(steps(json!([shadow, shadow])), "/rollout/steps/1/shadow");
+    assert_eq!(steps(json!([{"shadow": true, "weight": 10}])), "/rollout/steps/0/shadow");
+    assert_eq!(steps(json!([{"pause": "1s"}])), "/rollout/steps/0/weight");
+    for (name, value) in [("maxDifferenceRate", json!(0.01)), ("tolerance", json!(0.001))] {
+        assert_eq!(pointer(json!({"steps": [shadow], name: value})), "");
+        assert_eq!(pointer(json!({"steps": [shadow], name: 2})), format!("/rollout/{name}"));
+        assert_eq!(pointer(json!({"steps": [tenth], name: value})), format!("/rollout/{name}"));
+    }
+    let rules: RolloutRules = serde_json::from_value(json!({"steps": [shadow, tenth], "tolerance": 0.1})).unwrap();
+    let version = "2".parse().unwrap();
+    assert_eq!(rules.shadow(0, &version).map(|shadow| (shadow.percent(), shadow.tolerance())), Some((100, 0.1)));
+    assert_eq!((rules.shadow(1, &version), rules.weight(0), rules.weight(1)), (None, 0, 10));
+}
+
+/// What becomes of a version that answered copies of requests so: the same, differently, not, in that many milliseconds.
+fn check_shadow(more: Value, elapsed: u64, (same, different, failed): (u64, u64, u64), word: &str, reason: &str) {
+    let mut asked = json!({"steps": [{"shadow": true, "pause": "60s"}, {"weight": 50}], "minRequests": 10});
+    asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let rules = serde_json::from_value(asked).unwrap();
+    let counts = ShadowCounts { same, different, failed, not_compared: 99, dropped: 99, skipped: 99 };
+    let latency = tally(same + different + failed, 0, 0, 100).latency;
+    // Requests that named the version are none that it is judged by.
+    let new = Tally { shadow: ShadowTally { counts, latency }, ..tally(50, 50, 50, 5) };
+    let live = tally(100, 0, 0, 5);
+    let seen = StepSeen { failure: None, elapsed: Some(Duration::from_secs(elapsed)), new: &new, live: &live };
+    let told = said(judge(&rules, 0, &seen));
+    assert!(told.0 == word && told.1.contains(reason), "{more}, {elapsed} s: {told:?}");
+}
+
+#[test]
+fn in_shadow_a_version_is_judged_by_copies() {
+    let some = || json!({"maxDifferenceRate": 0.1});
+    check_shadow(
+        json!({}),
+        59,
+        (50, 0, 0),
+        "wait",
+        "50 of at least 10 requests in shadow so far, within a pause of 60s",
+    );
+    check_shadow(json!({}), 60, (9, 0, 0), "wait", "9 of at least 10 requests in shadow so far: it waits for more");
+    let told = "of 20 requests 0 % failed and 0 % did not fit, 10 % of 20 were answered differently, p99 10";
+    check_shadow(some(), 60, (18, 2, 0), "advance", told);
+    let told = "15 % of its 20 requests were answered differently by the live version, and at most 10 % may";
+    check_shadow(some(), 1, (17, 3, 0), "return", told);
+    // Differences are told, and no fault unless that is said.
+    check_shadow(json!({}), 60, (0, 20, 0), "advance", "100 % of 20 were answered differently");
+    check_shadow(json!({"maxDifferenceRate": 0}), 1, (9, 0, 0), "wait", "");
+    check_shadow(json!({"maxDifferenceRate": 0}), 1, (9, 1, 0), "return", "10 % of its 10 requests");
+    check_shadow(json!({}), 1, (18, 0, 2), "return", "10 % of its 20 requests failed, and at most 5 % may");
+    check_shadow(json!({"maxP99": "50ms"}), 1, (20, 0, 0), "return", "and at most 50 ms may be");
+    check_shadow(json!({"maxP99Increase": 1}), 1, (20, 0, 0), "return", "of the live version");
+    // Where nothing could be compared, nothing is known of differences.
+    check_shadow(
+        json!({"maxDifferenceRate": 0, "maxErrorRate": 1}),
+        60,
+        (0, 0, 20),
+        "wait",
+        "0 of at least 10 requests",
+    );
 }

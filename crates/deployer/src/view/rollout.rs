@@ -5,7 +5,10 @@ use kea_core::{
     rollout::{Rollout, RolloutPhase, RolloutStatus},
 };
 
-use crate::state::{ServiceState, VersionState};
+use crate::{
+    state::{ServiceState, VersionState},
+    trial::Trial,
+};
 
 /// What became of a version that went back.
 pub(super) fn returned(state: &ServiceState) -> Option<String> {
@@ -15,13 +18,23 @@ pub(super) fn returned(state: &ServiceState) -> Option<String> {
     Some(format!("version {version} went back at step {} of {of}: {reason}; version {from} keeps serving", step + 1))
 }
 
-/// What a version that takes over step by step waits for, once it has a share.
+/// What a version that takes over step by step waits for, once it has a share, or gets copies.
 pub(super) fn on_trial(state: &ServiceState) -> Option<String> {
     let RolloutStatus { version, from, step, steps, weight, reason, .. } =
-        status(state).filter(|rollout| rollout.phase == RolloutPhase::Progressing && rollout.weight > 0)?;
+        status(state).filter(|rollout| is_tried(state, rollout))?;
+    if weight == 0 {
+        let copies = format!("version {version} gets copies of the requests at step {step} of {steps}: {reason}");
+        return Some(format!("{copies}; version {from} answers"));
+    }
     Some(format!(
         "version {version} has {weight} % of the requests at step {step} of {steps}: {reason}; version {from} has the rest"
     ))
+}
+
+/// Whether a version under way has a share, or gets copies and has what it needs for that.
+fn is_tried(state: &ServiceState, rollout: &RolloutStatus) -> bool {
+    let begun = state.trial.as_ref().is_some_and(Trial::has_begun);
+    rollout.phase == RolloutPhase::Progressing && (rollout.weight > 0 || begun && state.shadow().is_some())
 }
 
 /// How far a version that takes over step by step is.
@@ -51,9 +64,10 @@ pub(super) fn taking(state: &ServiceState, version: &VersionState) -> StepStatus
     let rollout = status(state).filter(|_| state.live.as_ref() != Some(version));
     let (progress, detail) = match rollout {
         Some(rollout) if rollout.phase == RolloutPhase::Returned => (StepState::Failed, rollout.reason),
-        Some(rollout) if rollout.phase == RolloutPhase::Progressing && rollout.weight > 0 => {
+        Some(rollout) if is_tried(state, &rollout) => {
             let RolloutStatus { step, steps, weight, reason, .. } = rollout;
-            (StepState::Running, format!("{weight} %, step {step} of {steps}: {reason}"))
+            let share = if weight == 0 { "copies".into() } else { format!("{weight} %") };
+            (StepState::Running, format!("{share}, step {step} of {steps}: {reason}"))
         }
         _ if state.live.as_ref() == Some(version) => (StepState::Done, format!("version {version}")),
         _ => (StepState::Pending, format!("version {version}")),
@@ -112,6 +126,7 @@ mod tests {
             replicas: 1,
             settings: Settings { rollout, ..Settings::default() },
             canary: None,
+            shadow: None,
             rollout: Some(Rollout::begin(v("1"), Timestamp::UNIX_EPOCH)),
             live_history: vec![v("1")],
             deleted: false,
@@ -156,6 +171,38 @@ mod tests {
         assert_eq!((status, weight), (Status::Updating, Some(10)));
         let told = "version 2 has 10 % of the requests at step 1 of 2: 0 of at least 20 requests so far";
         assert!(reason.starts_with(told) && reason.ends_with("; version 1 has the rest"), "{reason}");
+    }
+
+    #[test]
+    fn in_shadow_it_has_no_share_but_copies() {
+        let mut state = scene();
+        let steps = json!({"steps": [{"shadow": true}, {"weight": 50}]});
+        state.service.settings.rollout = serde_json::from_value(steps).unwrap();
+        assert_eq!(state.canary().map(|(_, replicas)| replicas), Some(1));
+        look(&mut state);
+        let (status, weight, versions, reason) = seen(&mut state);
+        assert_eq!((status, weight, versions.len()), (Status::Updating, Some(0), 2));
+        assert_eq!(route(&mut state).shadow.as_ref().map(|shadow| &shadow.version), Some(&v("2")));
+        let told = "version 2 gets copies of the requests at step 1 of 2: 0 of at least 20 requests in shadow so far";
+        assert!(reason.starts_with(told) && reason.ends_with("; version 1 answers"), "{reason}");
+        state.service.rollout.as_mut().unwrap().step = 1;
+        look(&mut state);
+        assert_eq!((seen(&mut state).1, route(&mut state).shadow.clone()), (Some(50), None));
+    }
+
+    #[test]
+    fn a_shadow_by_hand_has_replicas_and_a_route_and_no_share() {
+        let mut state = scene();
+        let shadow = serde_json::from_value(json!({"version": "2", "percent": 50})).unwrap();
+        (state.service.version, state.service.rollout, state.service.shadow) = (v("1"), None, Some(shadow));
+        let (status, weight, versions, _) = seen(&mut state);
+        assert_eq!((status, weight, versions.len()), (Status::Deployed, None, 2));
+        state.versions.get_mut(&v("2")).unwrap().note(0, ReplicaEvent::Unready { reason: "it died".into() });
+        let (status, _, _, reason) = seen(&mut state);
+        assert_eq!((status, reason.as_str()), (Status::Updating, "shadow 2: replica 2: it died"));
+        // Once it is live it shadows nobody.
+        state.live = Some(v("2"));
+        assert_eq!(route(&mut state).shadow, None);
     }
 
     #[test]

@@ -103,6 +103,7 @@ fn request(model_name: String, changes: UpdateRequest) -> DeployRequest {
         server,
         routes,
         canary,
+        shadow,
         rollout,
         audit,
     } = changes;
@@ -129,6 +130,7 @@ fn request(model_name: String, changes: UpdateRequest) -> DeployRequest {
         server,
         routes,
         canary,
+        shadow,
         rollout,
         audit,
     }

@@ -107,6 +107,7 @@ impl ModelOptions {
             server: given(server_settings),
             routes: None,
             canary: None,
+            shadow: None,
             // Of documents: too much for an option.
             rollout: None,
             // Rules are for the security role: `PUT /logs/rules`, or the document.

@@ -80,9 +80,14 @@ fn version(details: &ServiceDetails) -> String {
         Some(live) => format!("{live}, to be replaced by {}", details.version),
         None => details.version.to_string(),
     };
-    match &details.canary {
-        Some(canary) => format!("{version}, with canary {} for {} % of the requests", canary.version, canary.weight),
-        None => version,
+    match (&details.canary, &details.shadow) {
+        (_, Some(shadow)) => {
+            format!("{version}, with shadow {} for {} % of the requests", shadow.version, shadow.percent)
+        }
+        (Some(canary), None) => {
+            format!("{version}, with canary {} for {} % of the requests", canary.version, canary.weight)
+        }
+        (None, None) => version,
     }
 }
 

@@ -3,6 +3,7 @@
 use kea_core::{
     management::{ReplicaStatus, ServiceDetails, StepStatus},
     rollout::{RolloutPhase, RolloutStatus},
+    shadow::{ShadowCounts, ShadowStatus},
 };
 
 use super::{Session, or_dash, service, service::ServiceArgs};
@@ -17,6 +18,7 @@ pub(crate) async fn run(session: &Session, args: &ServiceArgs) -> Result<(), Fai
 fn describe(details: &ServiceDetails) -> String {
     let mut parts = vec![service::sentence(details)];
     parts.extend(details.rollout.as_ref().and_then(promoted));
+    parts.extend(details.shadow.as_ref().map(shadowed));
     if !details.steps.is_empty() {
         parts.push(table(&["STEP", "STATE", "DETAIL"], details.steps.iter().map(step_row)));
     }
@@ -32,6 +34,15 @@ fn promoted(rollout: &RolloutStatus) -> Option<String> {
     let RolloutStatus { version, from, phase, steps, reason, .. } = rollout;
     let is_promoted = *phase == RolloutPhase::Promoted;
     is_promoted.then(|| format!("version {version} took over from version {from} after {steps} steps: {reason}"))
+}
+
+/// How a version in shadow answered copies of requests.
+fn shadowed(ShadowStatus { version, counts, .. }: &ShadowStatus) -> String {
+    let ShadowCounts { same, different, failed, not_compared, dropped, skipped } = counts;
+    let compared =
+        format!("{same} answers the same, {different} different, {failed} failed, {not_compared} not compared");
+    let copied = format!("{dropped} requests not copied, {skipped} that may not be sent twice");
+    format!("version {version} in shadow: {compared}; {copied}")
 }
 
 fn step_row(step: &StepStatus) -> Vec<String> {
@@ -69,6 +80,15 @@ mod tests {
         let told = "version 2 took over from version 1 after 2 steps: of 50 requests 0 % failed";
         assert_eq!(rollout("promoted").as_deref(), Some(told));
         assert_eq!((rollout("progressing"), rollout("returned")), (None, None));
+    }
+
+    #[test]
+    fn how_a_shadow_answers_is_told() {
+        let counts = json!({"same": 90, "different": 5, "failed": 1, "notCompared": 2, "dropped": 3, "skipped": 4});
+        let shadow = json!({"version": "2", "percent": 100, "tolerance": 1e-6, "counts": counts});
+        let told = shadowed(&serde_json::from_value(shadow).unwrap());
+        let compared = "version 2 in shadow: 90 answers the same, 5 different, 1 failed, 2 not compared";
+        assert_eq!(told, format!("{compared}; 3 requests not copied, 4 that may not be sent twice"));
     }
 
     #[test]

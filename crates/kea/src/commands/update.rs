@@ -6,6 +6,7 @@ use kea_core::{
     management::{ServiceDetails, UpdateRequest, UpdateResponse},
     name::NameError,
     service::{Access, Canary},
+    shadow::Shadow,
 };
 
 use super::{Session, deploy::wait_for_change, model_options::ModelOptions};
@@ -25,6 +26,10 @@ pub(crate) struct UpdateArgs {
     /// that
     #[arg(long, value_name = "VERSION=PERCENT", value_parser = canary)]
     canary: Option<Canary>,
+    /// Send that version copies of the requests, or of a share of them, beside the live one, and compare what it
+    /// answers. `--version` without it ends that
+    #[arg(long, value_name = "VERSION[=PERCENT]", value_parser = shadow, conflicts_with = "canary")]
+    shadow: Option<Shadow>,
     /// Return at once, while it is changed
     #[arg(long)]
     no_wait: bool,
@@ -54,7 +59,8 @@ pub(crate) struct RollbackArgs {
 
 /// Changes what is named, and waits until that answers.
 pub(crate) async fn update(session: &Session, args: UpdateArgs) -> Result<(), Failure> {
-    let changes = UpdateRequest { canary: args.canary, ..args.options.changes(session.client.server())? };
+    let UpdateArgs { canary, shadow, .. } = args;
+    let changes = UpdateRequest { canary, shadow, ..args.options.changes(session.client.server())? };
     if changes == UpdateRequest::default() {
         let hint = "there is nothing to change: name it, for example with --source or --replicas";
         return Err(Failure::Usage(hint.into()));
@@ -87,6 +93,16 @@ fn canary(text: &str) -> Result<Canary, String> {
     let (version, weight) = text.split_once('=').ok_or_else(expected)?;
     let weight = weight.trim_end_matches('%').parse().ok().filter(|weight| *weight <= 100).ok_or_else(expected)?;
     Ok(Canary { version: version.parse().map_err(|error: NameError| error.to_string())?, weight })
+}
+
+fn shadow(text: &str) -> Result<Shadow, String> {
+    let (version, percent) = text.split_once('=').map_or((text, None), |(version, percent)| (version, Some(percent)));
+    let share =
+        |percent: &str| percent.trim_end_matches('%').parse().ok().filter(|percent| (1..=100).contains(percent));
+    let expected = || format!("`{text}` is not a version and how many requests are copied, as `2=10` for 10 percent");
+    let percent = percent.map(|percent| share(percent).ok_or_else(expected)).transpose()?;
+    let version = version.parse().map_err(|error: NameError| error.to_string())?;
+    Ok(Shadow { version, percent, tolerance: None })
 }
 
 /// Changes the number of replicas, and waits until they answer.
@@ -130,5 +146,15 @@ mod tests {
             assert!(canary(text).unwrap_err().contains("as `2=10` for 10 percent"), "{text}");
         }
         assert!(canary("=10").is_err() && canary("a b=10").is_err());
+    }
+
+    #[test]
+    fn a_shadow_is_a_version_and_perhaps_a_share() {
+        let of = |version: &str, percent| Ok(Shadow { version: version.parse().unwrap(), percent, tolerance: None });
+        assert_eq!((shadow("2"), shadow("exp-1=5%")), (of("2", None), of("exp-1", Some(5))));
+        for text in ["2=", "2=x", "2=0", "2=101"] {
+            assert!(shadow(text).unwrap_err().contains("as `2=10` for 10 percent"), "{text}");
+        }
+        assert!(shadow("").is_err() && shadow("a b").is_err());
     }
 }

@@ -144,12 +144,17 @@ fn with_model(deployment: &MlDeployment, caches: &Caches, model: Option<&MlModel
             Err(own) if own.reason == "Invalid" => Verdict::Refused(own),
             _ => Verdict::Allowed(vec![refusal.message]),
         },
-        // A canary is asked for before its MLModel is changed, which would take over at once without it.
-        Err(refusal) if refusal.reason == "NoVersion" && deployment.spec.get("canary").is_some() => {
+        // A canary or shadow is asked for before its MLModel is changed, which would take over at once without it.
+        Err(refusal) if refusal.reason == "NoVersion" && has_beside(deployment) => {
             Verdict::Allowed(vec![refusal.message])
         }
         Err(refusal) => Verdict::Refused(refusal),
     }
+}
+
+/// Whether a version is asked for beside the one that answers.
+fn has_beside(deployment: &MlDeployment) -> bool {
+    ["canary", "shadow"].iter().any(|field| deployment.spec.get(*field).is_some())
 }
 
 /// An MLModel with which nothing is wrong.

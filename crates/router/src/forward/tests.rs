@@ -127,6 +127,7 @@ fn service(replicas: &[&Replica], settings: Settings) -> Arc<ServiceEntry> {
         live: Some("1".parse().unwrap()),
         versions: vec![version],
         canary: None,
+        shadow: None,
         reason: None,
         settings: Arc::new(settings),
     };

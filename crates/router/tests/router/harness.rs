@@ -205,6 +205,7 @@ pub(crate) fn service(id: &str, version: &str, replicas: &[&Replica], settings: 
             replicas: replicas.iter().enumerate().map(address).collect(),
         }],
         canary: None,
+        shadow: None,
         reason: None,
         settings: Arc::new(settings),
     }
