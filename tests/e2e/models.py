@@ -58,6 +58,20 @@ class ModelShelf:
             joblib.dump(model, path)
         return path
 
+    def high_from(self, threshold: int) -> Path:
+        """A tree of one feature, which says `high` of whole numbers from that one on, and `low` of smaller ones."""
+        path = self.folder / f"high-from-{threshold}.joblib"
+        if not path.exists():
+            import joblib
+            from pandas import DataFrame
+            from sklearn.tree import DecisionTreeClassifier
+
+            rows = DataFrame({"x": range(10)})
+            joblib.dump(
+                DecisionTreeClassifier().fit(rows, ["low" if x < threshold else "high" for x in rows["x"]]), path
+            )
+        return path
+
     def diabetes(self) -> Path:
         """A regressor of ten features without names."""
         path = self.folder / "diabetes.joblib"
