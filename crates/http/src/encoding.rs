@@ -83,7 +83,8 @@ fn is_text(content_type: &HeaderValue) -> bool {
     let text = content_type.to_str().unwrap_or_default();
     let essence = text.split(';').next().unwrap_or_default().trim();
     let ends = |suffix| essence.ends_with(suffix);
-    essence.starts_with("text/") || ends("json") || ends("javascript") || ends("xml") || ends("yaml")
+    let is_grpc = essence.starts_with("application/grpc");
+    !is_grpc && (essence.starts_with("text/") || ends("json") || ends("javascript") || ends("xml") || ends("yaml"))
 }
 
 #[cfg(test)]

@@ -2,13 +2,12 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-/// RFC 9110, section 7.6.1, and what goes with them.
-const HOP_BY_HOP: [HeaderName; 10] = [
+/// RFC 9110, section 7.6.1, and what goes with them. `Trailer` is none of them: trailers are passed on.
+pub(crate) const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
     header::TE,
-    header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     HeaderName::from_static("keep-alive"),

@@ -10,6 +10,8 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use kea_core::management::{MissingPermission, Problem, Violation};
 
+use crate::grpc::{self, Code};
+
 /// Where the kinds of problems are described.
 const KINDS: &str = "https://kea-project.io/problems/";
 
@@ -70,6 +72,8 @@ pub enum Shape {
     Problem,
     /// `{"error": text}`, as the clients of the inference protocols read it.
     Inference,
+    /// A status of gRPC, without a body.
+    Grpc,
 }
 
 impl Shape {
@@ -111,6 +115,7 @@ pub(crate) fn shape(mut response: Response, shape: Shape, request_id: &str) -> R
     let (content_type, body) = match shape {
         Shape::Problem => ("application/problem+json", problem(error, request_id)),
         Shape::Inference => ("application/json", inference(&error)),
+        Shape::Grpc => return grpc::refused(response, Code::of(error.status), &sentence(&error)),
     };
     // A layer below may have counted the empty body.
     response.headers_mut().remove(header::CONTENT_LENGTH);
@@ -133,12 +138,17 @@ fn problem(error: ApiError, request_id: &str) -> Vec<u8> {
 }
 
 fn inference(error: &ApiError) -> Vec<u8> {
+    serde_json::to_vec(&serde_json::json!({ "error": sentence(error) })).expect("text is JSON")
+}
+
+/// All that is wrong, as one text.
+fn sentence(error: &ApiError) -> String {
     let mut text = error.detail.clone();
     for violation in &error.errors {
         text =
             format!("{text}; {}: expected {}, received {}", violation.pointer, violation.expected, violation.received);
     }
-    serde_json::to_vec(&serde_json::json!({ "error": text })).expect("text is JSON")
+    text
 }
 
 #[cfg(test)]

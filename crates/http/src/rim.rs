@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, StatusCode, Uri, header};
 use http_body::Body as _;
 use kea_core::current_request;
 
-use crate::{ApiError, RequestId, problem, request_id};
+use crate::{ApiError, RequestId, grpc, problem, request_id};
 
 /// Runs `inner` for a request, within the rim.
 pub async fn rim<F: Future<Output = Response>>(mut request: Request, inner: impl FnOnce(Request) -> F) -> Response {
@@ -21,7 +21,8 @@ pub async fn rim<F: Future<Output = Response>>(mut request: Request, inner: impl
     let id = given.unwrap_or_else(|| RequestId::of(request.headers()));
     let had_body = !request.body().is_end_stream();
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let shape = problem::Shape::of(uri.path());
+    let is_grpc = grpc::is_call(request.version(), request.headers());
+    let shape = if is_grpc { problem::Shape::Grpc } else { problem::Shape::of(uri.path()) };
     request.extensions_mut().insert(id.clone());
 
     let answered = AssertUnwindSafe(inner(request)).catch_unwind();
@@ -99,6 +100,18 @@ mod tests {
         assert_eq!(parts.headers()["content-type"], "application/json");
         assert_eq!(parts.headers()["www-authenticate"], "Bearer");
         assert_eq!(body, serde_json::json!({"error": "a token is needed"}));
+    }
+
+    #[tokio::test]
+    async fn an_error_of_a_grpc_call_is_a_status_without_a_body() {
+        let request = Request::builder().version(http::Version::HTTP_2).uri("/a.B/C");
+        let request = request.header("content-type", "application/grpc").body(Body::empty()).unwrap();
+        let error = ApiError::new(StatusCode::FORBIDDEN, "forbidden", "no: 100 %").into_response();
+        let response = rim(request, |_| async { error }).await;
+        let header = |name: &str| response.headers()[name].to_str().unwrap();
+        assert_eq!((response.status(), header("content-type")), (StatusCode::OK, "application/grpc"));
+        assert_eq!((header("grpc-status"), header("grpc-message")), ("7", "no: 100 %25"));
+        assert!(response.body().is_end_stream());
     }
 
     #[tokio::test]

@@ -1,6 +1,8 @@
 //! TLS from files: certificate and key, and the authority of callers' certificates where they must have one. Files that
 //! change are read again, and hold from the next connection on.
 
+pub mod replicas;
+
 use std::{
     io,
     path::{Path, PathBuf},
@@ -61,6 +63,9 @@ pub enum TlsError {
         /// The TLS library's reason.
         error: Box<rustls::Error>,
     },
+    /// The name that replicas' certificates are to have is none.
+    #[error("`{0}` is no name of a server: write for example `models.example`")]
+    ServerName(String),
     /// The authorities of callers cannot be used.
     #[error("`{}` has no authorities of callers: {error}", .file.display())]
     ClientCa {
@@ -94,16 +99,7 @@ impl Tls {
 
     /// Looks at the files until `stop`. Files that cannot be used change nothing, which is logged once.
     pub async fn follow(&self, stop: &CancellationToken) {
-        let mut before = Contents::read(&self.files).ok();
-        while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
-            let now = Contents::read(&self.files);
-            // A file that is away for a moment is being replaced.
-            let Ok(now) = now else { continue };
-            if before.as_ref() != Some(&now) {
-                self.take(&now);
-                before = Some(now);
-            }
-        }
+        changes(|| Contents::read(&self.files), |contents| self.take(contents), stop).await;
     }
 
     fn take(&self, contents: &Contents) {
@@ -113,6 +109,19 @@ impl Tls {
                 tracing::info!(certificate = %self.files.certificate.display(), "took the changed certificate");
             }
             Err(error) => tracing::error!(%error, "the changed certificate cannot be used; the one before still is"),
+        }
+    }
+}
+
+/// Looks at files until `stop`, and hands over what they hold each time that it has changed.
+async fn changes<T: PartialEq>(read: impl Fn() -> Result<T, TlsError>, take: impl Fn(&T), stop: &CancellationToken) {
+    let mut before = read().ok();
+    while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+        // A file that is away for a moment is being replaced.
+        let Ok(now) = read() else { continue };
+        if before.as_ref() != Some(&now) {
+            take(&now);
+            before = Some(now);
         }
     }
 }
@@ -127,7 +136,6 @@ struct Contents {
 
 impl Contents {
     fn read(files: &TlsFiles) -> Result<Self, TlsError> {
-        let read = |file: &Path| std::fs::read(file).map_err(|error| TlsError::Unreadable { file: file.into(), error });
         let client_ca = files.client_ca.as_deref().map(read).transpose()?;
         Ok(Self { certificate: read(&files.certificate)?, key: read(&files.key)?, client_ca })
     }
@@ -135,8 +143,7 @@ impl Contents {
     fn config(&self, files: &TlsFiles) -> Result<ServerConfig, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let chain = certificates(&files.certificate, &self.certificate)?;
-        let no_key = |error: rustls::pki_types::pem::Error| TlsError::NoKey(files.key.clone(), error.to_string());
-        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(no_key)?;
+        let key = private_key(&files.key, &self.key)?;
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .expect("the provider has the cipher suites of TLS 1.2 and 1.3");
@@ -144,14 +151,32 @@ impl Contents {
             None => builder.with_no_client_auth(),
             Some((file, pem)) => builder.with_client_cert_verifier(verifier(file, pem, &provider)?),
         };
-        let mut config = builder.with_single_cert(chain, key).map_err(|error| not_paired(files, error))?;
+        let not_paired = |error| not_paired(&files.certificate, &files.key, error);
+        let mut config = builder.with_single_cert(chain, key).map_err(not_paired)?;
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
         Ok(config)
     }
 }
 
-fn not_paired(files: &TlsFiles, error: rustls::Error) -> TlsError {
-    TlsError::NotPaired { certificate: files.certificate.clone(), key: files.key.clone(), error: Box::new(error) }
+fn not_paired(certificate: &Path, key: &Path, error: rustls::Error) -> TlsError {
+    TlsError::NotPaired { certificate: certificate.into(), key: key.into(), error: Box::new(error) }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(file).map_err(|error| TlsError::Unreadable { file: file.into(), error })
+}
+
+fn private_key(file: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|error| TlsError::NoKey(file.into(), error.to_string()))
+}
+
+/// The authorities of a file.
+fn authorities(file: &Path, pem: &[u8]) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file, pem)? {
+        roots.add(certificate).map_err(|error| TlsError::NoCertificate(file.into(), error.to_string()))?;
+    }
+    Ok(roots)
 }
 
 /// All certificates of a file; at least one.
@@ -167,10 +192,7 @@ fn verifier(
     pem: &[u8],
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(file, pem)? {
-        roots.add(certificate).map_err(|error| TlsError::NoCertificate(file.into(), error.to_string()))?;
-    }
+    let roots = authorities(file, pem)?;
     let built = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build();
     built.map_err(|error| TlsError::ClientCa { file: file.into(), error })
 }

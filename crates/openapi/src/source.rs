@@ -163,6 +163,7 @@ fn contract(project: &Project<'_>, class: &StmtClassDef) -> Contract {
         platform: format!("python {}", class.name),
         functions,
         incomplete,
+        ..Contract::default()
     }
 }
 

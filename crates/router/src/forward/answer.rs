@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
+use kea_http::trailers::drop_fields_of_heads;
 use tokio::time::{Sleep, sleep};
 
 use crate::endpoint::{InFlight, Link};
@@ -81,11 +82,16 @@ impl HttpBody for Pooled {
         if let Some(link) = &mut self.link {
             link.drive(context);
         }
-        let frame = match Pin::new(&mut self.body).poll_frame(context) {
+        let mut frame = match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Ready(frame) => frame,
             Poll::Pending => return self.poll_silence(context),
         };
         self.silence = None;
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            drop_fields_of_heads(trailers);
+        }
         let whole = match &frame {
             None => true,
             Some(Ok(_)) => self.body.is_end_stream(),

@@ -12,6 +12,7 @@ use std::{
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use kea_http::trailers::drop_fields_of_heads;
 
 /// How far a body is. Told by the task that sends it, read by the one that waits for the answer.
 #[derive(Clone, Debug)]
@@ -56,12 +57,17 @@ impl HttpBody for Upload {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
+        let mut polled = Pin::new(&mut self.body).poll_frame(context);
         match &polled {
             Poll::Ready(Some(Err(_))) => self.progress.0.store(BROKEN, Relaxed),
             Poll::Ready(None) => self.progress.0.store(WHOLE, Relaxed),
             Poll::Ready(Some(Ok(_))) if self.body.is_end_stream() => self.progress.0.store(WHOLE, Relaxed),
             Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
+        }
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            drop_fields_of_heads(trailers);
         }
         polled
     }
