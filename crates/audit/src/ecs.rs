@@ -78,6 +78,8 @@ struct Line<'a> {
     fault: &'static str,
     #[serde(rename = "kea.protocol")]
     protocol: &'a str,
+    #[serde(rename = "kea.grpc_status", skip_serializing_if = "Option::is_none")]
+    grpc_status: Option<u32>,
     #[serde(rename = "kea.function", skip_serializing_if = "Option::is_none")]
     function: Option<&'a str>,
     #[serde(rename = "kea.replica", skip_serializing_if = "Option::is_none")]
@@ -189,6 +191,7 @@ pub(crate) fn render(record: &Record, host: &str, out: &mut Vec<u8>) {
         outcome: record.outcome.as_str(),
         fault: record.fault.as_str(),
         protocol: record.protocol,
+        grpc_status: record.grpc_status,
         function: record.function.as_deref(),
         replica: record.replica.as_deref(),
         cache: record.cache,

@@ -155,10 +155,12 @@ pub struct Record {
     pub function_known: bool,
     /// The last replica that it was sent to.
     pub replica: Option<Arc<str>>,
-    /// The language of the body: `kea`, `v2`.
+    /// The language of the body: `kea`, `v2`, `grpc`.
     pub protocol: &'static str,
     /// `hit`, `miss`, `bypass`.
     pub cache: Option<&'static str>,
+    /// How a call of gRPC ended, as that numbers it.
+    pub grpc_status: Option<u32>,
     /// Status of the answer; 0 where the caller left before there was one.
     pub status: u16,
     /// Kind of problem that was answered.
@@ -202,6 +204,7 @@ impl Record {
             replica: None,
             protocol: "http",
             cache: None,
+            grpc_status: None,
             status: 0,
             problem: None,
             outcome: Outcome::Cancelled,
@@ -230,8 +233,30 @@ impl Record {
         (self.outcome, self.fault) = match end {
             End::Left => (Outcome::Cancelled, Fault::Caller),
             End::Broken => (Outcome::Error, if by_replica { Fault::Model } else { Fault::Kea }),
-            End::Whole => judged(self.status, by_replica),
+            End::Whole => match self.grpc_status {
+                Some(GRPC_CANCELLED) => (Outcome::Cancelled, Fault::Caller),
+                Some(code) => judged(like(code), by_replica),
+                None => judged(self.status, by_replica),
+            },
         };
+    }
+}
+
+/// The status of gRPC that says that the caller wants no answer.
+const GRPC_CANCELLED: u32 = 1;
+
+/// The status of HTTP that says the same as one of gRPC.
+fn like(code: u32) -> u16 {
+    match code {
+        0 => 200,
+        3 | 6 | 9..=11 => 400,
+        4 => 504,
+        5 | 12 => 404,
+        7 => 403,
+        8 => 429,
+        14 => 503,
+        16 => 401,
+        _ => 500,
     }
 }
 
@@ -279,6 +304,32 @@ impl Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_of_grpc_ended_as_its_own_status_says() {
+        let judged = |code| {
+            let mut record = Record::begun("r".into(), "t".into(), Method::POST, Uri::default());
+            (record.status, record.grpc_status, record.replica) = (200, code, Some("app-1-0".into()));
+            record.judge(End::Whole);
+            (record.outcome.as_str(), record.fault.as_str())
+        };
+        assert_eq!(judged(None), ("success", "none"));
+        for (code, outcome, fault) in [
+            (0, "success", "none"),
+            (1, "cancelled", "caller"),
+            (2, "error", "model"),
+            (3, "invalid", "caller"),
+            (4, "unavailable", "model"),
+            (5, "invalid", "caller"),
+            (7, "denied", "caller"),
+            (13, "error", "model"),
+            (14, "unavailable", "model"),
+            (16, "denied", "caller"),
+            (99, "error", "model"),
+        ] {
+            assert_eq!(judged(Some(code)), (outcome, fault), "{code}");
+        }
+    }
 
     #[test]
     fn a_status_says_how_it_ended_and_whose_fault_that_is() {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Extensions, Method, Response, StatusCode};
+use http::{Extensions, HeaderMap, Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use kea_core::{Settings, service::RecordedCalls};
 use pin_project_lite::pin_project;
@@ -21,6 +21,9 @@ use crate::{
 
 /// Bytes of a name that a caller chose: a path can be long.
 const LONGEST_NAME: usize = 128;
+
+/// The language of calls of gRPC.
+pub const GRPC: &str = "grpc";
 
 /// A record that is not finished.
 #[derive(Debug)]
@@ -193,6 +196,7 @@ impl Entry {
         self.recorder.with(|record| {
             record.status = status.as_u16();
             record.problem = problem;
+            record.grpc_status = grpc_status(response.headers()).filter(|_| record.protocol == GRPC);
             // One more than the limit tells a body that is cut from one that is not.
             self.keep = record.payload.as_ref().map_or(0, |payload| payload.settings.audit.payload.limit() + 1);
         });
@@ -228,6 +232,15 @@ impl Entry {
             self.keep -= part.len();
             self.recorder.with(|record| record.payload.iter_mut().for_each(|p| p.response.push(part.clone())));
         }
+    }
+
+    /// How a call of gRPC ended is said after its answer.
+    fn trailers(&self, trailers: &HeaderMap) {
+        self.recorder.with(|record| {
+            if record.protocol == GRPC {
+                record.grpc_status = grpc_status(trailers).or(record.grpc_status);
+            }
+        });
     }
 
     fn finish(&self, draft: &Mutex<Draft>) {
@@ -272,6 +285,9 @@ impl<B: Body<Data = Bytes>> Body for Recorded<B> {
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 this.entry.hand_over(frame.data_ref());
+                if let Some(trailers) = frame.trailers_ref() {
+                    this.entry.trailers(trailers);
+                }
                 // A server that knows the length does not ask for what comes after it.
                 if this.body.is_end_stream() || *this.expected == Some(this.entry.sent) {
                     this.entry.end = End::Whole;
@@ -329,6 +345,10 @@ impl<B: Body<Data = Bytes>> Body for Counted<B> {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+fn grpc_status(fields: &HeaderMap) -> Option<u32> {
+    fields.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
 
 /// A name that a caller chose, at most [`LONGEST_NAME`] bytes of it.
