@@ -14,8 +14,8 @@ pub struct LoadBalancing {
     /// The rule. Where none is named: `round_robin` where replicas have weights, else `peak_ewma`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<Algorithm>,
-    /// Names of the replicas to use, and addresses of others elsewhere, as `host:port` or `http://host:port`; all own
-    /// replicas where it is empty.
+    /// Names of the replicas to use, and addresses of others elsewhere, as `host:port` or `http://host:port`, with
+    /// TLS as `https://host:port`, in HTTP/2 without TLS as `h2c://host:port`; all own replicas where it is empty.
     pub replicas: Vec<String>,
     /// Shares of the requests in percent, by replica or by version; together 100. Who is not named gets none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -109,15 +109,44 @@ pub fn looks_external(text: &str) -> bool {
 /// A service elsewhere that answers as a replica does.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ExternalAddress {
+    /// How it is spoken to.
+    pub scheme: AddressScheme,
     /// A name or an IP address, that of version 6 without brackets.
     pub host: Box<str>,
     /// Its port.
     pub port: u16,
 }
 
+/// How a service elsewhere is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AddressScheme {
+    /// HTTP/1.1.
+    #[default]
+    Http,
+    /// HTTP/2 or HTTP/1.1, as is agreed upon within TLS.
+    Https,
+    /// HTTP/2 without TLS, which both ends know beforehand.
+    H2c,
+}
+
+impl AddressScheme {
+    const ALL: [Self; 3] = [Self::Http, Self::Https, Self::H2c];
+
+    /// What is before an address that is spoken to in this way.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Http => "http://",
+            Self::Https => "https://",
+            Self::H2c => "h2c://",
+        }
+    }
+}
+
 /// Why a text is no address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no address of a replica: write `HOST:PORT` or `http://HOST:PORT`, without a path")]
+#[error(
+    "`{0}` is no address of a replica: write `HOST:PORT`, `https://HOST:PORT` or `h2c://HOST:PORT`, without a path"
+)]
 pub struct AddressError(String);
 
 impl FromStr for ExternalAddress {
@@ -125,11 +154,15 @@ impl FromStr for ExternalAddress {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let wrong = || AddressError(text.into());
-        let bare = text.strip_prefix("http://").map_or(text, |rest| rest.strip_suffix('/').unwrap_or(rest));
+        let with_scheme = |scheme: AddressScheme| Some((scheme, text.strip_prefix(scheme.prefix())?));
+        let (scheme, bare) = match AddressScheme::ALL.into_iter().find_map(with_scheme) {
+            Some((scheme, rest)) => (scheme, rest.strip_suffix('/').unwrap_or(rest)),
+            None => (AddressScheme::default(), text),
+        };
         let (host, port) = bare.rsplit_once(':').ok_or_else(wrong)?;
         let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?;
         let host = host_name(host).ok_or_else(wrong)?;
-        Ok(Self { host: host.into(), port })
+        Ok(Self { scheme, host: host.into(), port })
     }
 }
 
@@ -145,10 +178,18 @@ fn host_name(text: &str) -> Option<&str> {
     (text.len() <= 253 && text.strip_suffix('.').unwrap_or(text).split('.').all(is_label)).then_some(text)
 }
 
+impl ExternalAddress {
+    /// Host and port, as the header `Host` says them.
+    pub fn authority(&self) -> String {
+        let Self { scheme: _, host, port } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+}
+
 impl fmt::Display for ExternalAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+        let scheme = if self.scheme == AddressScheme::Http { "" } else { self.scheme.prefix() };
+        write!(f, "{scheme}{}", self.authority())
     }
 }
 
@@ -170,7 +211,10 @@ mod tests {
         check("models.example", None);
         check("models.example:0", None);
         check("models.example:70000", None);
-        check("https://models.example:443", None);
+        check("https://models.example:443/", Some("https://models.example:443"));
+        check("https://models.example", None);
+        check("h2c://[::1]:9000", Some("h2c://[::1]:9000"));
+        check("grpc://models.example:443", None);
         check("http://models.example:80/v2", None);
         check("models..example:80", None);
         check("a b:80", None);

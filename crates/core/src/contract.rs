@@ -21,11 +21,42 @@ pub struct Contract {
     /// The engine's name for the kind of model, as `scikit-learn LogisticRegression` or `onnx`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub platform: String,
+    /// What its replicas speak, where it is an existing web service.
+    #[serde(default, skip_serializing_if = "WebProtocol::is_http1")]
+    pub protocol: WebProtocol,
     /// The functions, `predict` first where there is one.
     pub functions: Vec<Function>,
     /// What could not be found out, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub incomplete: Vec<String>,
+}
+
+/// What an existing web service speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WebProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 without TLS, which both ends know beforehand: what servers of gRPC speak.
+    Http2,
+}
+
+impl WebProtocol {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Http1, Self::Http2];
+
+    /// The API's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "http1",
+            Self::Http2 => "http2",
+        }
+    }
+
+    fn is_http1(&self) -> bool {
+        *self == Self::Http1
+    }
 }
 
 /// One function of a model.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     balancing::{Algorithm, LoadBalancing},
     caching::CacheSettings,
-    contract::Contract,
+    contract::{Contract, WebProtocol},
     name::{ServiceId, VersionId},
     own_route::OwnRoute,
     policy::PolicyName,
@@ -355,7 +355,7 @@ pub struct Autoscaling {
     pub target_cpu_utilization: Option<u32>,
 }
 
-/// How the model server runs a model.
+/// How replicas run a model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ServerSettings {
@@ -371,6 +371,9 @@ pub struct ServerSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub queue_limit: Option<u32>,
+    /// What an existing web service speaks; `http1` where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<WebProtocol>,
 }
 
 /// What a replica's processes may use, in Kubernetes' words.

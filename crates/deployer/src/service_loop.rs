@@ -424,7 +424,8 @@ fn launch(shared: &Shared, service: &Service, version: &Version, prepared: &Prep
         }
     }
     if prepared.engine == Engine::External {
-        arguments.push("--".into());
+        let protocol = settings.server.protocol.unwrap_or_default();
+        arguments.extend(["--protocol".into(), protocol.as_str().into(), "--".into()]);
         arguments.extend(version.model.command.iter().map(OsString::from));
     }
     let environment = environment(version, prepared, &folder, threads);

@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use http::uri::Authority;
-use kea_core::{Framework, ServiceId, VersionId, quantity::Span};
+use kea_core::{Framework, ServiceId, VersionId, contract::WebProtocol, quantity::Span};
 use kea_logs::Format;
 use kea_server::{Confinement, EngineConfig, PythonModel, ServerConfig};
 
@@ -37,6 +37,9 @@ pub(crate) struct ModelServerArgs {
     #[arg(long, value_name = "HOST:PORT", value_parser = upstream, env = "KEA_UPSTREAM")]
     #[arg(conflicts_with_all = ["model", "command"])]
     upstream: Option<Authority>,
+    /// What that web service, or the command's, speaks: `http1` or `http2`
+    #[arg(long, default_value = "http1", value_parser = protocol, env = "KEA_PROTOCOL")]
+    protocol: WebProtocol,
     /// Python of the model's environment
     #[arg(long, value_name = "PATH", env = "KEA_PYTHON")]
     python: Option<PathBuf>,
@@ -95,6 +98,12 @@ pub(crate) struct ConfineArgs {
 fn framework(text: &str) -> Result<Framework, String> {
     let known = Framework::ALL.into_iter().find(|framework| framework.as_str().eq_ignore_ascii_case(text));
     known.ok_or_else(|| format!("one of {}", Framework::ALL.map(Framework::as_str).join(", ")))
+}
+
+/// The protocol of that name.
+pub(crate) fn protocol(text: &str) -> Result<WebProtocol, String> {
+    let known = WebProtocol::ALL.into_iter().find(|protocol| protocol.as_str() == text);
+    known.ok_or_else(|| format!("one of {}", WebProtocol::ALL.map(WebProtocol::as_str).join(", ")))
 }
 
 fn upstream(text: &str) -> Result<Authority, String> {
@@ -162,10 +171,10 @@ fn config(args: ModelServerArgs) -> anyhow::Result<ServerConfig> {
 
 fn engine(args: &ModelServerArgs) -> anyhow::Result<EngineConfig> {
     if !args.command.is_empty() {
-        return Ok(EngineConfig::External { command: args.command.clone() });
+        return Ok(EngineConfig::External { command: args.command.clone(), protocol: args.protocol });
     }
     if let Some(upstream) = &args.upstream {
-        return Ok(EngineConfig::Upstream(upstream.clone()));
+        return Ok(EngineConfig::Upstream { address: upstream.clone(), protocol: args.protocol });
     }
     let model = args.model.clone().ok_or_else(|| anyhow::anyhow!("--model is missing"))?;
     match args.framework {

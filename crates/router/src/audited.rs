@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use axum::extract::Request;
 use http::Extensions;
-use kea_audit::{Recorder, Stage, User};
+use kea_audit::{GRPC, Recorder, Stage, User};
 use kea_auth::Caller;
 use kea_core::{VersionId, service::Engine};
 
@@ -14,11 +15,12 @@ use crate::{
 };
 
 /// What a path asks for, before it is known whether that is there.
-pub(crate) fn asked(record: &Recorder, path: &str) {
+pub(crate) fn asked(record: &Recorder, request: &Request) {
     record.action("call", false);
-    if let Some(target) = path::read(path) {
+    if let Some(target) = path::read(request.uri().path()) {
+        let is_grpc = kea_http::grpc::is_call(request.version(), request.headers());
         record.service(target.service);
-        record.function(target.function, protocol(target.protocol));
+        record.function(target.function, if is_grpc { GRPC } else { protocol(target.protocol) });
     }
 }
 

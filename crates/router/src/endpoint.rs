@@ -1,30 +1,31 @@
-//! One replica, as the router reaches it: its address, its idle connections, how many requests it has, and how it is.
+//! One replica, as the router reaches it: its address, its connections, how many requests it has, and how it is.
 
+mod dial;
+mod lanes;
+mod link;
+mod tape;
 mod target;
 
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use axum::body::Body;
-use http::{HeaderValue, Request, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::{
-        TrySendError,
-        http1::{self, SendRequest},
-    },
-};
+use http::HeaderValue;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
-pub(crate) use self::target::Target;
+use self::{dial::Said, lanes::Lanes, link::Driven};
+pub(crate) use self::{
+    dial::Transport,
+    link::{Link, SendFailure},
+    target::Target,
+};
 use crate::{balance::Latency, clock, health::Condition};
 
 /// Idle connections kept for each replica: as many as requests commonly overlap.
@@ -38,9 +39,13 @@ pub(crate) struct Endpoint {
     pub(crate) host: HeaderValue,
     pub(crate) condition: Condition,
     pub(crate) latency: Latency,
+    transport: Transport,
     in_flight: AtomicUsize,
-    /// Held for a push or a pop alone, never across an await.
-    idle: Mutex<Vec<Link>>,
+    /// Connections of HTTP/1.1. Held for a push or a pop alone, never across an await.
+    idle: Mutex<Vec<Driven>>,
+    /// Connections of HTTP/2, where it may be spoken.
+    lanes: Option<Box<Lanes>>,
+    said: Said,
 }
 
 impl Endpoint {
@@ -48,8 +53,7 @@ impl Endpoint {
     pub(crate) fn new(name: Arc<str>, target: Target, joins: Option<u64>) -> Self {
         let host = match &target {
             Target::Own(address) => HeaderValue::from_str(&address.to_string()),
-            // Its name is its address.
-            Target::External(_) => HeaderValue::from_str(&name),
+            Target::External(named) => HeaderValue::from_str(&named.authority()),
         };
         Self {
             host: host.expect("an address is a header value"),
@@ -57,9 +61,23 @@ impl Endpoint {
             target,
             condition: Condition::new(joins),
             latency: Latency::default(),
+            transport: Transport::Http1,
             in_flight: AtomicUsize::new(0),
             idle: Mutex::default(),
+            lanes: None,
+            said: Said::default(),
         }
+    }
+
+    /// The same, spoken to in that way.
+    pub(crate) fn by(self, transport: Transport) -> Self {
+        let lanes = transport.may_be_http2().then(Box::default);
+        Self { transport, lanes, ..self }
+    }
+
+    /// How it is spoken to.
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
     }
 
     /// Requests under way.
@@ -75,50 +93,79 @@ impl Endpoint {
 
     /// A connection that was used before and is still open.
     pub(crate) fn reuse(&self) -> Option<Link> {
+        if let Some(lanes) = &self.lanes
+            && let Some(stream) = lanes.room()
+        {
+            return Some(Link::Shared(stream));
+        }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let link = idle.pop()?;
-            if link.sender.is_ready() {
-                return Some(link);
+            if link.is_ready() {
+                return Some(Link::Own(link));
             }
         }
     }
 
-    /// A new connection.
+    /// A new connection, or a part of one that another request has just opened.
     pub(crate) async fn connect(&self) -> Result<Link, String> {
-        let (sender, connection) = http1::handshake(self.stream().await?).await.map_err(|error| error.to_string())?;
-        Ok(Link { sender, connection: Some(Box::pin(connection)) })
+        match &self.lanes {
+            None => self.connect_alone().await,
+            Some(lanes) => self.connect_shared(lanes).await,
+        }
+    }
+
+    /// A new connection that no other request gets to know.
+    pub(crate) async fn connect_alone(&self) -> Result<Link, String> {
+        self.dialled(self.stream().await?).await
+    }
+
+    async fn connect_shared(&self, lanes: &Lanes) -> Result<Link, String> {
+        let _turn = lanes.turn().await;
+        if let Some(stream) = lanes.room() {
+            return Ok(Link::Shared(stream));
+        }
+        if lanes.is_full() {
+            return Err("all of its connections are full".into());
+        }
+        let link = self.connect_alone().await?;
+        match &link {
+            Link::Shared(stream) => lanes.share(stream),
+            Link::Own(_) => lanes.declined(),
+        }
+        Ok(link)
     }
 
     /// A new connection for one request that may keep it for another protocol. It is driven beside the request, and ends
     /// with what it is used for.
     pub(crate) async fn connect_for_good(&self) -> Result<SendRequest<Body>, String> {
-        let (sender, connection) = http1::handshake(self.stream().await?).await.map_err(|error| error.to_string())?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "a connection to a replica ended early");
-            }
-        });
-        Ok(sender)
+        let stream = self.stream().await?;
+        match &self.transport {
+            Transport::Tls(tls) => alone(self.agreed(tls, stream, true).await?).await,
+            Transport::Http1 | Transport::Http2 => alone(stream).await,
+        }
     }
 
-    async fn stream(&self) -> Result<TokioIo<TcpStream>, String> {
+    async fn stream(&self) -> Result<TcpStream, String> {
         let address = self.target.address().await.map_err(|error| error.to_string())?;
         let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        Ok(TokioIo::new(stream))
+        Ok(stream)
     }
 
     /// Looks its name up anew. Where it leads elsewhere now, the connections of before are given up.
     pub(crate) async fn look_up(&self) {
         if self.target.look_up().await {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.lanes.iter().for_each(|lanes| lanes.clear());
         }
     }
 
     fn keep(&self, link: Link) {
+        // One that is shared is kept anyway.
+        let Link::Own(link) = link else { return };
         // A service may answer before it has read all of the request: nobody would send the rest.
-        if !link.sender.is_ready() {
+        if !link.is_ready() {
             return;
         }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -128,48 +175,18 @@ impl Endpoint {
     }
 }
 
-/// What moves the bytes of a connection when it is polled.
-type Connection = Pin<Box<http1::Connection<TokioIo<TcpStream>, Body>>>;
-
-/// A connection, driven by the request that uses it: a task of its own would cost each request two wake-ups, often of
-/// another thread. Nothing drives an idle one; whether the replica closed it meanwhile is seen at its next use, before
-/// anything is sent.
-pub(crate) struct Link {
-    sender: SendRequest<Body>,
-    /// `None` once it ended.
-    connection: Option<Connection>,
-}
-
-impl Link {
-    /// Sends a request and waits for the head of its answer. A request that was not sent is in the error.
-    pub(crate) async fn send(
-        &mut self,
-        request: Request<Body>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
-        let mut answer = std::pin::pin!(self.sender.try_send_request(request));
-        let connection = &mut self.connection;
-        poll_fn(|context| {
-            drive(connection, context);
-            answer.as_mut().poll(context)
-        })
-        .await
-    }
-
-    /// Moves bytes between socket and body, as far as it goes now.
-    pub(crate) fn drive(&mut self, context: &mut Context<'_>) {
-        drive(&mut self.connection, context);
-    }
-}
-
-fn drive(connection: &mut Option<Connection>, context: &mut Context<'_>) {
-    let Some(open) = connection else { return };
-    if let Poll::Ready(ended) = open.as_mut().poll(context) {
-        if let Err(error) = ended {
+/// HTTP/1.1 on a connection that its one request may keep for another protocol.
+async fn alone<T>(stream: T) -> Result<SendRequest<Body>, String>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "a connection to a replica ended early");
         }
-        // Dropping it gives back a request that it has not taken.
-        *connection = None;
-    }
+    });
+    Ok(sender)
 }
 
 /// One request under way at an endpoint.

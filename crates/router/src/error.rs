@@ -45,6 +45,8 @@ pub enum RouterError {
     Rejected(Rejection),
     /// The body is of another type.
     ContentType(String),
+    /// A call of gRPC to replicas that do not speak HTTP/2.
+    NoGrpc(String),
     /// A query parameter that means nothing here.
     UnknownParameter(String),
     /// The body could not be read.
@@ -126,6 +128,11 @@ impl From<RouterError> for ApiError {
             E::ContentType(received) => {
                 let detail = format!("the body is `{received}`: send JSON with `content-type: application/json`");
                 Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", detail)
+            }
+            E::NoGrpc(service) => {
+                let detail =
+                    format!("`{service}` speaks HTTP/1.1, and gRPC needs HTTP/2: deploy it with `protocol: http2`");
+                Self::new(StatusCode::NOT_IMPLEMENTED, "no-grpc", detail)
             }
             E::UnknownParameter(name) => {
                 let detail = format!("the query parameter `{name}` is not known: the only one is `version`");

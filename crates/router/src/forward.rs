@@ -26,6 +26,7 @@ use self::{
 use crate::{
     RouterError, clock,
     endpoint::Endpoint,
+    grpc,
     limit::{Place, Shed},
     table::{ServiceEntry, VersionEntry},
     validate::{CallBody, ValidCall},
@@ -39,7 +40,8 @@ const SLOW: &str = "the body was still arriving when the time for the answer was
 
 /// How long replicas have for an answer.
 pub(crate) fn limit(call: &ValidCall) -> Duration {
-    call.admitted.service.route.settings.timeout.map_or(DEFAULT_TIMEOUT, |span| span.0)
+    let limit = call.admitted.service.route.settings.timeout.map_or(DEFAULT_TIMEOUT, |span| span.0);
+    grpc::limit(call.admitted.version(), &call.parts, limit)
 }
 
 /// Sends the call to one replica after the other until one answers.

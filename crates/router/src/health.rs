@@ -1,6 +1,7 @@
 //! Which replicas are in order: what their answers show, and what probes find out.
 
 mod condition;
+mod grpc;
 mod probe;
 mod rule;
 

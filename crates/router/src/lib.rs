@@ -11,6 +11,7 @@ mod clock;
 mod endpoint;
 mod error;
 mod forward;
+mod grpc;
 mod health;
 mod identify;
 mod limit;

@@ -2,7 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use http::{HeaderMap, Uri, header, uri::PathAndQuery};
+use axum::extract::Request;
+use http::{Uri, header, uri::PathAndQuery};
 use kea_core::{
     Engine,
     contract::DEFAULT_FUNCTION,
@@ -10,7 +11,10 @@ use kea_core::{
     own_route::{KEA_SEGMENTS, OwnRoute, PATH_MAX},
 };
 
-use crate::table::{ServiceEntry, Table};
+use crate::{
+    grpc,
+    table::{ServiceEntry, Table},
+};
 
 /// The path before a function's name by which a request came, where that is not the standard one; a request extension.
 #[derive(Clone, Debug)]
@@ -76,7 +80,7 @@ fn longest<'r, 'p>(paths: &'r HashMap<Box<str>, Arc<str>>, path: &'p str) -> Opt
 
 /// Whether all that read a path read it in the same way: it has no empty segments, none that lead up, and no separators
 /// that are written as something else.
-fn is_plain(path: &str) -> bool {
+pub(crate) fn is_plain(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     let decoded = lower.replace("%2e", ".");
     let hidden = ["//", "\\", "%2f", "%5c", "%00"].iter().any(|part| lower.contains(part));
@@ -93,9 +97,13 @@ fn bare(host: &str) -> &str {
 
 impl Table {
     /// What a request that came by a service's own route is on the standard path, and the path of that route.
-    pub(crate) fn standard_uri(&self, uri: &Uri, headers: &HeaderMap) -> Option<(Uri, Prefix)> {
+    pub(crate) fn standard_uri(&self, request: &Request) -> Option<(Uri, Prefix)> {
+        let (uri, headers) = (request.uri(), request.headers());
         let asked = headers.get(header::HOST).and_then(|value| value.to_str().ok());
         let host = uri.authority().map(|authority| authority.as_str()).or(asked).unwrap_or_default();
+        if kea_http::grpc::is_call(request.version(), headers) {
+            return grpc::standard_uri(&self.own_routes, host, uri, headers);
+        }
         let (service, rest) = self.own_routes.find(host, uri.path())?;
         let is_bare_call = rest.is_empty() && !is_web_service(self.services.get(service)?);
         let function = if is_bare_call { DEFAULT_FUNCTION } else { rest };

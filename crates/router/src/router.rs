@@ -17,7 +17,7 @@ use kea_core::{
     routing::RoutingSnapshot,
     tally::Tally,
 };
-use kea_http::ApiError;
+use kea_http::{ApiError, replica_tls::ReplicaTls};
 
 use crate::{
     RouterError, audited,
@@ -68,6 +68,13 @@ impl Router {
         Self { table: ArcSwap::default(), auth, policies, caching: Caching::new(cache), body_limit }
     }
 
+    /// The same, which knows whom to believe of replicas that are reached by TLS. To be called before it follows anything.
+    #[must_use]
+    pub fn with_replica_tls(self, tls: Arc<ReplicaTls>) -> Self {
+        self.table.store(Arc::new(Table { tls, ..Table::default() }));
+        self
+    }
+
     /// Asks the replicas how they are, beside the path of requests, for as long as it is polled.
     pub async fn tend(&self) {
         let places = health::places();
@@ -82,7 +89,7 @@ impl Router {
         if path::is_service_request(request.uri().path()) {
             return true;
         }
-        let standard = self.table.load().standard_uri(request.uri(), request.headers());
+        let standard = self.table.load().standard_uri(request);
         let is_own = standard.is_some();
         if let Some((standard, prefix)) = standard {
             *request.uri_mut() = standard;
@@ -106,7 +113,7 @@ impl Router {
     async fn route(&self, request: Request) -> Result<Response, RouterError> {
         let table = self.table.load_full(); // one immutable snapshot a request
         let record = Recorder::of(request.extensions());
-        audited::asked(&record, request.uri().path());
+        audited::asked(&record, &request);
         let admitted = identify::admit(&table, &self.auth, &self.policies, request)?; // 401, 403, 404, 405, 503
         audited::admitted(&record, &admitted);
         let metrics = admitted.version().metrics.clone();

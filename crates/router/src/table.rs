@@ -12,16 +12,18 @@ use std::{
 use http::HeaderValue;
 use kea_core::{
     VersionId,
-    balancing::{ExternalAddress, looks_external},
+    balancing::{AddressScheme, ExternalAddress, looks_external},
+    contract::WebProtocol,
     routing::{RoutingSnapshot, ServiceRoute, VersionRoute},
     service::{Canary, Engine, ReplicaAddress, Settings},
 };
+use kea_http::replica_tls::ReplicaTls;
 use kea_openapi::validate::Validator;
 
 use crate::{
     balance::{Member, Pool, Schedule},
     clock,
-    endpoint::{Endpoint, Target},
+    endpoint::{Endpoint, Target, Transport},
     health::HealthRule,
     limit::{Gate, RateLimiter, RetryBudget},
     metrics::VersionMetrics,
@@ -32,6 +34,8 @@ use crate::{
 /// All services.
 #[derive(Default)]
 pub(crate) struct Table {
+    /// How replicas elsewhere are reached where their address asks for TLS.
+    pub(crate) tls: Arc<ReplicaTls>,
     pub(crate) services: HashMap<Arc<str>, Arc<ServiceEntry>>,
     /// Paths and hosts of their own that services have.
     pub(crate) own_routes: OwnRoutes,
@@ -73,21 +77,22 @@ impl Table {
     pub(crate) fn follow(&self, snapshot: &RoutingSnapshot) -> Self {
         let named = |route: &Arc<ServiceRoute>| match self.services.get_key_value(route.id.as_str()) {
             Some((name, same)) if Arc::ptr_eq(&same.route, route) => (name.clone(), same.clone()),
-            Some((name, before)) => (name.clone(), Arc::new(ServiceEntry::new(route, Some(before)))),
-            None => (Arc::from(route.id.as_str()), Arc::new(ServiceEntry::new(route, None))),
+            Some((name, before)) => (name.clone(), Arc::new(ServiceEntry::new(route, Some(before), &self.tls))),
+            None => (Arc::from(route.id.as_str()), Arc::new(ServiceEntry::new(route, None, &self.tls))),
         };
         let services: HashMap<_, Arc<ServiceEntry>> = snapshot.services.values().map(named).collect();
         let routes = services.iter().map(|(name, entry)| (name, &entry.route.settings.routes[..]));
-        Self { own_routes: OwnRoutes::of(routes), services }
+        Self { own_routes: OwnRoutes::of(routes), tls: self.tls.clone(), services }
     }
 }
 
 impl ServiceEntry {
-    fn new(route: &Arc<ServiceRoute>, before: Option<&Self>) -> Self {
+    fn new(route: &Arc<ServiceRoute>, before: Option<&Self>, tls: &Arc<ReplicaTls>) -> Self {
         let version = |version: &VersionRoute| {
             let same = before.and_then(|entry| entry.versions.iter().find(|v| v.version == version.version));
             let is_live = route.live.as_ref() == Some(&version.version);
-            VersionEntry::new(version, &route.settings, is_live, same)
+            let elsewhere = is_live.then_some(tls);
+            VersionEntry::new(version, &route.settings, elsewhere, same)
         };
         let versions: Vec<_> = route.versions.iter().map(version).collect();
         Self {
@@ -175,25 +180,33 @@ fn rates(route: &ServiceRoute, before: Option<&ServiceEntry>) -> Option<Arc<Rate
 }
 
 impl VersionEntry {
-    fn new(route: &VersionRoute, settings: &Settings, is_live: bool, before: Option<&Self>) -> Self {
+    fn new(
+        route: &VersionRoute,
+        settings: &Settings,
+        elsewhere: Option<&Arc<ReplicaTls>>,
+        before: Option<&Self>,
+    ) -> Self {
         Self {
             version: route.version.clone(),
             version_header: header(route.version.as_str()),
             made_at: route.made_at,
             engine: route.engine,
             validator: validator(route, before),
-            pool: pool(route, settings, is_live, before.map(|entry| &entry.pool)),
+            pool: pool(route, settings, elsewhere, before.map(|entry| &entry.pool)),
             metrics: before.map_or_else(Arc::default, |entry| entry.metrics.clone()),
         }
     }
 }
 
-/// The replicas of a version that are to be used, and, for the live one, those elsewhere.
-fn pool(route: &VersionRoute, settings: &Settings, is_live: bool, before: Option<&Pool>) -> Pool {
+/// The replicas of a version that are to be used, and, for the live one, those `elsewhere`, with what TLS needs.
+fn pool(route: &VersionRoute, settings: &Settings, elsewhere: Option<&Arc<ReplicaTls>>, before: Option<&Pool>) -> Pool {
     let chosen = settings.chosen_replicas();
-    let own = own_replicas(&route.replicas, chosen).map(|replica| own_endpoint(replica, before));
-    let elsewhere = chosen.iter().filter(|text| is_live && looks_external(text));
-    let elsewhere = elsewhere.filter_map(|text| text.parse().ok()).map(|address| external_endpoint(address, before));
+    let protocol = route.contract.as_ref().map_or_else(WebProtocol::default, |contract| contract.protocol);
+    let own = own_replicas(&route.replicas, chosen).map(|replica| own_endpoint(replica, protocol, before));
+    let elsewhere = elsewhere.into_iter().flat_map(|tls| {
+        let addresses = chosen.iter().filter(|text| looks_external(text)).filter_map(|text| text.parse().ok());
+        addresses.map(|address| external_endpoint(address, tls, before))
+    });
     let weights = settings.load_balancer.as_ref().map(|rule| &rule.weights);
     let of_replicas = weights.filter(|weights| weights.keys().any(|name| *name != *route.version.as_str()));
     let member = |endpoint: Arc<Endpoint>| {
@@ -216,19 +229,32 @@ fn own_replicas<'a>(replicas: &'a [ReplicaAddress], chosen: &'a [String]) -> imp
     replicas.iter().filter(move |replica| all || is_named(replica))
 }
 
-fn own_endpoint(replica: &ReplicaAddress, before: Option<&Pool>) -> Arc<Endpoint> {
+fn own_endpoint(replica: &ReplicaAddress, protocol: WebProtocol, before: Option<&Pool>) -> Arc<Endpoint> {
+    let transport = match protocol {
+        WebProtocol::Http1 => Transport::Http1,
+        WebProtocol::Http2 => Transport::Http2,
+    };
     let is_same = |endpoint: &&Arc<Endpoint>| {
-        endpoint.name == replica.name && matches!(endpoint.target, Target::Own(address) if address == replica.address)
+        endpoint.name == replica.name
+            && matches!(endpoint.target, Target::Own(address) if address == replica.address)
+            && endpoint.transport().is_same(&transport)
     };
     let same = before.and_then(|pool| pool.endpoints().find(is_same)).cloned();
-    same.unwrap_or_else(|| Arc::new(Endpoint::new(replica.name.clone(), Target::Own(replica.address), joins(before))))
+    let new = || Endpoint::new(replica.name.clone(), Target::Own(replica.address), joins(before));
+    same.unwrap_or_else(|| Arc::new(new().by(transport)))
 }
 
-fn external_endpoint(address: ExternalAddress, before: Option<&Pool>) -> Arc<Endpoint> {
+/// One elsewhere: its name says how it is spoken to.
+fn external_endpoint(address: ExternalAddress, tls: &Arc<ReplicaTls>, before: Option<&Pool>) -> Arc<Endpoint> {
+    let transport = match address.scheme {
+        AddressScheme::Http => Transport::Http1,
+        AddressScheme::H2c => Transport::Http2,
+        AddressScheme::Https => Transport::Tls(tls.clone()),
+    };
     let name: Arc<str> = address.to_string().into();
     let is_same = |endpoint: &&Arc<Endpoint>| endpoint.name == name && endpoint.target.is_external();
     let same = before.and_then(|pool| pool.endpoints().find(is_same)).cloned();
-    same.unwrap_or_else(|| Arc::new(Endpoint::new(name, Target::external(address), joins(before))))
+    same.unwrap_or_else(|| Arc::new(Endpoint::new(name, Target::external(address), joins(before)).by(transport)))
 }
 
 /// A replica that comes to others starts slowly; the first ones have nobody to learn from.
@@ -284,7 +310,7 @@ mod tests {
             reason: None,
             settings: Arc::default(),
         };
-        ServiceEntry::new(&Arc::new(route), None)
+        ServiceEntry::new(&Arc::new(route), None, &Arc::default())
     }
 
     /// Which of the next requests the canary gets.
@@ -326,7 +352,7 @@ mod tests {
             canary: Some(Canary { version: "2".parse().unwrap(), weight: 20 }),
             ..(*before.route).clone()
         };
-        let after = ServiceEntry::new(&Arc::new(route), Some(&before));
+        let after = ServiceEntry::new(&Arc::new(route), Some(&before), &Arc::default());
         assert_eq!(after.turn.load(Ordering::Relaxed), 50);
         assert_eq!(turns(&after, 100).into_iter().filter(|canary| *canary).count(), 20);
     }

@@ -6,7 +6,7 @@ use http::{header, request::Parts};
 use kea_core::service::Engine;
 use kea_openapi::validate::{Call, Rejection, V2Call, Validator};
 
-use crate::{RouterError, identify::Admitted, path::Protocol};
+use crate::{RouterError, grpc, identify::Admitted, path::Protocol};
 
 /// A request that a replica may see.
 pub(crate) struct ValidCall {
@@ -43,6 +43,9 @@ pub(crate) async fn call(mut admitted: Admitted, body_limit: usize) -> Result<Va
     let limit = admitted.service.route.settings.limits.body.map_or(u64::MAX, |limit| limit.bytes);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     if admitted.version().engine == Engine::External {
+        if grpc::is_call(&parts) && !grpc::may_be_called(admitted.version()) {
+            return Err(RouterError::NoGrpc(admitted.service.route.id.to_string()));
+        }
         let body = kea_http::body::bounded(body, limit).map_err(RouterError::Body)?;
         return Ok(ValidCall { admitted, parts, body: CallBody::Stream(body), decoded: None });
     }

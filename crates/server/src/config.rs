@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::uri::Authority;
-use kea_core::{Engine, Framework, ServiceId, VersionId};
+use kea_core::{Engine, Framework, ServiceId, VersionId, contract::WebProtocol};
 
 /// Everything that a replica is told.
 #[derive(Clone, Debug)]
@@ -52,9 +52,16 @@ pub enum EngineConfig {
     External {
         /// The command and its arguments.
         command: Vec<String>,
+        /// What that server speaks.
+        protocol: WebProtocol,
     },
     /// A web service that runs elsewhere, to which requests are passed on.
-    Upstream(Authority),
+    Upstream {
+        /// Where it is.
+        address: Authority,
+        /// What it speaks.
+        protocol: WebProtocol,
+    },
 }
 
 impl EngineConfig {
@@ -63,7 +70,7 @@ impl EngineConfig {
         match self {
             Self::Python(_) => Engine::Python,
             Self::Onnx { .. } => Engine::Onnx,
-            Self::External { .. } | Self::Upstream(_) => Engine::External,
+            Self::External { .. } | Self::Upstream { .. } => Engine::External,
         }
     }
 }

@@ -3,10 +3,11 @@
 
 use std::{io, net::SocketAddr, process::Stdio, time::Duration};
 
+use kea_core::contract::WebProtocol;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     net::TcpListener,
-    process::{Child, Command},
+    process::{Child, Command as Program},
     time::{sleep, timeout},
 };
 
@@ -15,22 +16,31 @@ use crate::{config::ServerConfig, confine, control::Event, status::Reporter, wat
 const START_WITHIN: Duration = Duration::from_secs(120);
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
+/// A command that brings its own web server.
+#[derive(Clone, Copy)]
+pub(crate) struct Command<'a> {
+    /// The program and its arguments.
+    pub(crate) words: &'a [String],
+    /// What its server speaks.
+    pub(crate) protocol: WebProtocol,
+}
+
 /// Runs `command` until it ends or `stop` resolves.
 ///
 /// # Errors
 /// How the command ended, or that it never answered.
 pub(crate) async fn run(
     config: &ServerConfig,
-    command: &[String],
+    command: Command<'_>,
     stop: impl Future<Output = ()>,
     reporter: &mut Reporter,
 ) -> Result<(), String> {
     let address = free_address(config.listen).await.map_err(|error| format!("no free port: {error}"))?;
-    let mut process = start(config, command, address)?;
+    let mut process = start(config, command.words, address)?;
     reporter.tell(&Event::Listening { address }).await;
     let ended = tokio::select! {
         status = process.wait() => Err(ended(status)),
-        failed = watch(address, reporter) => Err(failed),
+        failed = watch(address, command.protocol, reporter) => Err(failed),
         () = async { stop.await; sleep(config.linger).await } => Ok(()),
     };
     end(&mut process).await;
@@ -45,7 +55,7 @@ async fn free_address(listen: SocketAddr) -> io::Result<SocketAddr> {
 
 fn start(config: &ServerConfig, command: &[String], address: SocketAddr) -> Result<Child, String> {
     let port = address.port().to_string();
-    let mut confined = Command::new(confine::OWN_PROGRAM);
+    let mut confined = Program::new(confine::OWN_PROGRAM);
     confined.args(["confine", "--parent", &std::process::id().to_string()]);
     if let Some(bytes) = config.memory {
         confined.args(["--memory", &bytes.to_string()]);
@@ -58,8 +68,8 @@ fn start(config: &ServerConfig, command: &[String], address: SocketAddr) -> Resu
 }
 
 /// Tells how the command is, for as long as it answers at all.
-async fn watch(address: SocketAddr, reporter: &mut Reporter) -> String {
-    let service = WebService { name: "the command", address: address.to_string() };
+async fn watch(address: SocketAddr, protocol: WebProtocol, reporter: &mut Reporter) -> String {
+    let service = WebService { name: "the command", address: address.to_string(), protocol };
     if let Err(error) = service.first_answer(START_WITHIN).await {
         let (port, seconds) = (address.port(), START_WITHIN.as_secs());
         return format!("the command did not answer on port {port} (in $PORT) within {seconds} s: {error}");

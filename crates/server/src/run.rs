@@ -63,8 +63,12 @@ pub async fn run(config: ServerConfig, stop: impl Future<Output = ()>) -> Result
     let mut reporter = Reporter::new(control, Arc::new(status));
     match &config.engine {
         EngineConfig::Python(_) | EngineConfig::Onnx { .. } => serve(&config, stop, &mut reporter).await,
-        EngineConfig::External { command } => run_command(&config, command, stop, &mut reporter).await,
-        EngineConfig::Upstream(upstream) => {
+        EngineConfig::External { command, protocol } => {
+            let command = external::Command { words: command, protocol: *protocol };
+            run_command(&config, command, stop, &mut reporter).await
+        }
+        EngineConfig::Upstream { address, protocol } => {
+            let upstream = sidecar::Upstream { address: address.clone(), protocol: *protocol };
             sidecar::run(config.listen, upstream, config.linger, stop, &mut reporter).await
         }
     }
@@ -72,7 +76,7 @@ pub async fn run(config: ServerConfig, stop: impl Future<Output = ()>) -> Result
 
 async fn run_command(
     config: &ServerConfig,
-    command: &[String],
+    command: external::Command<'_>,
     stop: impl Future<Output = ()>,
     reporter: &mut Reporter,
 ) -> Result<(), ServerError> {
@@ -158,7 +162,7 @@ async fn load(config: &ServerConfig) -> Result<Model, String> {
     let contract = match &config.engine {
         EngineConfig::Python(python) => load_python(config, python, reporters, &jobs, &patience).await?,
         EngineConfig::Onnx { model, library } => load_onnx(config, model, library, reporters, &jobs)?,
-        EngineConfig::External { .. } | EngineConfig::Upstream(_) => {
+        EngineConfig::External { .. } | EngineConfig::Upstream { .. } => {
             return Err("a web service is served by itself".into());
         }
     };

@@ -19,8 +19,8 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use kea_core::replica::LINGER_PATH;
-use kea_http::{ApiError, REQUEST_ID, RequestId, upgrade};
+use kea_core::{contract::WebProtocol, replica::LINGER_PATH};
+use kea_http::{ApiError, REQUEST_ID, RequestId, trailers, upgrade};
 
 use crate::{
     control::Event, listener::Listener, run::ServerError, status::Reporter, status::Status, watch::WebService,
@@ -40,23 +40,36 @@ const SILENCE_MAX: Duration = Duration::from_secs(300);
 /// moment of a request.
 const KEEP: Duration = Duration::from_secs(1);
 
+/// A web service beside which it runs.
+#[derive(Clone)]
+pub(crate) struct Upstream {
+    pub(crate) address: Authority,
+    pub(crate) protocol: WebProtocol,
+}
+
+/// Bytes of an answer in HTTP/2 that are read ahead, and of all of them: one whose caller reads slowly must not stop the
+/// others.
+const STREAM_WINDOW: u32 = 128 << 10;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+
 /// Answers for the web service until `stop` resolves.
 ///
 /// # Errors
 /// The address to listen on cannot be had.
 pub(crate) async fn run(
     listen: std::net::SocketAddr,
-    upstream: &Authority,
+    upstream: Upstream,
     linger: Duration,
     stop: impl Future<Output = ()>,
     reporter: &mut Reporter,
 ) -> Result<(), ServerError> {
-    let forwarder = Arc::new(Forwarder::new(upstream.clone(), reporter.status().clone(), linger));
+    let Upstream { address, protocol } = upstream.clone();
+    let service = WebService { name: "the web service", address: address.to_string(), protocol };
+    let forwarder = Arc::new(Forwarder::new(upstream, reporter.status().clone(), linger));
     let answer = move |request| forwarder.clone().answer(request);
     let refused = |error| ServerError::Listen { address: listen, error };
     let listener = Listener::start(listen, reporter.status().clone(), answer).await.map_err(refused)?;
     reporter.tell(&Event::Listening { address: listener.address }).await;
-    let service = WebService { name: "the web service", address: upstream.to_string() };
     // It is watched to the very end: what is still accepted is still passed on.
     tokio::select! {
         never = watch(&service, reporter) => match never {},
@@ -76,7 +89,7 @@ async fn watch(service: &WebService, reporter: &mut Reporter) -> std::convert::I
 
 /// Passes requests on to the web service.
 struct Forwarder {
-    upstream: Authority,
+    upstream: Upstream,
     host: HeaderValue,
     status: Arc<Status>,
     linger: Duration,
@@ -84,13 +97,15 @@ struct Forwarder {
 }
 
 impl Forwarder {
-    fn new(upstream: Authority, status: Arc<Status>, linger: Duration) -> Self {
+    fn new(upstream: Upstream, status: Arc<Status>, linger: Duration) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_WITHIN));
         let mut client = Client::builder(TokioExecutor::new());
         client.pool_timer(TokioTimer::new()).pool_idle_timeout(KEEP);
-        let host = HeaderValue::from_str(upstream.as_str()).expect("an authority is a header value");
+        client.http2_only(upstream.protocol == WebProtocol::Http2);
+        client.http2_initial_stream_window_size(STREAM_WINDOW).http2_initial_connection_window_size(CONNECTION_WINDOW);
+        let host = HeaderValue::from_str(upstream.address.as_str()).expect("an authority is a header value");
         Self { upstream, host, status, linger, client: client.build(connector) }
     }
 
@@ -135,17 +150,26 @@ impl Forwarder {
             return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", detail));
         }
         let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let uri = Uri::builder().scheme(Scheme::HTTP).authority(self.upstream.clone()).path_and_query(path).build();
+        let uri =
+            Uri::builder().scheme(Scheme::HTTP).authority(self.upstream.address.clone()).path_and_query(path).build();
         parts.uri = uri.map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, "bad-path", error.to_string()))?;
         parts.version = Version::HTTP_11;
-        let protocol = upgrade::asked(&parts.headers);
+        let (protocol, takes_trailers) = (upgrade::asked(&parts.headers), trailers::asked(&parts.headers));
         kea_http::drop_hop_by_hop(&mut parts.headers);
-        if let Some(protocol) = protocol {
-            upgrade::ask(&mut parts.headers, protocol);
+        match protocol {
+            Some(protocol) => upgrade::ask(&mut parts.headers, protocol),
+            None if takes_trailers => trailers::ask(&mut parts.headers),
+            None => {}
         }
         // The body says its length itself, where it has one.
         parts.headers.remove(header::CONTENT_LENGTH);
-        parts.headers.insert(header::HOST, self.host.clone());
+        if self.upstream.protocol == WebProtocol::Http2 {
+            // The target says the host, and there is one connection for all.
+            parts.headers.remove(header::HOST);
+            parts.headers.remove(header::CONNECTION);
+        } else {
+            parts.headers.insert(header::HOST, self.host.clone());
+        }
         if let Some(id) = parts.extensions.get::<RequestId>() {
             parts.headers.insert(REQUEST_ID, id.header_value());
         }
@@ -153,13 +177,14 @@ impl Forwarder {
     }
 
     fn changed(&self) -> ApiError {
-        let detail = format!("the web service at {} changed to a protocol that was not asked for", self.upstream);
+        let address = &self.upstream.address;
+        let detail = format!("the web service at {address} changed to a protocol that was not asked for");
         ApiError::new(StatusCode::BAD_GATEWAY, "unreachable", detail)
     }
 
     fn unreachable(&self, error: &hyper_util::client::legacy::Error) -> ApiError {
         let what = if error.is_connect() { "cannot be reached" } else { "broke off" };
-        let detail = format!("the web service at {} {what}: {}", self.upstream, root_cause(error));
+        let detail = format!("the web service at {} {what}: {}", self.upstream.address, root_cause(error));
         ApiError::new(StatusCode::BAD_GATEWAY, "unreachable", detail)
     }
 }
@@ -206,13 +231,17 @@ mod tests {
         Listener::start(([127, 0, 0, 1], 0).into(), status, answer).await.unwrap()
     }
 
+    fn upstream(address: SocketAddr, protocol: WebProtocol) -> Upstream {
+        Upstream { address: address.to_string().parse().unwrap(), protocol }
+    }
+
     /// A sidecar of what is at `address`.
     fn beside(address: SocketAddr, ready: bool) -> Arc<Forwarder> {
         let status = Status::new("app".parse().unwrap(), "1".parse().unwrap(), Engine::External);
         if ready {
             status.note(&Event::Ready { contract: Arc::new(Contract::default()) });
         }
-        Arc::new(Forwarder::new(address.to_string().parse().unwrap(), Arc::new(status), Duration::ZERO))
+        Arc::new(Forwarder::new(upstream(address, WebProtocol::Http1), Arc::new(status), Duration::ZERO))
     }
 
     fn request(method: &str, path: &str, body: Body) -> Request {

@@ -1,8 +1,8 @@
-//! How an existing web service is watched: any answer in HTTP will do, since nothing else is known of it.
+//! How an existing web service is watched: any answer in its protocol will do, since nothing else is known of it.
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
-use kea_core::Contract;
+use kea_core::{Contract, contract::WebProtocol};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -18,11 +18,21 @@ const PROBE_RUNNING: Duration = Duration::from_secs(2);
 /// Failed probes in a row after which a service that once answered takes no more requests.
 const FAILURES: u32 = 3;
 
+const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\nuser-agent: kea-probe\r\nconnection: close\r\n\r\n";
+
+/// How a connection of HTTP/2 begins: the preface, and settings that say nothing (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// The byte of a frame's head that has its type, and that of settings, with which the other end begins.
+const FRAME_TYPE: usize = 3;
+const SETTINGS: u8 = 4;
+
 /// A web service that answers at an address, `HOST:PORT`.
 pub(crate) struct WebService {
     /// What it is called in reasons.
     pub(crate) name: &'static str,
     pub(crate) address: String,
+    pub(crate) protocol: WebProtocol,
 }
 
 impl WebService {
@@ -43,7 +53,7 @@ impl WebService {
 
     /// Tells that it is ready, and from then on whether it still is.
     pub(crate) async fn watch(&self, reporter: &mut Reporter) -> Infallible {
-        let ready = Event::Ready { contract: Arc::new(contract()) };
+        let ready = Event::Ready { contract: Arc::new(contract(self.protocol)) };
         reporter.tell(&ready).await;
         let mut failures = 0;
         loop {
@@ -65,23 +75,36 @@ impl WebService {
         }
     }
 
-    /// Whether it speaks HTTP there.
+    /// Whether it speaks its protocol there.
     async fn probe(&self) -> io::Result<()> {
         let ask = async {
             let mut stream = TcpStream::connect(&self.address).await?;
-            stream
-                .write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nuser-agent: kea-probe\r\nconnection: close\r\n\r\n")
-                .await?;
-            let mut start = [0; 5];
-            stream.read_exact(&mut start).await?;
-            if &start == b"HTTP/" { Ok(()) } else { Err(io::Error::other("its answer is not HTTP")) }
+            match self.protocol {
+                WebProtocol::Http1 => {
+                    let start = answer(&mut stream, GET).await?;
+                    if &start == b"HTTP/" { Ok(()) } else { Err(io::Error::other("its answer is not HTTP")) }
+                }
+                WebProtocol::Http2 => {
+                    let start = answer(&mut stream, PREFACE).await?;
+                    let is_settings = start[FRAME_TYPE] == SETTINGS;
+                    if is_settings { Ok(()) } else { Err(io::Error::other("its answer is not HTTP/2")) }
+                }
+            }
         };
         timeout(PROBE_WITHIN, ask).await.unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
+/// The start of the answer.
+async fn answer(stream: &mut TcpStream, question: &[u8]) -> io::Result<[u8; 5]> {
+    stream.write_all(question).await?;
+    let mut start = [0; 5];
+    stream.read_exact(&mut start).await?;
+    Ok(start)
+}
+
 /// Nothing is known of a web service's inputs: it validates by itself.
-fn contract() -> Contract {
+fn contract(protocol: WebProtocol) -> Contract {
     let incomplete = "this is an existing web service: its paths, inputs and outputs are not known to KEA";
-    Contract { platform: "external".into(), incomplete: vec![incomplete.into()], ..Contract::default() }
+    Contract { platform: "external".into(), protocol, incomplete: vec![incomplete.into()], ..Contract::default() }
 }

@@ -12,13 +12,14 @@ use clap::{
 use kea_core::{
     Framework, VersionId,
     caching::CacheSettings,
+    contract::WebProtocol,
     management::UpdateRequest,
     policy::PolicyName,
     quantity::{Cpu, Memory, Span},
     service::{Access, Amounts, Resources, ServerSettings},
 };
 
-use crate::{client::ServerUrl, failure::Failure};
+use crate::{client::ServerUrl, failure::Failure, model_server::protocol};
 
 /// A model and how it is run.
 #[derive(Debug, Args)]
@@ -74,6 +75,9 @@ pub(crate) struct ModelOptions {
     /// Most requests that wait in one replica before further ones are refused
     #[arg(long, value_name = "N")]
     queue_limit: Option<u32>,
+    /// What an existing web service speaks: `http1`, or `http2` as servers of gRPC do
+    #[arg(long, value_name = "PROTOCOL", value_parser = protocol)]
+    protocol: Option<WebProtocol>,
 }
 
 impl ModelOptions {
@@ -83,6 +87,7 @@ impl ModelOptions {
             workers: self.workers,
             max_batch_rows: self.max_batch_rows,
             queue_limit: self.queue_limit,
+            protocol: self.protocol,
         };
         let limits = Amounts { cpu: self.cpu, memory: self.memory };
         Ok(UpdateRequest {

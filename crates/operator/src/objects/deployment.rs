@@ -179,6 +179,8 @@ fn sidecar(parts: &VersionParts<'_>, web_service: u16) -> Container {
     let listen = sidecar_port(web_service);
     let mut env = model_server_env(parts, listen);
     env.push(variable("KEA_UPSTREAM", &format!("127.0.0.1:{web_service}")));
+    let protocol = parts.wish.settings.server.protocol;
+    env.extend(protocol.map(|protocol| variable("KEA_PROTOCOL", protocol.as_str())));
     Container {
         name: "kea".into(),
         image: Some(parts.settings.image.clone()),

@@ -52,6 +52,14 @@ impl Target {
         matches!(self, Self::External(_))
     }
 
+    /// The name or the address of one elsewhere.
+    pub(crate) fn host(&self) -> Option<&str> {
+        match self {
+            Self::Own(_) => None,
+            Self::External(named) => Some(&named.address.host),
+        }
+    }
+
     /// The address for the next connection. A name that was not looked up yet is so now.
     ///
     /// # Errors
@@ -91,8 +99,13 @@ impl Target {
 }
 
 impl Named {
+    /// Host and port, as the header `Host` says them.
+    pub(crate) fn authority(&self) -> String {
+        self.address.authority()
+    }
+
     async fn look_up(&self) -> io::Result<()> {
-        let ExternalAddress { host, port } = &self.address;
+        let ExternalAddress { scheme: _, host, port } = &self.address;
         let mut found: Vec<_> = tokio::net::lookup_host((&**host, *port)).await?.collect();
         // Resolvers shuffle them.
         found.sort_unstable();

@@ -7,13 +7,14 @@ use http::{HeaderValue, StatusCode};
 use hyper::{body::Incoming, client::conn::http1::SendRequest, upgrade::OnUpgrade};
 use kea_audit::Stage;
 use kea_core::service::Engine;
-use kea_http::{ApiError, drop_hop_by_hop};
+use kea_http::{ApiError, drop_hop_by_hop, trailers};
 use tokio::time::{timeout, timeout_at};
 
 use super::{Relay, answer::Pooled, outgoing::outgoing};
 use crate::{
     clock,
-    endpoint::{Endpoint, InFlight, Link},
+    endpoint::{Endpoint, InFlight, Link, SendFailure, Transport},
+    grpc::{self, Ended},
 };
 
 /// Longest silence within an answer of a web service, which may be a stream of events.
@@ -49,7 +50,11 @@ pub(super) async fn attempt(relay: &Relay<'_>, endpoint: &Arc<Endpoint>, body: &
     };
     relay.record.ended(Stage::Upstream);
     let answered = answered.map_err(|failure| relay.whose(failure));
-    let status = answered.as_ref().ok().map(|(response, _)| response.status());
+    let is_grpc = grpc::is_passed_on(relay.version, relay.parts);
+    let status = answered.as_ref().ok().map(|(response, _)| match is_grpc {
+        true => grpc::status(response),
+        false => response.status(),
+    });
     in_flight.answered(status.is_some_and(|status| !status.is_server_error()));
     match (&answered, status) {
         (_, Some(status)) if !is_fault(relay, endpoint, status) => endpoint.condition.succeeded(clock::now()),
@@ -59,6 +64,7 @@ pub(super) async fn attempt(relay: &Relay<'_>, endpoint: &Arc<Endpoint>, body: &
     let (mut response, link) = answered?;
     let protocol = kea_http::upgrade::asked(response.headers());
     drop_hop_by_hop(response.headers_mut());
+    trailers::announced(response.headers_mut(), relay.parts.version, &relay.parts.headers);
     kea_auth::drop_own_cookies(response.headers_mut());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let (Some(protocol), None) = (protocol, &link) else {
@@ -73,7 +79,11 @@ pub(super) async fn attempt(relay: &Relay<'_>, endpoint: &Arc<Endpoint>, body: &
     let (parts, body) = response.into_parts();
     let patience = if relay.version.engine == Engine::External { SILENCE_MAX } else { relay.left() };
     let body = Pooled::new(body, link, in_flight, patience);
-    Ok(Response::from_parts(parts, Body::new(body)))
+    let body = match is_grpc {
+        true => Body::new(Ended::new(body, &relay.parts.headers, relay.began)),
+        false => Body::new(body),
+    };
+    Ok(Response::from_parts(parts, body))
 }
 
 /// The answer by which a connection changes its protocol. What goes over it then is passed on beside the request, which
@@ -113,7 +123,7 @@ async fn exchange(
     endpoint: &Endpoint,
     body: &mut Body,
 ) -> Result<(hyper::Response<Incoming>, Option<Link>), Failure> {
-    if relay.version.engine == Engine::External && kea_http::upgrade::asked(&relay.parts.headers).is_some() {
+    if is_upgrade(relay, endpoint) {
         if endpoint.in_flight() > TUNNELS_MAX {
             return Err(Failure::NotSent(format!("replica {} has {TUNNELS_MAX} requests under way", endpoint.name)));
         }
@@ -127,18 +137,24 @@ async fn exchange(
         };
         match link.send(outgoing(relay, endpoint, std::mem::take(body))).await {
             Ok(response) => return Ok((response, Some(link))),
-            Err(mut error) => {
-                let unsent = error.take_message();
-                let reason = format!("replica {} broke off: {}", endpoint.name, error.error());
-                let Some(request) = unsent else { return Err(Failure::Broken(reason)) };
-                *body = request.into_body();
+            Err(SendFailure { unsent, here, error }) => {
+                let reason = format!("replica {} broke off: {}", endpoint.name, endpoint.told(&error));
+                let Some(unsent) = unsent else { return Err(Failure::Broken(reason)) };
+                *body = unsent;
                 // The replica closed a connection while it was idle: another one is at hand.
-                if !reused {
+                if !(reused && here) {
                     return Err(Failure::NotSent(reason));
                 }
             }
         }
     }
+}
+
+/// Whether a connection may be for another protocol. In HTTP/2 it cannot.
+fn is_upgrade(relay: &Relay<'_>, endpoint: &Endpoint) -> bool {
+    relay.version.engine == Engine::External
+        && !matches!(endpoint.transport(), Transport::Http2)
+        && kea_http::upgrade::asked(&relay.parts.headers).is_some()
 }
 
 /// One request on a connection of its own, which it may have for another protocol.
@@ -150,7 +166,9 @@ async fn alone(
 ) -> Result<(hyper::Response<Incoming>, Option<Link>), Failure> {
     let request = outgoing(relay, endpoint, std::mem::take(body));
     let answered = sender.send_request(request).await;
-    let broken = |error| Failure::Broken(format!("replica {} broke off: {error}", endpoint.name));
+    let broken = |error: hyper::Error| {
+        Failure::Broken(format!("replica {} broke off: {}", endpoint.name, endpoint.told(&error)))
+    };
     answered.map(|response| (response, None)).map_err(broken)
 }
 

@@ -3,10 +3,10 @@
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header};
 use kea_core::{management::BASE_PATH, service::Engine};
-use kea_http::{RequestId, TraceContext, drop_hop_by_hop};
+use kea_http::{RequestId, TraceContext, drop_hop_by_hop, trailers};
 
 use super::Relay;
-use crate::{endpoint::Endpoint, own_routes::Prefix};
+use crate::{endpoint::Endpoint, grpc, own_routes::Prefix};
 
 pub(super) fn outgoing(relay: &Relay<'_>, endpoint: &Endpoint, body: Body) -> Request<Body> {
     let mut request = Request::new(body);
@@ -46,6 +46,7 @@ fn to_web_service(endpoint: &Endpoint, relay: &Relay<'_>, request: &mut Request<
     let headers = request.headers_mut();
     headers.clone_from(&relay.parts.headers);
     let protocol = kea_http::upgrade::asked(headers);
+    let takes_trailers = trailers::asked(headers);
     drop_hop_by_hop(headers);
     join_cookies(headers);
     kea_auth::drop_credentials(headers);
@@ -58,8 +59,13 @@ fn to_web_service(endpoint: &Endpoint, relay: &Relay<'_>, request: &mut Request<
         }
     }
     headers.insert(header::HOST, endpoint.host.clone());
-    if let Some(protocol) = protocol {
-        kea_http::upgrade::ask(headers, protocol);
+    if grpc::is_call(relay.parts) {
+        grpc::prepare(headers, relay.began);
+    }
+    match protocol {
+        Some(protocol) => kea_http::upgrade::ask(headers, protocol),
+        None if takes_trailers => trailers::ask(headers),
+        None => {}
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::{sync::Semaphore, time::timeout};
 use crate::{
     clock,
     endpoint::Endpoint,
-    health::HealthRule,
+    health::{HealthRule, grpc},
     table::{Table, VersionEntry},
 };
 
@@ -61,7 +61,7 @@ fn path(version: &VersionEntry, endpoint: &Endpoint, rule: &HealthRule) -> Optio
 }
 
 async fn ask(endpoint: &Endpoint, path: Option<Arc<str>>) -> bool {
-    let Ok(mut link) = endpoint.connect().await else { return false };
+    let Ok(mut link) = endpoint.connect_alone().await else { return false };
     let Some(path) = path else { return true };
     let Ok(uri) = path.parse::<Uri>() else { return false };
     let mut request = Request::new(Body::empty());
@@ -69,5 +69,12 @@ async fn ask(endpoint: &Endpoint, path: Option<Arc<str>>) -> bool {
     *request.uri_mut() = uri;
     request.headers_mut().insert(header::HOST, endpoint.host.clone());
     request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    link.send(request).await.is_ok_and(|response| response.status().is_success())
+    if !grpc::is_check(&path) {
+        return link.send(request).await.is_ok_and(|response| response.status().is_success());
+    }
+    grpc::ask(&mut request);
+    match link.send(request).await {
+        Ok(answer) => grpc::serves(answer).await,
+        Err(_) => false,
+    }
 }

@@ -5,3 +5,5 @@ mod cache;
 mod harness;
 mod reload;
 mod size;
+mod upstream;
+mod web;

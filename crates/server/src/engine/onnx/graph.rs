@@ -37,7 +37,7 @@ pub(crate) fn contract(runner: &mut OnnxRunner) -> Result<Contract, String> {
     }
     function.outputs = outputs;
     let description = runner.session.metadata().ok().and_then(|m| m.description()).unwrap_or_default();
-    Ok(Contract { description, platform: "onnx".into(), functions: vec![function], incomplete })
+    Ok(Contract { description, platform: "onnx".into(), functions: vec![function], incomplete, ..Contract::default() })
 }
 
 fn input_fields(session: &Session) -> Result<Vec<Field>, String> {
