@@ -30,6 +30,7 @@ use crate::{
     edge::TlsArgs,
     model_server::{ConfineArgs, ModelServerArgs},
     output::Target,
+    replica_tls::ReplicaTlsArgs,
 };
 
 /// Deploys machine learning models, documents their APIs and serves them.
@@ -177,6 +178,8 @@ pub(crate) struct ServeArgs {
     pub(crate) url: Option<String>,
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
+    #[command(flatten)]
+    pub(crate) replica_tls: ReplicaTlsArgs,
     #[command(flatten)]
     pub(crate) audit: AuditArgs,
     /// How long a login lasts [default: 12h]

@@ -44,6 +44,7 @@ use crate::{
     edge::{self, TlsArgs},
     gateway::RouterGateway,
     progress,
+    replica_tls::ReplicaTlsArgs,
     serve::{DRAIN, dispatcher, first_admin, log_format, metrics, tend},
     signals, sso,
 };
@@ -134,6 +135,8 @@ pub(crate) struct RouterArgs {
     sso: Option<PathBuf>,
     #[command(flatten)]
     tls: TlsArgs,
+    #[command(flatten)]
+    replica_tls: ReplicaTlsArgs,
     #[command(flatten)]
     audit: AuditArgs,
     /// Networks of proxies that are believed who calls, as `10.0.0.0/8,fd00::/8` [default: none]
@@ -278,7 +281,7 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     let (providers, url) = single_sign_on(args.sso.as_deref(), args.cluster.url.as_deref())?;
     let client = client().await?;
     let settings = settings(&args.cluster);
-    let tls = args.tls.load()?;
+    let (tls, replica_tls) = (args.tls.load()?, args.replica_tls.load()?);
     let proxies = TrustedProxies::parse(&args.trusted_proxies).context("`--trusted-proxies`")?;
     let listener = listen(args.listen).await?;
     let (users, policies) = stores(args.database.as_deref(), &client, &settings.namespace).await?;
@@ -292,7 +295,8 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     first_admin(&auth).await?;
     let redis = caching::redis(args.cache_redis.as_deref()).map_err(|why| anyhow!("`--cache-redis`: {why}"))?;
     let cache = caching::open(redis.as_ref(), CACHE_BYTES);
-    let router = Arc::new(Router::new(auth.clone(), policies.clone(), cache, BODY_LIMIT));
+    let router = Router::new(auth.clone(), policies.clone(), cache, BODY_LIMIT);
+    let router = Arc::new(router.with_replica_tls(replica_tls.clone()));
     let gateway = ClusterGateway::new(client, settings, router.clone());
     let ready = Arc::new(AtomicBool::new(false));
     let (stopping, watching) = (CancellationToken::new(), CancellationToken::new());
@@ -319,6 +323,7 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
         whole.store(true, Ordering::Relaxed);
     };
     let changes = tokio::spawn(async move { policies.follow().await });
+    let certificates = tokio::spawn(async move { replica_tls.follow(&CancellationToken::new()).await });
     let linger = args.linger.0;
     let stop = async move {
         signals::stop().await;
@@ -335,6 +340,7 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     probing.abort();
     watching.cancel();
     changes.abort();
+    certificates.abort();
     audit.stop().await;
     Ok(())
 }

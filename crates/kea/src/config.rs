@@ -20,6 +20,7 @@ use crate::{
     caching,
     cli::{LogFormat, ServeArgs},
     edge::TlsArgs,
+    replica_tls::ReplicaTlsArgs,
     sso,
 };
 
@@ -52,6 +53,7 @@ pub(crate) struct Config {
     /// Where callers reach it; where it listens where it is not given.
     pub(crate) url: Option<String>,
     pub(crate) tls: TlsArgs,
+    pub(crate) replica_tls: ReplicaTlsArgs,
     pub(crate) audit: AuditConfig,
     /// Proxies that are believed who calls.
     pub(crate) trusted_proxies: TrustedProxies,
@@ -101,6 +103,7 @@ impl Default for Config {
             images: ImageConfig::default(),
             url: None,
             tls: TlsArgs::default(),
+            replica_tls: ReplicaTlsArgs::default(),
             audit: AuditConfig::default(),
             trusted_proxies: TrustedProxies::default(),
             sso: Vec::new(),
@@ -141,6 +144,7 @@ impl Config {
         config.registry = args.registry.clone().or(config.registry).filter(|registry| !registry.is_empty());
         config.url = args.url.clone().or(config.url).map(|url| base_url(&url)).transpose()?;
         config.tls = args.tls.clone().or(config.tls);
+        config.replica_tls = args.replica_tls.clone().or(config.replica_tls);
         if let Some(registry) = &config.registry {
             check_registry(registry)?;
             let settings = config.images.settings(PathBuf::new(), PathBuf::new())?;
@@ -177,6 +181,10 @@ impl Config {
                 "tls-certificate" => set(&mut self.tls.certificate, value),
                 "tls-key" => set(&mut self.tls.key, value),
                 "tls-client-ca" => set(&mut self.tls.client_ca, value),
+                "replica-ca" => set(&mut self.replica_tls.ca, value),
+                "replica-certificate" => set(&mut self.replica_tls.certificate, value),
+                "replica-key" => set(&mut self.replica_tls.key, value),
+                "replica-server-name" => set(&mut self.replica_tls.server_name, value),
                 "audit" => set(&mut self.audit.enabled, value),
                 "audit-dir" => set(&mut self.audit.dir, value),
                 "audit-file-size" => set_bytes(&mut self.audit.file_bytes, value),
@@ -191,7 +199,8 @@ impl Config {
                 _ => Err("is not a key of KEA: there are listen, data-dir, database, log-format, token-ttl, \
                           session-ttl, key-rotation, body-limit, cache-size, cache-redis, trusted-proxies, registry, \
                           base-image-onnx, base-image-python, plain-http-registries, registry-endpoints, \
-                          dockerfile-builder, url, tls-certificate, tls-key, tls-client-ca, audit, audit-dir, \
+                          dockerfile-builder, url, tls-certificate, tls-key, tls-client-ca, replica-ca, \
+                          replica-certificate, replica-key, replica-server-name, audit, audit-dir, \
                           audit-file-size, audit-files, audit-keep, audit-stdout, audit-elasticsearch, audit-otlp, \
                           traces-otlp, traces-share and sso"
                     .into()),

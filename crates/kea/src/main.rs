@@ -15,6 +15,7 @@ mod gateway;
 mod model_server;
 mod output;
 mod progress;
+mod replica_tls;
 mod serve;
 mod signals;
 mod sso;

@@ -62,6 +62,7 @@ fn start(args: &ServeArgs) -> anyhow::Result<()> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let tls = config.tls.clone().load()?;
+    let replica_tls = config.replica_tls.clone().load()?;
     let providers = sso::providers(config.sso.clone())?;
     let _only_one = lock(&config.data_dir)?;
     let folder = config.data_dir.canonicalize()?;
@@ -83,7 +84,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let made_password = first_admin(&auth).await?;
 
     let cache = caching::open(config.cache_redis.as_ref(), config.cache_bytes);
-    let router = Arc::new(Router::new(auth.clone(), policies.clone(), cache, config.body_limit));
+    let router = Router::new(auth.clone(), policies.clone(), cache, config.body_limit);
+    let router = Arc::new(router.with_replica_tls(replica_tls.clone()));
     let program = std::env::current_exe()?;
     let images = match config.registry.clone() {
         Some(registry) => Some((config.images.settings(folder.join("images"), program.clone())?, registry)),
@@ -127,8 +129,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tracing::info!("stopping: requests under way finish first");
     };
     let following = tokio::spawn(async move { policies.follow().await });
+    let certificates = tokio::spawn(async move { replica_tls.follow(&CancellationToken::new()).await });
     edge::serve(listener, tls, dispatcher(auth, router, api, audit.clone(), config.trusted_proxies), stop, DRAIN).await;
     following.abort();
+    certificates.abort();
     tending.abort();
     probing.abort();
     deployer.stop().await;
