@@ -10,16 +10,26 @@ use kea_http::replica_tls::{ReplicaTls, ReplicaTlsFiles};
 #[derive(Clone, Debug, Default, PartialEq, Args)]
 pub(crate) struct ReplicaTlsArgs {
     /// Authorities in PEM that are believed of replicas at https:// addresses [default: those of the system]
-    #[arg(long = "replica-ca", env = "KEA_REPLICA_CA", value_name = "FILE")]
+    #[arg(id = "replica-ca", long = "replica-ca", env = "KEA_REPLICA_CA", value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
     /// Certificate in PEM that is shown to those replicas
-    #[arg(long = "replica-certificate", env = "KEA_REPLICA_CERTIFICATE", value_name = "FILE")]
+    #[arg(
+        id = "replica-certificate",
+        long = "replica-certificate",
+        env = "KEA_REPLICA_CERTIFICATE",
+        value_name = "FILE"
+    )]
     pub(crate) certificate: Option<PathBuf>,
     /// Private key of that certificate, in PEM
-    #[arg(long = "replica-key", env = "KEA_REPLICA_KEY", value_name = "FILE")]
+    #[arg(id = "replica-key", long = "replica-key", env = "KEA_REPLICA_KEY", value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
     /// Name that the certificates of those replicas must have [default: the host of the address]
-    #[arg(long = "replica-server-name", env = "KEA_REPLICA_SERVER_NAME", value_name = "NAME")]
+    #[arg(
+        id = "replica-server-name",
+        long = "replica-server-name",
+        env = "KEA_REPLICA_SERVER_NAME",
+        value_name = "NAME"
+    )]
     pub(crate) server_name: Option<String>,
 }
 

@@ -21,7 +21,7 @@ use crate::{
     resources::{Condition, MlDeployment, ShadowVersion},
     settings::ClusterSettings,
     status,
-    version::VersionRecord,
+    version::{ReplicaRecord, VersionRecord},
     watch::{Caches, Change},
     wish,
 };
@@ -111,7 +111,8 @@ fn route(caches: &Caches, deployment: &MlDeployment, id: ServiceId, before: Opti
         let is_shadow = shadow.as_ref().is_some_and(|shadow| shadow.version == record.version);
         Some(&record.version) == live.as_ref() || (is_canary || is_shadow) && record.replica.is_some()
     };
-    let versions = records.iter().filter(takes_requests).map(|record| version_route(record, &pods, before)).collect();
+    let versions = records.iter().filter(takes_requests).map(|record| version_route(record, &pods, &settings, before));
+    let versions = versions.collect();
     let reason = status.and_then(|status| status.reason.clone());
     ServiceRoute { id, live, versions, canary, shadow, reason, settings }
 }
@@ -162,7 +163,12 @@ fn settings(
     (same.cloned().unwrap_or_else(|| Arc::new(settings)), canary, shadow)
 }
 
-fn version_route(record: &VersionRecord, pods: &[Arc<Pod>], before: Option<&ServiceRoute>) -> VersionRoute {
+fn version_route(
+    record: &VersionRecord,
+    pods: &[Arc<Pod>],
+    settings: &Settings,
+    before: Option<&ServiceRoute>,
+) -> VersionRoute {
     let of_version =
         pods.iter().filter(|pod| pods::version(pod).as_ref() == Some(&record.version) && pods::is_ready(pod));
     let replicas = of_version.filter_map(|pod| {
@@ -173,8 +179,17 @@ fn version_route(record: &VersionRecord, pods: &[Arc<Pod>], before: Option<&Serv
         version: record.version.clone(),
         made_at: record.created_at.as_microsecond(),
         engine: replica.map_or(kea_core::Engine::Python, |replica| replica.engine),
-        contract: replica.map(|replica| kept_contract(&replica.contract, &record.version, before)),
+        contract: replica.map(|replica| kept_contract(&spoken(replica, settings), &record.version, before)),
         replicas: replicas.collect(),
+    }
+}
+
+/// What a replica told, and the protocol that is asked for now: what stands beside a web service speaks either.
+fn spoken(replica: &ReplicaRecord, settings: &Settings) -> Arc<Contract> {
+    let protocol = settings.server.protocol.unwrap_or_default();
+    match &replica.contract {
+        told if replica.engine != kea_core::Engine::External || told.protocol == protocol => told.clone(),
+        told => Arc::new(Contract { protocol, ..(**told).clone() }),
     }
 }
 
@@ -285,4 +300,23 @@ fn replica(pod: &Pod) -> Option<ReplicaStatus> {
         restarts: pods::restarts(pod),
         reason: pods::trouble(pod).map(|trouble| trouble.message),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use kea_core::{Engine, contract::WebProtocol};
+
+    use super::*;
+
+    #[test]
+    fn a_web_service_is_spoken_to_as_is_asked_for_now() {
+        let asked = |engine, protocol| {
+            let mut settings = Settings::default();
+            settings.server.protocol = protocol;
+            spoken(&ReplicaRecord { engine, contract: Arc::default() }, &settings).protocol
+        };
+        assert_eq!(asked(Engine::External, Some(WebProtocol::Http2)), WebProtocol::Http2);
+        assert_eq!(asked(Engine::External, None), WebProtocol::Http1);
+        assert_eq!(asked(Engine::Onnx, Some(WebProtocol::Http2)), WebProtocol::Http1);
+    }
 }

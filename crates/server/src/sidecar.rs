@@ -40,17 +40,17 @@ const SILENCE_MAX: Duration = Duration::from_secs(300);
 /// moment of a request.
 const KEEP: Duration = Duration::from_secs(1);
 
+/// Bytes of an answer in HTTP/2 that are read ahead, and of all of them: those whose callers do not read must not stop
+/// the others.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+
 /// A web service beside which it runs.
 #[derive(Clone)]
 pub(crate) struct Upstream {
     pub(crate) address: Authority,
     pub(crate) protocol: WebProtocol,
 }
-
-/// Bytes of an answer in HTTP/2 that are read ahead, and of all of them: one whose caller reads slowly must not stop the
-/// others.
-const STREAM_WINDOW: u32 = 128 << 10;
-const CONNECTION_WINDOW: u32 = 16 << 20;
 
 /// Answers for the web service until `stop` resolves.
 ///
@@ -295,6 +295,38 @@ mod tests {
             let mut heard = [0; 4];
             caller.read_exact(&mut heard).await.unwrap();
             assert_eq!(&heard, word.as_bytes());
+        }
+    }
+
+    #[tokio::test]
+    async fn trailers_go_both_ways_in_either_protocol() {
+        let answer = |request: Request| async move {
+            let version = format!("{:?}", request.version());
+            let te = request.headers().get(header::TE).cloned();
+            let mut response = Response::new(request.into_body());
+            response.headers_mut().insert(header::TRAILER, HeaderValue::from_static("checksum"));
+            response.headers_mut().insert("x-version", version.parse().unwrap());
+            response.headers_mut().extend(te.map(|te| (http::HeaderName::from_static("x-te"), te)));
+            response
+        };
+        let status = Arc::new(Status::new("echo".parse().unwrap(), "1".parse().unwrap(), Engine::External));
+        let echo = Listener::start(([127, 0, 0, 1], 0).into(), status.clone(), answer).await.unwrap();
+        status.note(&Event::Ready { contract: Arc::new(Contract::default()) });
+        for (protocol, version) in [(WebProtocol::Http1, "HTTP/1.1"), (WebProtocol::Http2, "HTTP/2.0")] {
+            let forwarder = Forwarder::new(upstream(echo.address, protocol), status.clone(), Duration::ZERO);
+            let sent = http::HeaderMap::from_iter([(
+                http::HeaderName::from_static("checksum"),
+                HeaderValue::from_static("7"),
+            )]);
+            let body = Body::from("abc").with_trailers(std::future::ready(Some(Ok(sent.clone()))));
+            let request = Request::post("/x").header("trailer", "checksum").header("te", "trailers");
+            let answered = Arc::new(forwarder).answer(request.body(Body::new(body)).unwrap()).await;
+            assert_eq!(answered.headers()["x-version"], version);
+            assert_eq!(answered.headers()["x-te"], "trailers");
+            assert_eq!(answered.headers()["trailer"], "checksum");
+            let whole = answered.into_body().collect().await.unwrap();
+            assert_eq!(whole.trailers(), Some(&sent), "{version}");
+            assert_eq!(whole.to_bytes(), "abc");
         }
     }
 
