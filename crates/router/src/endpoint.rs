@@ -111,7 +111,8 @@ impl Endpoint {
     pub(crate) async fn connect(&self) -> Result<Link, String> {
         match &self.lanes {
             None => self.connect_alone().await,
-            Some(lanes) => self.connect_shared(lanes).await,
+            // On the heap, as it is long and seldom: what is on its way in HTTP/1.1 would have to have room for it.
+            Some(lanes) => Box::pin(self.connect_shared(lanes)).await,
         }
     }
 
@@ -141,7 +142,7 @@ impl Endpoint {
     pub(crate) async fn connect_for_good(&self) -> Result<SendRequest<Body>, String> {
         let stream = self.stream().await?;
         match &self.transport {
-            Transport::Tls(tls) => alone(self.agreed(tls, stream, true).await?).await,
+            Transport::Tls(tls) => alone(Box::pin(self.agreed(tls, stream, true)).await?).await,
             Transport::Http1 | Transport::Http2 => alone(stream).await,
         }
     }

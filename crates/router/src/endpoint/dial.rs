@@ -66,14 +66,16 @@ impl Endpoint {
     pub(super) async fn dialled(&self, tcp: TcpStream) -> Result<Link, String> {
         match &self.transport {
             Transport::Http1 => Ok(Link::Own(Driven::plain(tcp).await.map_err(|error| error.to_string())?)),
-            Transport::Http2 => Ok(Link::Shared(self.http2(TokioIo::new(tcp), Scheme::HTTP).await?)),
-            Transport::Tls(tls) => {
-                let stream = self.agreed(tls, tcp, false).await?;
-                match is_http2(&stream) {
-                    true => Ok(Link::Shared(self.http2(TokioIo::new(stream), Scheme::HTTPS).await?)),
-                    false => Ok(Link::Own(Driven::tls(stream).await.map_err(|error| error.to_string())?)),
-                }
-            }
+            Transport::Http2 => Ok(Link::Shared(Box::pin(self.http2(TokioIo::new(tcp), Scheme::HTTP)).await?)),
+            Transport::Tls(tls) => Box::pin(self.within_tls(tls, tcp)).await,
+        }
+    }
+
+    async fn within_tls(&self, tls: &ReplicaTls, tcp: TcpStream) -> Result<Link, String> {
+        let stream = self.agreed(tls, tcp, false).await?;
+        match is_http2(&stream) {
+            true => Ok(Link::Shared(self.http2(TokioIo::new(stream), Scheme::HTTPS).await?)),
+            false => Ok(Link::Own(Driven::tls(stream).await.map_err(|error| self.told(&error))?)),
         }
     }
 

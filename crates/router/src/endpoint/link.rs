@@ -43,7 +43,7 @@ impl Link {
     pub(crate) async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, SendFailure> {
         match self {
             Self::Own(driven) => driven.send(request).await.map_err(SendFailure::from),
-            Self::Shared(stream) => stream.send(request).await,
+            Self::Shared(stream) => Box::pin(stream.send(request)).await,
         }
     }
 
