@@ -21,6 +21,7 @@ EXPECTED = {
     "access": ["binding `teachers`", "these roles alone: teacher", "binding `teacher-user-ben`"],
     "custom-class": ["billing", "parcel", "there is no department 'kitchen'", "/inputs/text"],
     "documents": ["kea-cache: hit"],
+    "grpc": ["one: {'ratio': 0.24", "'granted': False", "INVALID_ARGUMENT `income`", "UNAUTHENTICATED"],
     "image": ["sha256:", '"part": "model"'],
     "iris": ["setosa", "virginica", "sepal_length"],
     "onnx": ["patients", "variable"],

@@ -318,7 +318,8 @@ mod tests {
                 http::HeaderName::from_static("checksum"),
                 HeaderValue::from_static("7"),
             )]);
-            let body = Body::from("abc").with_trailers(std::future::ready(Some(Ok(sent.clone()))));
+            let parts = futures_util::stream::iter([Ok::<_, std::convert::Infallible>("abc")]);
+            let body = Body::from_stream(parts).with_trailers(std::future::ready(Some(Ok(sent.clone()))));
             let request = Request::post("/x").header("trailer", "checksum").header("te", "trailers");
             let answered = Arc::new(forwarder).answer(request.body(Body::new(body)).unwrap()).await;
             assert_eq!(answered.headers()["x-version"], version);
