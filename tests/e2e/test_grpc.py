@@ -17,6 +17,7 @@ import grpc
 import pytest
 from certificates import Authority
 from harness import API, Kea
+from replicas import Replica
 from users import User, add_users
 
 APP = Path(__file__).parent / "grpc_app.py"
@@ -227,9 +228,19 @@ def test_a_server_elsewhere_is_called_and_its_death_is_a_status(kea: Kea, channe
     assert say(b"x", metadata=metadata(kea))
 
 
-def test_calls_come_through_an_edge_with_tls(
-    binary: Path, environments: Path, folder: Path, tmp_path: Path
-) -> None:
+def test_calls_come_through_what_stands_beside_the_server(binary: Path, tmp_path: Path) -> None:
+    with server_elsewhere() as address:
+        upstream = address.removeprefix("h2c://")
+        with Replica(binary, tmp_path, KEA_SERVICE="app", KEA_UPSTREAM=upstream, KEA_PROTOCOL="http2") as sidecar:
+            assert sidecar.until_ready()["contract"]["protocol"] == "http2"
+            with grpc.insecure_channel(sidecar.url.removeprefix("http://")) as channel:
+                answer, call = channel.unary_unary(f"{ROUTE}/Say").with_call(b"hello", timeout=20)
+                assert answer.startswith(b"hello")
+                assert dict(call.trailing_metadata())["checksum"] == "5"
+                assert len(list(channel.unary_stream(f"{ROUTE}/Count")(b"100", timeout=20))) == 100
+
+
+def test_calls_come_through_an_edge_with_tls(binary: Path, environments: Path, folder: Path, tmp_path: Path) -> None:
     authority = Authority(tmp_path, "ours")
     certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
     authority.server(certificate, key)

@@ -1,4 +1,4 @@
-"""Replicas elsewhere that are reached by TLS: whom KEA believes, what it shows of itself, and what it says of failures."""
+"""Replicas elsewhere that are reached by TLS: whom KEA believes, what it shows, and what it says of failures."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ class Answer(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def replica(
-    certificate: Path, key: Path, client_ca: Path | None = None, host: str = "127.0.0.1"
-) -> Iterator[str]:
+def replica(certificate: Path, key: Path, client_ca: Path | None = None, host: str = "127.0.0.1") -> Iterator[str]:
     """A server with that certificate, which asks for one of `client_ca`; its host and port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
