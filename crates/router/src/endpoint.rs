@@ -142,7 +142,7 @@ impl Endpoint {
     pub(crate) async fn connect_for_good(&self) -> Result<SendRequest<Body>, String> {
         let stream = self.stream().await?;
         match &self.transport {
-            Transport::Tls(tls) => alone(Box::pin(self.agreed(tls, stream, true)).await?).await,
+            Transport::Tls(tls) => Box::pin(async { alone(self.agreed(tls, stream, true).await?).await }).await,
             Transport::Http1 | Transport::Http2 => alone(stream).await,
         }
     }
