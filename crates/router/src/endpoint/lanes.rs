@@ -85,8 +85,8 @@ impl Lanes {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let mut has_empty = false;
         open.retain(|lane| {
-            let is_spare = lane.streams.load(Relaxed) == 0 && std::mem::replace(&mut has_empty, true);
-            lane.is_usable() && !is_spare
+            let is_empty = lane.streams.load(Relaxed) == 0;
+            lane.is_usable() && !(is_empty && std::mem::replace(&mut has_empty, true))
         });
         open.iter().find(|lane| lane.has_room()).map(|lane| Stream::on(lane.clone()))
     }

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    harness::Gateway,
+    harness::{Gateway, until},
     web::{Does, Server, app, request, streamed, whole},
 };
 
@@ -63,6 +63,24 @@ async fn many_requests_share_a_few_connections() {
 }
 
 #[tokio::test]
+async fn a_replica_that_wants_few_requests_on_a_connection_gets_more_connections() {
+    let server = Server::wanting(10, |request| if request <= 2 { Does::Echo } else { Does::Hang }).await;
+    let gateway = gateway(Http2, &[server.address], json!({"timeout": "2s"})).await;
+    // It says so on its first connection, while that is used.
+    for _ in 0..2 {
+        assert_eq!(post(&gateway, &[], Body::empty()).await.status(), StatusCode::OK);
+    }
+    let calls = futures_util::future::join_all((0..10).map(|_| post(&gateway, &[], Body::empty())));
+    let others = async {
+        until(|| server.requests() == 12).await;
+        futures_util::future::join_all((0..10).map(|_| post(&gateway, &[], Body::empty()))).await
+    };
+    let (first, second) = tokio::join!(calls, others);
+    assert!(first.iter().chain(&second).all(|answer| answer.status() == StatusCode::GATEWAY_TIMEOUT));
+    assert_eq!((server.requests(), server.connections()), (22, 2));
+}
+
+#[tokio::test]
 async fn a_connection_that_was_silent_for_all_is_given_up() {
     let server = Server::that(|request| if request == 1 { Does::Hang } else { Does::Echo }).await;
     let gateway = gateway(Http2, &[server.address], json!({"timeout": "200ms"})).await;
@@ -76,9 +94,8 @@ async fn a_connection_that_was_silent_for_all_is_given_up() {
 #[tokio::test]
 async fn what_a_closing_connection_has_not_read_is_sent_again() {
     let server = Server::after(1, |_| Does::Echo).await;
-    let gateway = gateway(Http2, &[server.address], json!({})).await;
-    // The first connection is new: another replica, or the same one again, is asked by the service's budget.
-    gateway.follow([app(Http2, &[server.address, server.address], json!({}))]);
+    // On a connection that is new as well, it is the next replica's turn: here the same one again.
+    let gateway = gateway(Http2, &[server.address, server.address], json!({})).await;
     let body = streamed(&["one", "two"], trailers(&[("checksum", "7")]));
     let answer = post(&gateway, &[], body).await;
     assert_eq!(answer.status(), StatusCode::OK);

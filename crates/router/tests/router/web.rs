@@ -79,11 +79,24 @@ struct Seen {
 impl Server {
     /// One that does so with each request, counted from 1.
     pub(crate) async fn that(does: impl Fn(usize) -> Does + Send + Sync + Copy + 'static) -> Self {
-        Self::after(0, does).await
+        Self::start(0, None, does).await
+    }
+
+    /// One that takes no more requests than that on a connection.
+    pub(crate) async fn wanting(most: u32, does: impl Fn(usize) -> Does + Send + Sync + Copy + 'static) -> Self {
+        Self::start(0, Some(most), does).await
     }
 
     /// One that closes its first connections as soon as there is a request on them, of which it reads nothing.
     pub(crate) async fn after(farewells: usize, does: impl Fn(usize) -> Does + Send + Sync + Copy + 'static) -> Self {
+        Self::start(farewells, None, does).await
+    }
+
+    async fn start(
+        farewells: usize,
+        most: Option<u32>,
+        does: impl Fn(usize) -> Does + Send + Sync + Copy + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Seen::default());
@@ -93,7 +106,7 @@ impl Server {
                 let seen = state.clone();
                 let is_farewell = seen.connections.fetch_add(1, Ordering::SeqCst) < farewells;
                 tokio::spawn(async move {
-                    if is_farewell { farewell(stream).await } else { serve(stream, does, &seen).await }
+                    if is_farewell { farewell(stream).await } else { serve(stream, most, does, &seen).await }
                 });
             }
         });
@@ -109,8 +122,12 @@ impl Server {
     }
 }
 
-async fn serve(stream: TcpStream, does: impl Fn(usize) -> Does, seen: &Seen) {
-    let mut connection = h2::server::handshake(stream).await.unwrap();
+async fn serve(stream: TcpStream, most: Option<u32>, does: impl Fn(usize) -> Does, seen: &Seen) {
+    let mut builder = h2::server::Builder::new();
+    if let Some(most) = most {
+        builder.max_concurrent_streams(most);
+    }
+    let mut connection = builder.handshake::<_, Bytes>(stream).await.unwrap();
     let mut hung = Vec::new();
     while let Some(Ok((request, mut respond))) = connection.accept().await {
         match does(seen.requests.fetch_add(1, Ordering::SeqCst) + 1) {
