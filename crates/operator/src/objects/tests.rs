@@ -74,6 +74,23 @@ fn a_version_of_a_web_service() {
 }
 
 #[test]
+fn what_stands_beside_a_web_service_is_told_what_that_speaks() {
+    let told = |server: Value| {
+        let owner = owner(json!({"server": server}));
+        let wish = wished(&owner, json!({"image": "registry.example/greeter:1"}));
+        let deployed = deployed(&owner, &wish, Some(8000)).unwrap();
+        let sidecar = deployed["spec"]["template"]["spec"]["containers"][1]["env"].clone();
+        let variables = sidecar.as_array().unwrap().iter();
+        variables
+            .filter(|variable| variable["name"] == "KEA_PROTOCOL")
+            .map(|variable| variable["value"].clone())
+            .collect()
+    };
+    let [of_grpc, of_others]: [Vec<Value>; 2] = [told(json!({"protocol": "http2"})), told(json!({}))];
+    assert_eq!((of_grpc, of_others), (vec![json!("http2")], vec![]));
+}
+
+#[test]
 fn a_part_that_kubernetes_does_not_know_is_refused_by_its_name() {
     let owner = owner(json!({"pod": {"volumes": [{"name": 5}]}}));
     let wish = wished(&owner, json!({"image": "registry.example/iris:1"}));

@@ -148,11 +148,19 @@ async fn a_caller_who_does_not_read_stops_nobody_else() {
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_breaks_off_for_its_caller() {
+    for does in [Does::BreakOff, Does::Shorten, Does::Bloat] {
+        let server = Server::that(move |_| does).await;
+        let gateway = gateway(Http2, &[server.address], json!({})).await;
+        let answer = post(&gateway, &[], Body::empty()).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert!(answer.into_body().collect().await.is_err(), "{does:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_of_grpc_that_breaks_off_has_a_status() {
     let server = Server::that(|_| Does::BreakOff).await;
     let gateway = gateway(Http2, &[server.address], json!({})).await;
-    let answer = post(&gateway, &[], Body::empty()).await;
-    assert_eq!(answer.status(), StatusCode::OK);
-    assert!(answer.into_body().collect().await.is_err());
     let (data, trailers) = whole(post(&gateway, &[GRPC], Body::empty()).await).await;
     assert_eq!((data.as_str(), &trailers["grpc-status"]), ("part", &HeaderValue::from_static("14")));
 }

@@ -56,6 +56,10 @@ pub(crate) enum Does {
     Flood,
     /// Begins an answer, and hangs up.
     BreakOff,
+    /// Says that its answer has more bytes than it sends.
+    Shorten,
+    /// Sends trailers that are larger than any need.
+    Bloat,
     /// Says nothing.
     Hang,
     /// Hangs up without an answer.
@@ -139,6 +143,17 @@ async fn serve(stream: TcpStream, most: Option<u32>, does: impl Fn(usize) -> Doe
                 // What was begun leaves before the connection ends.
                 let _ = tokio::time::timeout(std::time::Duration::from_millis(100), connection.accept()).await;
                 return;
+            }
+            Does::Shorten => {
+                let head = Response::builder().header("content-length", "100").body(()).unwrap();
+                let mut body = respond.send_response(head, false).unwrap();
+                body.send_data(Bytes::from("part"), true).unwrap();
+            }
+            Does::Bloat => {
+                let mut body = respond.send_response(Response::new(()), false).unwrap();
+                let large = http::HeaderValue::from_str(&"x".repeat(1 << 20)).unwrap();
+                let name = http::HeaderName::from_static("x-large");
+                body.send_trailers(HeaderMap::from_iter([(name, large)])).unwrap();
             }
             Does::Hang => hung.push(respond),
             Does::Kill => return,
