@@ -1,4 +1,4 @@
-"""A server of gRPC as many have one, whose messages are plain bytes: run as `python grpc_app.py PORT`."""
+"""A server of gRPC as many have one, whose messages are plain bytes: run as `python grpc_app.py PORT [MAX_AGE_MS]`."""
 
 from __future__ import annotations
 
@@ -55,8 +55,9 @@ def health(request: bytes, context: grpc.ServicerContext) -> bytes:
     return b"\x08\x01"
 
 
-def serve(port: int) -> None:
-    server = grpc.server(futures.ThreadPoolExecutor(32))
+def serve(port: int, max_age_ms: int) -> None:
+    age = [("grpc.max_connection_age_ms", max_age_ms)] if max_age_ms else []
+    server = grpc.server(futures.ThreadPoolExecutor(32), options=age)
     unary, streaming = grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler
     methods = {
         "Say": unary(say),
@@ -77,4 +78,4 @@ def serve(port: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0)

@@ -196,11 +196,11 @@ def test_the_standard_path_and_the_metadata_name_the_service_too(kea: Kea, chann
 
 
 @contextmanager
-def server_elsewhere() -> Iterator[str]:
+def server_elsewhere(max_age_ms: int = 0) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = subprocess.Popen([sys.executable, APP, str(port)])
+    process = subprocess.Popen([sys.executable, APP, str(port), str(max_age_ms)])
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             grpc.channel_ready_future(channel).result(timeout=20)
@@ -226,6 +226,20 @@ def test_a_server_elsewhere_is_called_and_its_death_is_a_status(kea: Kea, channe
     assert (code, "no replica of `greeter` could answer" in details) == (grpc.StatusCode.UNAVAILABLE, True)
     assert kea.request("DELETE", "/router/loadbalancer/greeter").status_code == 204
     assert say(b"x", metadata=metadata(kea))
+
+
+def test_no_call_is_lost_where_connections_are_closed_all_the_time(kea: Kea, channel: grpc.Channel) -> None:
+    say = channel.unary_unary(f"{ROUTE}/Say")
+    with server_elsewhere(max_age_ms=50) as address:
+        rule = {"serviceId": "greeter", "algorithm": "round_robin", "replicas": [address]}
+        assert kea.request("POST", "/router/loadbalancer", json=rule).status_code == 201
+        try:
+            told = metadata(kea)
+            for _ in range(20):
+                calls = [say.future(b"x" * 1000, metadata=told, timeout=20) for _ in range(50)]
+                assert all(call.result().startswith(b"x") for call in calls)
+        finally:
+            assert kea.request("DELETE", "/router/loadbalancer/greeter").status_code == 204
 
 
 def test_calls_come_through_what_stands_beside_the_server(binary: Path, tmp_path: Path) -> None:
