@@ -166,7 +166,7 @@ pub struct DeploymentDocument {
     /// to nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shadow: Option<Shadow>,
-    /// How new versions take over, step by step; on one machine.
+    /// How new versions take over, step by step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutRules>,
     /// Lets a HorizontalPodAutoscaler set `replicas` by the CPU time that replicas use.

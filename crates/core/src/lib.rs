@@ -28,6 +28,7 @@ pub mod shadow;
 pub mod span;
 pub mod tally;
 pub mod tensor;
+pub mod trial;
 pub mod who;
 
 pub use contract::{Contract, Field, Function, Layout, ValueType};

@@ -112,7 +112,7 @@ pub struct DeployRequest {
     /// A version that gets copies of requests beside the live one; its answers are compared and given to nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<Shadow>,
-    /// How new versions take over, step by step; on one machine.
+    /// How new versions take over, step by step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutRules>,
     /// What the audit trail keeps beside records; needs the role `admin` or `security`.
@@ -190,7 +190,7 @@ pub struct UpdateRequest {
     /// to nobody. Naming the version that is to answer, without this, ends it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shadow: Option<Shadow>,
-    /// How new versions take over, step by step, on one machine; `{}` lets them take over at once again.
+    /// How new versions take over, step by step; `{}` lets them take over at once again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutRules>,
     /// What the audit trail keeps beside records; needs the role `admin` or `security`.

@@ -4,6 +4,7 @@
 //! pure; who counts and who remembers is the deployer's matter.
 
 mod rules;
+mod told;
 
 use std::{fmt, time::Duration};
 
@@ -19,6 +20,7 @@ use crate::{
 };
 
 pub use rules::{RolloutRules, RolloutStep};
+pub use told::TAKE_THE_REQUESTS;
 
 /// How far a new version is; kept with its service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,10 @@
 //! What a version answered, counted: how often, how often not, and how fast.
 
+mod wire;
+
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::shadow::ShadowCounts;
 
@@ -11,7 +15,8 @@ const FINE: u32 = 4;
 pub const BUCKETS: usize = 496;
 
 /// Requests that a version got, since something began.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Tally {
     /// All of them.
     pub requests: u64,
@@ -26,7 +31,8 @@ pub struct Tally {
 }
 
 /// Copies of requests that a version got in shadow, since something began.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ShadowTally {
     /// What became of them.
     pub counts: ShadowCounts,

@@ -1,6 +1,7 @@
 //! The roles of a cluster: `kea operator` and `kea router`, and `kea manifests`, which installs them.
 
 mod manifests;
+mod peers;
 
 use std::{
     net::SocketAddr,
@@ -29,13 +30,14 @@ use kea_core::{
     quantity::Span,
 };
 use kea_http::{ApiError, TrustedProxies};
-use kea_operator::{Client, ClusterGateway, ClusterSettings, Operator, SecretPolicies, SecretUsers};
+use kea_operator::{Client, ClusterGateway, ClusterSettings, Operator, SecretPolicies, SecretUsers, Trials};
 use kea_router::Router;
 use kea_store::SqlStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::manifests::{ManifestsArgs, print_manifests};
+use self::peers::PeersArgs;
 use crate::{
     audited::{AuditArgs, AuditConfig},
     caching,
@@ -133,6 +135,8 @@ pub(crate) struct RouterArgs {
     /// File with `[[sso]]` tables: providers by which people log in, and whose tokens are taken. Needs --url
     #[arg(long, env = "KEA_SSO", value_name = "FILE")]
     sso: Option<PathBuf>,
+    #[command(flatten)]
+    peers: PeersArgs,
     #[command(flatten)]
     tls: TlsArgs,
     #[command(flatten)]
@@ -283,7 +287,7 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     let settings = settings(&args.cluster);
     let (tls, replica_tls) = (args.tls.load()?, args.replica_tls.load()?);
     let proxies = TrustedProxies::parse(&args.trusted_proxies).context("`--trusted-proxies`")?;
-    let listener = listen(args.listen).await?;
+    let (listener, peers) = (listen(args.listen).await?, args.peers.open().await?);
     let (users, policies) = stores(args.database.as_deref(), &client, &settings.namespace).await?;
     let policies = Arc::new(Policies::open(policies, users.clone()).await?);
     let settings_of_auth = AuthSettings {
@@ -297,7 +301,8 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     let cache = caching::open(redis.as_ref(), CACHE_BYTES);
     let router = Router::new(auth.clone(), policies.clone(), cache, BODY_LIMIT);
     let router = Arc::new(router.with_replica_tls(replica_tls.clone()));
-    let gateway = ClusterGateway::new(client, settings, router.clone());
+    let trials = Arc::new(Trials::new(router.clone()));
+    let gateway = ClusterGateway::new(client, settings, router.clone(), trials.clone());
     let ready = Arc::new(AtomicBool::new(false));
     let (stopping, watching) = (CancellationToken::new(), CancellationToken::new());
     let audit = AuditConfig::default().with(&args.audit)?.start(std::env::temp_dir().join("kea-audit"))?;
@@ -324,7 +329,7 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     };
     let changes = tokio::spawn(async move { policies.follow().await });
     let certificates = tokio::spawn(async move { replica_tls.follow(&CancellationToken::new()).await });
-    let linger = args.linger.0;
+    let (linger, told) = (args.linger.0, stopping.clone());
     let stop = async move {
         signals::stop().await;
         tracing::info!("stopping: no more requests are asked for");
@@ -334,6 +339,7 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     };
     tokio::join!(
         following,
+        peers::serve(peers, trials, told),
         edge::serve(listener, tls, dispatcher(auth, router, api, audit.clone(), proxies), stop, DRAIN)
     );
     tending.abort();

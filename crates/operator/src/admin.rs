@@ -29,7 +29,10 @@ pub(crate) async fn ensure_secrets(client: &Client, namespace: &str) -> Result<(
     let Some(secret) = secrets.get_opt(ADMIN_SECRET).await? else {
         let secret = Secret {
             metadata: ObjectMeta { name: Some(ADMIN_SECRET.into()), labels: Some(labels), ..ObjectMeta::default() },
-            data: Some(BTreeMap::from([(PASSWORD_KEY.into(), ByteString(password().into_bytes()))])),
+            data: Some(BTreeMap::from([(
+                PASSWORD_KEY.into(),
+                ByteString(random_letters(PASSWORD_LETTERS).into_bytes()),
+            )])),
             ..Secret::default()
         };
         return match secrets.create(&PostParams::default(), &secret).await {
@@ -42,10 +45,11 @@ pub(crate) async fn ensure_secrets(client: &Client, namespace: &str) -> Result<(
         return Ok(());
     }
     let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
-    let patch = json!({"stringData": {PASSWORD_KEY: password()}});
+    let patch = json!({"stringData": {PASSWORD_KEY: random_letters(PASSWORD_LETTERS)}});
     secrets.patch(ADMIN_SECRET, &params, &Patch::Merge(&patch)).await.map(drop)
 }
 
-fn password() -> String {
-    rand::rng().sample_iter(Alphanumeric).take(PASSWORD_LETTERS).map(char::from).collect()
+/// So many letters and digits by chance, as in passwords and tokens.
+pub(crate) fn random_letters(count: usize) -> String {
+    rand::rng().sample_iter(Alphanumeric).take(count).map(char::from).collect()
 }

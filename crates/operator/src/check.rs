@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use kea_core::{
     VersionId, change,
     port::DeployError,
-    rollout::RolloutRules,
     service::{Canary, ModelSpec, Resources},
     shadow::Shadow,
 };
@@ -83,14 +82,17 @@ pub(crate) fn shadow(shadow: Option<&Shadow>) -> Result<(), Fault> {
     shadow.map_or(Ok(()), |shadow| version("shadow/version", &shadow.version))
 }
 
-/// In a cluster no one sees what all routers count, and so nobody can judge a version by it.
+/// In a cluster each router knows what its own copies came to, and nobody sums them up.
 pub(crate) fn rollout(rules: Option<&RolloutRules>) -> Result<(), Fault> {
-    if !rules.is_some_and(RolloutRules::is_asked) {
-        return Ok(());
+    let mut steps = rules.into_iter().flat_map(|rules| &rules.steps);
+    match steps.position(|step| step.shadow) {
+        None => Ok(()),
+        Some(at) => {
+            let detail = "a step in shadow needs one machine, as `kea serve` runs on: in a cluster send copies to the new \
+                          version with `shadow` first, and begin `steps` with a share";
+            Err(Fault::of(&format!("rollout/steps/{at}/shadow"), detail))
+        }
     }
-    let detail = "a rollout by steps needs one machine, as `kea serve` runs on: in a cluster leave `rollout` out, and raise the \
-                  share of a new version by hand, with `canary`";
-    Err(Fault::of("rollout", detail))
 }
 
 /// Variables have the names that every Kubernetes takes; newer ones take more.

@@ -30,6 +30,7 @@ use crate::{
     images::Images,
     lease::Candidate,
     metrics::Metrics,
+    peers::{self, Peers},
     reconcile::{Context, reconcile},
     resources::MlDeployment,
     routers,
@@ -84,16 +85,18 @@ impl Operator {
         let noted = pending.clone();
         let listener: Listener = Arc::new(move |change| noted.put(change));
         let budgets = disruption_budgets(&self.client).await?;
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .expect("a client without special wishes can be made");
         let caches = Caches::start(&self.client, &self.settings, Some(&budgets), &listener, stop).await;
         let context = Arc::new(Context {
             images: Images::new(self.client.clone(), self.registries.clone()),
             events: Recorder::new(self.client.clone(), Reporter { controller: "kea-operator".into(), instance: None }),
             metrics: Metrics::default(),
-            http: reqwest::Client::builder()
-                .no_proxy()
-                .redirect(reqwest::redirect::Policy::none())
-                .build()
-                .expect("a client without special wishes can be made"),
+            peers: Peers::new(&self.client, &self.settings.namespace, http.clone()),
+            http,
             budgets,
             home: routers::home(&self.client, &self.settings).await,
             failures: backoff::Failures::default(),
@@ -124,6 +127,7 @@ impl Operator {
         let namespace = &self.settings.namespace;
         tokio::join!(
             persist("the first admin's password cannot be kept", || admin::ensure_secrets(&self.client, namespace)),
+            persist("the routers' token cannot be kept", || peers::ensure_secret(&self.client, namespace)),
             persist("the routers have no PodDisruptionBudget", || {
                 routers::keep_most(&self.client, namespace, &context.budgets)
             }),

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kea_containerizer::shown_source;
 use kea_core::{
@@ -23,6 +24,7 @@ use tokio::time::timeout;
 
 use crate::{
     check, names,
+    orders::{self, Order},
     resources::{MlDeployment, MlModel},
     version::{ModelRecord, VersionRecord},
     view::{self, ClusterView},
@@ -99,7 +101,7 @@ impl ClusterDeployer {
 
     /// Writes both documents of a service, the model first, so that a deployment never names one that is not there.
     async fn write(&self, namespace: &str, name: &str, documents: &Documents) -> Result<MlDeployment, Write> {
-        let Documents { current, model_name, model, deployment, labels } = documents;
+        let Documents { current, model_name, model, deployment, labels, order } = documents;
         let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
         let model_spec = serde_json::to_value(model).expect("documents have a JSON text");
         let models = self.models(namespace);
@@ -121,7 +123,7 @@ impl ClusterDeployer {
         let deployments = self.deployments(namespace);
         Ok(match current.as_ref().map(|current| current.deployment.clone()) {
             Some(before) => {
-                let metadata = labelled(before.metadata.clone(), labels.as_ref());
+                let metadata = order.note(labelled(before.metadata.clone(), labels.as_ref()));
                 if before.spec == spec && before.metadata == metadata {
                     return Ok(before);
                 }
@@ -164,7 +166,13 @@ impl ClusterDeployer {
                 let of_model = seen.as_ref().and_then(|seen| caches.model_of(seen));
                 let has_model = of_model.is_some_and(|seen| seen.spec == model);
                 match seen {
-                    Some(seen) if seen.metadata.generation >= generation && has_model => return seen,
+                    Some(seen)
+                        if seen.metadata.generation >= generation
+                            && orders::are_same(&seen.metadata, &written.metadata)
+                            && has_model =>
+                    {
+                        return seen;
+                    }
                     _ => drop(changes.changed().await),
                 }
             }
@@ -192,6 +200,8 @@ struct Documents {
     deployment: DeploymentDocument,
     /// Labels by which roles find the service, in place of those it has; they stay where it is `None`.
     labels: Option<BTreeMap<String, String>>,
+    /// What becomes of a rollout.
+    order: Order,
 }
 
 enum Write {
@@ -273,12 +283,16 @@ fn check_settings(request: &UpdateRequest) -> Result<(), DeployError> {
     check::shadow(request.shadow.as_ref())?;
     check::env(request.env.as_ref())?;
     check::rollout(request.rollout.as_ref())?;
+    change::one_way_of_taking_over(request.canary.as_ref(), request.rollout.as_ref())?;
     check::versions(request.version.as_ref(), request.canary.as_ref())?;
     change::changed_settings(&mut kea_core::Settings::default(), request)
 }
 
 /// Takes over what a change says of how a model is run.
-fn changed_deployment(spec: &mut DeploymentDocument, change: &UpdateRequest) {
+///
+/// # Errors
+/// It asks for a share by hand beside steps, one of which may have been there before.
+fn changed_deployment(spec: &mut DeploymentDocument, change: &UpdateRequest) -> Result<(), DeployError> {
     let UpdateRequest {
         replicas,
         env,
@@ -292,7 +306,7 @@ fn changed_deployment(spec: &mut DeploymentDocument, change: &UpdateRequest) {
         rate_limit,
         ..
     } = change.clone();
-    let UpdateRequest { server, canary, shadow, audit, routes, .. } = change.clone();
+    let UpdateRequest { server, canary, shadow, audit, routes, rollout, .. } = change.clone();
     spec.replicas = replicas.or(spec.replicas);
     spec.env = env.or(spec.env.take());
     spec.resources = resources.or(spec.resources.take());
@@ -310,6 +324,8 @@ fn changed_deployment(spec: &mut DeploymentDocument, change: &UpdateRequest) {
     let (is_kept, has_canary) = (change.version.is_none(), canary.is_some());
     spec.canary = canary.or(spec.canary.take().filter(|_| is_kept && shadow.is_none()));
     spec.shadow = shadow.or(spec.shadow.take().filter(|_| is_kept && !has_canary));
+    spec.rollout = rollout.or(spec.rollout.take());
+    change::one_way_of_taking_over(spec.canary.as_ref(), spec.rollout.as_ref())
 }
 
 /// The version that the MLModel describes, where it does not say so: the one that was wanted last.
@@ -395,9 +411,11 @@ impl Deployer for ClusterDeployer {
             known_beside(&id, &asked, &model, &records)?;
             let mut deployment = current.as_ref().map(|current| current.spec.clone()).unwrap_or_default();
             deployment.version = None;
-            changed_deployment(&mut deployment, &asked);
+            changed_deployment(&mut deployment, &asked)?;
+            let found = current.as_ref().map(|current| &current.deployment);
+            let order = Order::of_model(found, model.version.as_ref(), Timestamp::now());
             let model_name = current.as_ref().map_or_else(|| id.to_string(), |current| current.model_name.clone());
-            Ok(Documents { current, model_name, model, deployment, labels: asked.labels.clone() })
+            Ok(Documents { current, model_name, model, deployment, labels: asked.labels.clone(), order })
         })
         .await
     }
@@ -421,25 +439,29 @@ impl Deployer for ClusterDeployer {
             model.command = command.or(model.command.take());
             model.requirements = requirements.or(model.requirements.take());
             let mut deployment = current.spec.clone();
-            changed_deployment(&mut deployment, &asked);
-            match (names_a_model, &asked.version) {
+            changed_deployment(&mut deployment, &asked)?;
+            let order = match (names_a_model, &asked.version) {
                 (true, version) => {
                     check::model(&ModelRecord::of(&model), &check::API)?;
                     model.version = Some(next_version(id, version.as_ref(), &model, &current.model_spec, &records)?);
                     deployment.version = None;
+                    Order::of_model(Some(&current.deployment), model.version.as_ref(), Timestamp::now())
                 }
-                (false, Some(version)) if model.version.as_ref() == Some(version) => deployment.version = None,
                 (false, Some(version)) => {
-                    known_version(id, version, &records)?;
-                    // The model is to stay the version that it is, whichever answers.
-                    model.version = model.version.or_else(|| latest(&found));
-                    deployment.version = Some(version.clone());
+                    if model.version.as_ref() != Some(version) {
+                        known_version(id, version, &records)?;
+                        // The model is to stay the version that it is, whichever answers.
+                        model.version = model.version.or_else(|| latest(&found));
+                    }
+                    deployment.version =
+                        Some(version.clone()).filter(|version| model.version.as_ref() != Some(version));
+                    Order::of_name(&current.deployment, version)
                 }
-                (false, None) => {}
-            }
+                (false, None) => Order::Keep,
+            };
             known_beside(id, &asked, &model, &records)?;
             let model_name = current.model_name.clone();
-            Ok(Documents { current: Some(current), model_name, model, deployment, labels: asked.labels.clone() })
+            Ok(Documents { current: Some(current), model_name, model, deployment, labels: asked.labels.clone(), order })
         })
         .await
     }
@@ -448,9 +470,12 @@ impl Deployer for ClusterDeployer {
         let found = self.found(id)?;
         let details = view::details(self.caches()?, &found, &self.view.settings);
         let details = details.ok_or_else(|| DeployError::NotFound(id.clone()))?;
-        // A canary or shadow on its way is what there is to go back from.
-        let beside = details.canary.is_some() || details.shadow.is_some();
-        if let (true, Some(live)) = (beside, details.live_version) {
+        // A version that has a share or gets copies, or had a share and went back, is what there is to go back from.
+        let is_beside = |live: &VersionId| {
+            let is_returned = details.rollout.is_some() && *live != details.version;
+            details.canary.is_some() || details.shadow.is_some() || is_returned
+        };
+        if let Some(live) = details.live_version.clone().filter(is_beside) {
             return self.update(id, UpdateRequest { version: Some(live), ..UpdateRequest::default() }).await;
         }
         let wanted = details.version;
@@ -501,7 +526,8 @@ impl Deployer for ClusterDeployer {
             let mut deployment = current.spec.clone();
             deployment.load_balancer.clone_from(&rule);
             let (model_name, model) = (current.model_name.clone(), current.model_spec.clone());
-            Ok(Documents { current: Some(current), model_name, model, deployment, labels: None })
+            let (current, order) = (Some(current), Order::Keep);
+            Ok(Documents { current, model_name, model, deployment, labels: None, order })
         });
         changed.await.map(drop)
     }

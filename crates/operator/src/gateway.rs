@@ -10,6 +10,7 @@ use crate::{
     deployer::ClusterDeployer,
     pod_logs::PodLogs,
     settings::ClusterSettings,
+    trials::Trials,
     view::ClusterView,
     watch::{Caches, Listener},
 };
@@ -21,9 +22,9 @@ pub struct ClusterGateway {
 }
 
 impl ClusterGateway {
-    /// A gateway that tells `router` where requests go, once it runs.
-    pub fn new(client: Client, settings: ClusterSettings, router: Arc<dyn RouteFollower>) -> Self {
-        Self { client, view: Arc::new(ClusterView::new(settings, router)) }
+    /// A gateway that tells `router` where requests go, and `trials` which of them are to be counted, once it runs.
+    pub fn new(client: Client, settings: ClusterSettings, router: Arc<dyn RouteFollower>, trials: Arc<Trials>) -> Self {
+        Self { client, view: Arc::new(ClusterView::new(settings, router, trials)) }
     }
 
     /// Watches until `stop` is cancelled. Returns once the router has its whole table.

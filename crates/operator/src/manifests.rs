@@ -8,6 +8,7 @@ use crate::{
     crd::custom_resource_definitions,
     exposure::Exposure,
     names,
+    peers::{PEERS_PORT, PEERS_PORT_NAME, PEERS_SECRET, TOKEN_KEY},
     resources::GROUP,
     webhook,
 };
@@ -70,6 +71,7 @@ pub fn manifests(options: &InstallOptions) -> Vec<Value> {
     all.push(operator(options));
     all.push(router(options));
     all.push(router_service(options));
+    all.push(router_policy(options));
     all.extend(options.webhook.then(|| webhook_service(options)));
     all.extend(options.exposure.as_ref().map(|exposure| exposure.object(options)));
     all
@@ -150,6 +152,7 @@ fn operator_own_rules(options: &InstallOptions) -> Vec<Value> {
         rule("coordination.k8s.io", &["leases"], &["get", "create", "update"]),
         rule("", &["secrets"], &["create"]),
         rule_of_one("", "secrets", ADMIN_SECRET, &["get", "patch"]),
+        rule_of_one("", "secrets", PEERS_SECRET, &["get"]),
         rule_of_one("apps", "deployments", "kea-router", &["get"]),
     ];
     if !options.single_namespace {
@@ -244,6 +247,10 @@ fn router(options: &InstallOptions) -> Value {
         "name": "KEA_ADMIN_PASSWORD",
         "valueFrom": {"secretKeyRef": {"name": ADMIN_SECRET, "key": PASSWORD_KEY}},
     }));
+    env.push(json!({
+        "name": "KEA_PEERS_TOKEN",
+        "valueFrom": {"secretKeyRef": {"name": PEERS_SECRET, "key": TOKEN_KEY}},
+    }));
     env.extend(
         options.database_secret.iter().map(
             |secret| json!({"name": "KEA_DATABASE", "valueFrom": {"secretKeyRef": {"name": secret, "key": "url"}}}),
@@ -262,7 +269,10 @@ fn router(options: &InstallOptions) -> Value {
         "image": options.image,
         "args": ["router"],
         "env": env,
-        "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
+        "ports": [
+            {"name": "http", "containerPort": 8080, "protocol": "TCP"},
+            {"name": PEERS_PORT_NAME, "containerPort": PEERS_PORT, "protocol": "TCP"},
+        ],
         "livenessProbe": probe("/healthz", 8080, 10),
         "readinessProbe": probe("/readyz", 8080, 1),
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
@@ -353,6 +363,27 @@ fn router_service(options: &InstallOptions) -> Value {
     );
     service["metadata"]["name"] = "kea".into();
     service
+}
+
+/// Everybody reaches the routers' own port, but operators alone the one at which routers tell what they count.
+fn router_policy(options: &InstallOptions) -> Value {
+    named(
+        options,
+        "router",
+        "networking.k8s.io/v1",
+        "NetworkPolicy",
+        json!({"spec": {
+            "podSelector": {"matchLabels": labels("router")},
+            "policyTypes": ["Ingress"],
+            "ingress": [
+                {"ports": [{"port": "http", "protocol": "TCP"}]},
+                {
+                    "from": [{"podSelector": {"matchLabels": labels("operator")}}],
+                    "ports": [{"port": PEERS_PORT_NAME, "protocol": "TCP"}],
+                },
+            ],
+        }}),
+    )
 }
 
 /// Where Kubernetes reaches the webhook: any operator that is ready.

@@ -34,6 +34,12 @@ pub(crate) const APPLIED: &str = "ml.kea-project.io/applied";
 /// Annotation by which an object that KEA did not make is handed to it.
 pub(crate) const ADOPT: &str = "ml.kea-project.io/adopt";
 
+/// Annotation of an MLDeployment: the version that is to take over now, without the steps that are left.
+pub(crate) const PROMOTE: &str = "ml.kea-project.io/promote";
+
+/// Annotation of an MLDeployment: when somebody asked for a version again that went back before.
+pub(crate) const TRY_AGAIN: &str = "ml.kea-project.io/try-again";
+
 /// Label that all of what KEA makes has.
 pub(crate) const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "kea");
 

@@ -54,10 +54,15 @@ pub(crate) fn stays(pod: &Pod) -> bool {
 
 /// Where a pod answers.
 pub(crate) fn address(pod: &Pod) -> Option<SocketAddr> {
+    port(pod, PORT_NAME)
+}
+
+/// Where a pod has the port of that name.
+pub(crate) fn port(pod: &Pod, name: &str) -> Option<SocketAddr> {
     let ip: IpAddr = pod.status.as_ref()?.pod_ip.as_deref()?.parse().ok()?;
     let containers = &pod.spec.as_ref()?.containers;
     let mut ports = containers.iter().flat_map(|container| container.ports.iter().flatten());
-    let port = ports.find(|port| port.name.as_deref() == Some(PORT_NAME))?;
+    let port = ports.find(|port| port.name.as_deref() == Some(name))?;
     Some(SocketAddr::new(ip, u16::try_from(port.container_port).ok()?))
 }
 

@@ -15,6 +15,7 @@ use k8s_openapi::api::{
 use kea_core::{
     VersionId,
     replica::{REPORT_PATH, ReplicaReport},
+    rollout::RolloutPhase,
 };
 use kube::{
     Api, Client,
@@ -30,18 +31,21 @@ use serde_json::json;
 
 use crate::{
     apply::Applier,
+    ask,
     error::Error,
     holders,
     images::{Image, Images},
     metrics::Metrics,
     names,
     objects::{self, VersionParts},
+    peers::{LOOKS, Peers},
     pods,
-    resources::{DeploymentStatus, MlDeployment},
+    resources::{DeploymentStatus, MlDeployment, RolloutRecord},
     rollout::{self, Plan, Strength},
     routers::Home,
     settings::ClusterSettings,
     status::{self, Seen, VersionWish},
+    steps::{self, Counts, Look},
     version::{ReplicaRecord, VersionRecord},
     watch::Caches,
     wish::{self, Refusal, Wish},
@@ -84,26 +88,45 @@ pub(crate) struct Context {
     pub(crate) home: Home,
     /// Failures in a row of each object.
     pub(crate) failures: crate::backoff::Failures,
-    /// Since when each service's live version has been seen in its status. A new operator begins anew, and waits once more.
-    pub(crate) switched: Mutex<HashMap<(String, String), (VersionId, Instant)>>,
+    /// Since when each service's switch has been seen in its status. A new operator begins anew, and waits once more.
+    pub(crate) switched: Mutex<HashMap<(String, String), (Switch, Instant)>>,
+    /// The routers, as the operator asks them.
+    pub(crate) peers: Peers,
+}
+
+/// What routers follow before anything is scaled down: the live version, and what became of the one that takes over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Switch {
+    live: Option<VersionId>,
+    rollout: Option<(VersionId, RolloutPhase)>,
+}
+
+impl Switch {
+    fn new(live: Option<&VersionId>, rollout: Option<&RolloutRecord>) -> Self {
+        let rollout = rollout.map(|record| (record.told.version.clone(), record.told.phase));
+        Self { live: live.cloned(), rollout }
+    }
 }
 
 impl Context {
     /// A service is gone.
     pub(crate) fn forget(&self, namespace: &str, name: &str) {
         self.failures.forget(namespace, name);
+        self.peers.forget(namespace, name);
         let mut switched = self.switched.lock().unwrap_or_else(PoisonError::into_inner);
         switched.remove(&(namespace.to_string(), name.to_string()));
     }
 
-    /// Whether the routers have had the time to follow the live version of a service.
-    fn is_settled(&self, owner: &MlDeployment, live: Option<&VersionId>) -> bool {
-        let Some(live) = live else { return true };
+    /// Whether the routers have had the time to follow the switch of a service.
+    fn is_settled(&self, owner: &MlDeployment, switch: &Switch) -> bool {
+        if switch.live.is_none() {
+            return true;
+        }
         let mut switched = self.switched.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (owner.namespace().to_string(), owner.name().to_string());
-        let (version, since) = switched.entry(key).or_insert_with(|| (live.clone(), Instant::now()));
-        if version != live {
-            (*version, *since) = (live.clone(), Instant::now());
+        let (seen, since) = switched.entry(key).or_insert_with(|| (switch.clone(), Instant::now()));
+        if seen != switch {
+            (*seen, *since) = (switch.clone(), Instant::now());
         }
         since.elapsed() >= SETTLE
     }
@@ -150,6 +173,8 @@ async fn reconciled(owner: &MlDeployment, context: &Context) -> Result<Action, E
         tell(context, &Seen::before(owner, Ok(&wish), &records, &pods, live.as_ref(), &context.settings)).await?;
         return Ok(Action::requeue(RESYNC));
     }
+    let rollout = steps::current(owner, &wish, live.as_ref(), Timestamp::now());
+    let wish = steps::acting(wish, rollout.as_ref(), &records);
     let found = image(context, owner, &wish, &records).await?;
     let canary = match wish.of_canary() {
         Some(wish) => Some((image(context, owner, &wish, &records).await?, wish)),
@@ -158,9 +183,13 @@ async fn reconciled(owner: &MlDeployment, context: &Context) -> Result<Action, E
     let canary = canary.as_ref().map(|(image, wish)| VersionWish { wish, image });
     let wanted = VersionWish { wish: &wish, image: &found };
     learn(context, &mut records, &pods).await;
+    // What follows from it is done once it is told.
+    let rollout = look(context, owner, rollout, canary, &records, &pods).await;
     // Build, and apply. The next strength follows from what is seen, and requests go to a new version first.
     let plan = plan(wanted, canary, live.as_ref(), &records, &pods);
-    let settled = plan.live == live && context.is_settled(owner, live.as_ref());
+    let told = owner.status.as_ref().and_then(|status| status.rollout.as_ref());
+    let switch = Switch::new(live.as_ref(), told);
+    let settled = Switch::new(plan.live.as_ref(), rollout.as_ref()) == switch && context.is_settled(owner, &switch);
     let (written, refused) = match apply(context, owner, wanted, canary, &records, &plan, settled).await {
         Ok(written) => (written, None),
         Err(error) => (Vec::new(), Some(error.refusal().ok_or(error)?)),
@@ -176,16 +205,47 @@ async fn reconciled(owner: &MlDeployment, context: &Context) -> Result<Action, E
     let seen = Seen {
         image: Some(&found),
         canary,
+        rollout: rollout.as_ref(),
         refused: refused.as_ref(),
         written: &written,
         ..Seen::before(owner, Ok(&wish), &records, &pods, now_live, &context.settings)
     };
     let told = tell(context, &seen).await?;
-    Ok(match (settled, refused, told.reason) {
-        (false, None, _) => Action::requeue(SETTLE),
-        (_, Some(_), _) | (true, None, Some(_)) => Action::requeue(LOOK_AGAIN),
-        (true, None, None) => Action::requeue(RESYNC),
-    })
+    let next = match (settled, refused, told.reason) {
+        (false, None, _) => SETTLE,
+        (_, Some(_), _) | (true, None, Some(_)) => LOOK_AGAIN,
+        (true, None, None) => RESYNC,
+    };
+    let is_on_trial = rollout.is_some_and(|rollout| rollout.is_progressing());
+    Ok(Action::requeue(if is_on_trial { next.min(LOOKS) } else { next }))
+}
+
+/// What becomes of a new version that takes over step by step, where it is time to look at it.
+async fn look(
+    context: &Context,
+    owner: &MlDeployment,
+    rollout: Option<RolloutRecord>,
+    canary: Option<VersionWish<'_>>,
+    records: &[VersionRecord],
+    pods: &[Arc<Pod>],
+) -> Option<RolloutRecord> {
+    let record = rollout?;
+    let Some(new) = canary.filter(|_| record.is_progressing()) else { return Some(record) };
+    let counts = match record.step_started_at {
+        Some(_) if !context.peers.is_due(owner) => return Some(record),
+        Some(_) => context.peers.counts(&context.caches.routers(), owner.name(), &record).await,
+        None => Counts::default(),
+    };
+    let (version, replicas) = (&new.wish.version, new.wish.replicas);
+    let is_known = records.iter().any(|of| of.version == *version && of.replica.is_some());
+    let failure = status::failure(new, pods);
+    let look = Look {
+        now: Timestamp::now(),
+        is_ready: is_known && replicas > 0 && status::ready(pods, version) >= replicas,
+        failure: failure.as_deref(),
+        counts: &counts,
+    };
+    Some(steps::looked(&record, &new.wish.settings.rollout, &look))
 }
 
 /// The versions that are asked for.
@@ -260,16 +320,8 @@ async fn learn(context: &Context, records: &mut [VersionRecord], pods: &[Arc<Pod
 /// What a replica says of itself. A model is a stranger: it is given little time, and little is read.
 async fn report(context: &Context, address: std::net::SocketAddr) -> Result<ReplicaReport, String> {
     let url = format!("http://{address}{REPORT_PATH}");
-    let answer = context.http.get(url).timeout(REPORT_WITHIN).send().await;
-    let mut answer = answer.and_then(reqwest::Response::error_for_status).map_err(|error| error.to_string())?;
-    let mut body = Vec::new();
-    while let Some(part) = answer.chunk().await.map_err(|error| error.to_string())? {
-        body.extend_from_slice(&part);
-        if body.len() > REPORT_BYTES {
-            return Err(format!("it is larger than the {REPORT_BYTES} bytes that Kubernetes keeps"));
-        }
-    }
-    serde_json::from_slice(&body).map_err(|error| error.to_string())
+    let answer = context.http.get(url).timeout(REPORT_WITHIN).send().await.map_err(ask::why)?;
+    ask::json(answer, REPORT_BYTES).await
 }
 
 /// The versions whose Deployments were written are the answer.
@@ -497,9 +549,13 @@ async fn tell(context: &Context, seen: &Seen<'_>) -> Result<DeploymentStatus, Er
     Ok(status)
 }
 
-/// An event for each change of the state, and of what is in the way.
+/// An event for each change of the state, of what is in the way, and of the step of a rollout.
 async fn announce(context: &Context, owner: &MlDeployment, status: &DeploymentStatus) {
     let before = owner.status.as_ref();
+    if let Some((record, told)) = rollout_change(before, status) {
+        let is_back = record.told.phase == RolloutPhase::Returned;
+        publish(context, owner, is_back, format!("Rollout{}", pascal(record.told.phase.as_str())), told).await;
+    }
     let same_state =
         before.is_some_and(|before| before.state == status.state && before.live_version == status.live_version);
     let is_failed = status.state == kea_core::management::Status::Failed;
@@ -508,13 +564,26 @@ async fn announce(context: &Context, owner: &MlDeployment, status: &DeploymentSt
         return;
     }
     let live = status.live_version.as_ref().map_or_else(String::new, |live| format!("version {live} answers"));
+    let note = status.reason.clone().unwrap_or(live);
+    publish(context, owner, is_failed, pascal(status.state.as_str()), note).await;
+}
+
+/// What is told of a rollout, where it has come to another step or phase.
+fn rollout_change<'a>(
+    before: Option<&DeploymentStatus>,
+    status: &'a DeploymentStatus,
+) -> Option<(&'a RolloutRecord, String)> {
+    let record = status.rollout.as_ref()?;
+    let rules = &status.settings.as_ref()?.rollout;
+    Some((record, record.change(before.and_then(|before| before.rollout.as_ref()), rules)?))
+}
+
+async fn publish(context: &Context, owner: &MlDeployment, is_warning: bool, reason: String, mut note: String) {
+    note.truncate(note.floor_char_boundary(1000));
     let event = Event {
-        type_: if is_failed { EventType::Warning } else { EventType::Normal },
-        reason: pascal(status.state.as_str()),
-        note: Some(status.reason.clone().unwrap_or(live)).filter(|note| !note.is_empty()).map(|mut note| {
-            note.truncate(note.floor_char_boundary(1000));
-            note
-        }),
+        type_: if is_warning { EventType::Warning } else { EventType::Normal },
+        reason,
+        note: Some(note).filter(|note| !note.is_empty()),
         action: "Reconcile".into(),
         secondary: None,
     };

@@ -11,6 +11,7 @@ use kea_core::{
     Engine, Framework, Settings, VersionId,
     documents::{DeploymentDocument, ModelDocument},
     management::Status,
+    rollout::RolloutStatus,
     shadow::Shadow,
 };
 use kube::Resource;
@@ -99,6 +100,9 @@ pub struct DeploymentStatus {
     /// The version that gets copies of requests, where one is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<ShadowVersion>,
+    /// How far a version is that takes over step by step, or how it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutRecord>,
     /// What the gateway was told of it when that could last be read and was not paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<Settings>,
@@ -155,6 +159,20 @@ impl ShadowVersion {
     pub(crate) fn wish(&self) -> Shadow {
         Shadow { version: self.version.clone(), percent: Some(self.percent), tolerance: Some(self.tolerance) }
     }
+}
+
+/// What is kept of a rollout: all that an operator needs to go on with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutRecord {
+    /// What the API tells of it.
+    #[serde(flatten)]
+    pub told: RolloutStatus,
+    /// When the new version got the share of its step; before all of its replicas for that are ready it has that of the
+    /// step before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub step_started_at: Option<Timestamp>,
 }
 
 /// One condition, in Kubernetes' conventions.

@@ -5,13 +5,14 @@ use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kea_core::{
     Engine, VersionId,
     management::{BASE_PATH, Status},
+    rollout::{RolloutPhase, RolloutStatus},
     service::Canary,
 };
 
 use crate::{
     images::Image,
     names, pods,
-    resources::{CanaryStatus, Condition, DeploymentStatus, MlDeployment, ShadowVersion},
+    resources::{CanaryStatus, Condition, DeploymentStatus, MlDeployment, RolloutRecord, ShadowVersion},
     settings::ClusterSettings,
     version::VersionRecord,
     wish::{Refusal, Wish},
@@ -33,6 +34,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) wish: Result<&'a Wish, &'a Refusal>,
     pub(crate) image: Option<&'a Image>,
     pub(crate) canary: Option<VersionWish<'a>>,
+    /// How far a version is that takes over step by step. Until it is promoted, `wish` is for the version before.
+    pub(crate) rollout: Option<&'a RolloutRecord>,
     pub(crate) records: &'a [VersionRecord],
     pub(crate) pods: &'a [std::sync::Arc<Pod>],
     pub(crate) live: Option<&'a VersionId>,
@@ -58,7 +61,9 @@ impl<'a> Seen<'a> {
         live: Option<&'a VersionId>,
         settings: &'a ClusterSettings,
     ) -> Self {
-        Self { owner, wish, image: None, canary: None, records, pods, live, written: &[], refused: None, settings }
+        let rollout = owner.status.as_ref().and_then(|status| status.rollout.as_ref());
+        let (image, canary, written, refused) = (None, None, &[][..], None);
+        Self { owner, wish, image, canary, rollout, records, pods, live, written, refused, settings }
     }
 }
 
@@ -112,9 +117,10 @@ pub(crate) fn status(seen: &Seen<'_>, now: Timestamp) -> DeploymentStatus {
         reason: why.as_ref().map(|why| why.message.clone()),
         canary: canary(seen),
         shadow: shadow(seen),
+        rollout: seen.rollout.cloned(),
         settings: acting.map(|wish| wish.settings.clone()).or_else(|| before?.settings.clone()),
         conditions: Vec::new(),
-        version,
+        version: taking_over(seen).map(|told| told.version.clone()).or(version),
     };
     status.conditions = conditions(seen, &status, why.as_ref(), record, trouble.as_ref(), now);
     status
@@ -128,6 +134,7 @@ fn canary(seen: &Seen<'_>) -> Option<CanaryStatus> {
         return Some(CanaryStatus { ready_replicas: ready_replicas(&before.version), ..before });
     };
     let Canary { version, weight } = wish.canary()?;
+    let weight = taking_over(seen).map_or(weight, |told| told.weight);
     let replicas = wish.of_canary()?.replicas;
     Some(CanaryStatus { ready_replicas: ready_replicas(&version), version, weight, replicas })
 }
@@ -143,6 +150,12 @@ fn shadow(seen: &Seen<'_>) -> Option<ShadowVersion> {
     let (percent, tolerance) = (shadow.percent(), shadow.tolerance());
     let ready_replicas = ready_replicas(&shadow.version);
     Some(ShadowVersion { version: shadow.version, percent, tolerance, replicas, ready_replicas })
+}
+
+/// The rollout of a version that is asked for, and that has not been promoted.
+fn taking_over<'a>(seen: &Seen<'a>) -> Option<&'a RolloutStatus> {
+    let told = seen.rollout.map(|record| &record.told)?;
+    (told.phase != RolloutPhase::Promoted).then_some(told)
 }
 
 /// Whether a version is as it was asked for.
@@ -182,14 +195,18 @@ fn trouble(seen: &Seen<'_>) -> Option<Refusal> {
     let of_canary = || {
         let VersionWish { wish, image } = seen.canary?;
         let trouble = of_version(seen, wish, Some(image))?;
-        Some(Refusal { message: format!("{} {}: {}", role(seen), wish.version, trouble.message), ..trouble })
+        Some(Refusal { message: format!("{} {}: {}", beside(seen), wish.version, trouble.message), ..trouble })
     };
-    seen.refused.cloned().or_else(of_wanted).or_else(of_canary)
+    let returned = || {
+        let message = taking_over(seen)?.returned()?;
+        Some(Refusal { reason: "RolloutReturned", message })
+    };
+    seen.refused.cloned().or_else(returned).or_else(of_wanted).or_else(of_canary)
 }
 
-/// What the version beside the one that answers is called.
-fn role(seen: &Seen<'_>) -> &'static str {
-    seen.wish.map_or("canary", Wish::role)
+/// What the version beside the live one is called.
+fn beside(seen: &Seen<'_>) -> &'static str {
+    if seen.rollout.is_some() { "version" } else { seen.wish.map_or("canary", Wish::role) }
 }
 
 /// What keeps one version from being there.
@@ -202,14 +219,35 @@ fn of_version(seen: &Seen<'_>, wish: &Wish, image: Option<&Image>) -> Option<Ref
         return None;
     }
     let of_pod = || {
-        let of_version = seen.pods.iter().filter(|pod| pods::version(pod).as_ref() == Some(&wish.version));
-        let mut troubles = of_version.filter_map(|pod| Some((pod, pods::trouble(pod)?)));
-        let (pod, trouble) = troubles.find(|(_, trouble)| trouble.lasting)?;
-        let name = pod.metadata.name.as_deref().unwrap_or_default();
-        Some(Refusal::of_kubernetes(&trouble.reason, format!("pod {name}: {}", trouble.message)))
+        let (reason, message) = lasting(seen.pods, &wish.version, |_| true)?;
+        Some(Refusal::of_kubernetes(&reason, message))
     };
     let record = seen.records.iter().find(|record| record.version == wish.version);
     of_pod().or_else(|| record.and_then(|record| replica_failure(&record.deployment)))
+}
+
+/// What time alone will not mend of a version's pods, of those troubles that count: its reason and a sentence.
+fn lasting(
+    pods: &[std::sync::Arc<Pod>],
+    version: &VersionId,
+    counts: impl Fn(&str) -> bool,
+) -> Option<(String, String)> {
+    let of_version = pods.iter().filter(|pod| pods::version(pod).as_ref() == Some(version));
+    let mut troubles = of_version.filter_map(|pod| Some((pod, pods::trouble(pod)?)));
+    let (pod, trouble) = troubles.find(|(_, trouble)| trouble.lasting && counts(&trouble.reason))?;
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    Some((trouble.reason, format!("pod {name}: {}", trouble.message)))
+}
+
+/// Why a version does not run by a fault of its own. A node that a cluster has not got yet is none.
+pub(crate) fn failure(VersionWish { wish, image }: VersionWish<'_>, pods: &[std::sync::Arc<Pod>]) -> Option<String> {
+    if let Image::Failed(refusal) = image {
+        return Some(refusal.message.clone());
+    }
+    if ready(pods, &wish.version) >= wish.replicas {
+        return None;
+    }
+    lasting(pods, &wish.version, |reason| reason != "Unschedulable").map(|(_, message)| message)
 }
 
 /// Why Kubernetes makes no pods of a Deployment: a quota, or an admission that refuses them.
@@ -243,6 +281,8 @@ fn rolled_out(seen: &Seen<'_>, version: &VersionId, wanted: u32) -> bool {
 fn state(seen: &Seen<'_>, is_there: bool, trouble: Option<&Refusal>) -> Status {
     match () {
         () if seen.owner.is_leaving() => Status::Terminating,
+        () if trouble.is_none() && taking_over(seen).is_some() => Status::Updating,
+        () if trouble.is_some_and(|trouble| trouble.reason == "RolloutReturned") => Status::Failed,
         () if seen.wish.is_ok() && seen.refused.is_none() && is_there => Status::Deployed,
         () if trouble.is_some() => Status::Failed,
         () if seen.live.is_some() => Status::Updating,
@@ -263,13 +303,19 @@ fn why(
         (Some(trouble), _) => trouble.clone(),
         (None, image) => {
             let is_whole = seen.live == version && version.is_some_and(|version| is_whole(seen, version, wanted));
-            waits(match seen.canary.filter(|_| is_whole) {
-                Some(VersionWish { wish, image }) => {
-                    let ready = self::ready(seen.pods, &wish.version);
-                    let waiting = waiting(seen, Some(&wish.version), Some(image), ready, wish.replicas);
-                    format!("{} {}: {waiting}", role(seen), wish.version)
+            let of_canary = |VersionWish { wish, image }: VersionWish<'_>| {
+                let ready = self::ready(seen.pods, &wish.version);
+                let waiting = waiting(seen, Some(&wish.version), Some(image), ready, wish.replicas);
+                format!("{} {}: {waiting}", beside(seen), wish.version)
+            };
+            let on_trial = taking_over(seen).and_then(RolloutStatus::on_trial);
+            waits(match (on_trial, seen.canary, taking_over(seen)) {
+                (Some(on_trial), ..) => on_trial,
+                (None, Some(canary), Some(told)) => {
+                    format!("{}; version {} keeps serving", of_canary(canary), told.from)
                 }
-                None => waiting(seen, version, image, ready, wanted),
+                (None, Some(canary), None) if is_whole => of_canary(canary),
+                _ => waiting(seen, version, image, ready, wanted),
             })
         }
     };

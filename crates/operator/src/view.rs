@@ -10,6 +10,7 @@ use kea_core::{
     Contract, ServiceId, Settings, VersionId,
     management::{KubernetesService, ReplicaStatus, ServiceDetails, Status, StepState, StepStatus},
     port::RouteFollower,
+    rollout::{RolloutStatus, TAKE_THE_REQUESTS},
     routing::{RoutingSnapshot, ServiceRoute, VersionRoute},
     service::{Canary, ReplicaAddress},
     shadow::Shadow,
@@ -20,16 +21,18 @@ use crate::{
     holders, pods,
     resources::{Condition, MlDeployment, ShadowVersion},
     settings::ClusterSettings,
-    status,
+    status, steps,
+    trials::Trials,
     version::{ReplicaRecord, VersionRecord},
     watch::{Caches, Change},
-    wish,
+    wish::{self, Wish},
 };
 
 /// Follows a cluster for one router.
 pub(crate) struct ClusterView {
     pub(crate) settings: ClusterSettings,
     router: Arc<dyn RouteFollower>,
+    trials: Arc<Trials>,
     caches: OnceLock<Caches>,
     /// Held while the router takes a snapshot, so that it gets them in their order.
     routes: Mutex<RoutingSnapshot>,
@@ -38,9 +41,9 @@ pub(crate) struct ClusterView {
 }
 
 impl ClusterView {
-    pub(crate) fn new(settings: ClusterSettings, router: Arc<dyn RouteFollower>) -> Self {
+    pub(crate) fn new(settings: ClusterSettings, router: Arc<dyn RouteFollower>, trials: Arc<Trials>) -> Self {
         let changes = tokio::sync::watch::channel(0).0;
-        Self { settings, router, caches: OnceLock::new(), routes: Mutex::default(), changes }
+        Self { settings, router, trials, caches: OnceLock::new(), routes: Mutex::default(), changes }
     }
 
     /// Everything has been seen once: the router gets its table.
@@ -73,16 +76,31 @@ impl ClusterView {
             let gone = |id: &ServiceId| caches.holders(id.as_str()).is_empty();
             let before = routes.services.len();
             routes.services.retain(|id, _| !gone(id));
+            self.trials.keep(|id| !gone(id));
             differs = routes.services.len() != before;
         }
-        for (_, name) in caches.affected(change) {
-            differs |= route_of(caches, &name, &mut routes.services);
+        let affected = caches.affected(change);
+        for (_, name) in &affected {
+            differs |= route_of(caches, name, &mut routes.services);
         }
         if differs {
             self.router.follow(&routes);
         }
+        for (_, name) in &affected {
+            self.note_trial(caches, name);
+        }
         drop(routes);
         self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+impl ClusterView {
+    /// What the router counts of a service begins anew with each step of a rollout.
+    fn note_trial(&self, caches: &Caches, name: &str) {
+        let Ok(id) = name.parse() else { return };
+        let holder = caches.holders(name).into_iter().next();
+        let status = holder.as_ref().and_then(|holder| holder.status.as_ref());
+        self.trials.follow(&id, status.and_then(|status| status.rollout.as_ref()));
     }
 }
 
@@ -149,7 +167,11 @@ fn settings(
         None => wish::wish(deployment, caches.model_of(deployment).as_deref(), records),
     };
     let (settings, canary, shadow) = match (wish, before) {
-        (Ok(wish), _) if !wish.paused => (wish.settings.clone(), wish.canary(), wish.shadow()),
+        (Ok(wish), _) if !wish.paused => {
+            let canary = wish.canary().or_else(|| steps::share(deployment, &wish.version));
+            let shadow = wish.shadow();
+            (wish.settings, canary, shadow)
+        }
         (_, Some(before)) => return (before.settings.clone(), before.canary.clone(), before.shadow.clone()),
         (_, None) => {
             let noted = deployment.status.as_ref();
@@ -211,10 +233,15 @@ pub(crate) fn details(caches: &Caches, deployment: &MlDeployment, cluster: &Clus
     let told = deployment.status.as_ref();
     let generation = deployment.metadata.generation.unwrap_or_default();
     // What the operator said is about an earlier wish: the new one is on its way.
+    let rollout = told.and_then(|told| told.rollout.as_ref());
     let is_current = told.is_some_and(|told| {
-        told.observed_generation == generation
-            && wish.as_ref().map_or(true, |w| Some(&w.version) == told.version.as_ref())
+        let is_wished = |wish: &Wish| {
+            let is_told = rollout.is_none_or(|record| steps::is_about(record, deployment, wish));
+            Some(&wish.version) == told.version.as_ref() && is_told
+        };
+        told.observed_generation == generation && wish.as_ref().map_or(true, is_wished)
     });
+    let rollout = rollout.filter(|_| is_current).map(|record| &record.told);
     let live = told.and_then(|told| told.live_version.clone());
     let state = match told {
         _ if deployment.is_leaving() => Status::Terminating,
@@ -238,14 +265,18 @@ pub(crate) fn details(caches: &Caches, deployment: &MlDeployment, cluster: &Clus
         framework: told.and_then(|told| told.framework),
         engine: told.and_then(|told| told.engine),
         image: told.filter(|_| is_current).and_then(|told| told.image.clone()),
-        canary: wish.as_ref().ok().and_then(wish::Wish::canary),
-        shadow: wish.as_ref().ok().and_then(wish::Wish::shadow).map(Into::into),
-        rollout: None,
+        canary: wish.as_ref().ok().and_then(|wish| wish.canary().or_else(|| steps::share(deployment, &wish.version))),
+        shadow: wish.as_ref().ok().and_then(Wish::shadow).map(Into::into),
+        rollout: rollout.cloned(),
         replicas: wish.as_ref().map_or_else(|_| deployment.replicas(), |wish| wish.replicas),
         ready_replicas: told.map_or(0, |told| told.ready_replicas),
         url: status::url(cluster, deployment.name()),
         reason: reason.filter(|_| state != Status::Deployed),
-        steps: steps(conditions, is_current, told.map_or("0/0", |told| &told.ready)),
+        steps: {
+            let taking = rollout.map(|rollout| taking(rollout, told.and_then(|told| told.live_version.as_ref())));
+            let steps = steps(conditions, is_current, told.map_or("0/0", |told| &told.ready));
+            steps.into_iter().chain(taking).collect()
+        },
         replica_statuses: caches.pods_of(deployment).iter().filter_map(|pod| replica(pod)).collect(),
         settings: wish.map(|wish| wish.settings).unwrap_or_default(),
         created_at: created,
@@ -264,6 +295,15 @@ fn kubernetes_service(caches: &Caches, deployment: &MlDeployment) -> KubernetesS
         cluster_ip: spec.and_then(|spec| spec.cluster_ip.clone()).unwrap_or_default(),
         ports: ports.filter_map(|port| u16::try_from(port.port).ok()).collect(),
     }
+}
+
+/// How far a version is that takes over step by step, as the last step of `kea status`.
+fn taking(rollout: &RolloutStatus, live: Option<&VersionId>) -> StepStatus {
+    if live != Some(&rollout.version) {
+        return rollout.taking();
+    }
+    let (name, detail) = (TAKE_THE_REQUESTS.into(), format!("version {}", rollout.version));
+    StepStatus { name, state: StepState::Done, detail }
 }
 
 /// The conditions as the steps of `kea status`.

@@ -67,6 +67,8 @@ pub(crate) struct Made {
     pub(crate) autoscalers: Store<HorizontalPodAutoscaler>,
     /// PodDisruptionBudgets, whose API differs by cluster.
     pub(crate) budgets: Store<DynamicObject>,
+    /// Pods of KEA's own routers.
+    pub(crate) routers: Store<Pod>,
 }
 
 impl Caches {
@@ -94,6 +96,7 @@ impl Caches {
                 policies: watching.follow(managed.clone(), by_label::<NetworkPolicy>),
                 autoscalers: watching.follow(managed.clone(), by_label::<HorizontalPodAutoscaler>),
                 budgets: watching.follow_dynamic(budgets, managed.clone(), by_label::<DynamicObject>),
+                routers: watching.follow_routers(),
             }),
         };
         caches.complete().await;
@@ -113,12 +116,18 @@ impl Caches {
             let _ = made.policies.wait_until_ready().await;
             let _ = made.autoscalers.wait_until_ready().await;
             let _ = made.budgets.wait_until_ready().await;
+            let _ = made.routers.wait_until_ready().await;
         }
     }
 
     /// One MLDeployment.
     pub(crate) fn deployment(&self, namespace: &str, name: &str) -> Option<Arc<MlDeployment>> {
         self.deployments.get(&ObjectRef::new(name).within(namespace))
+    }
+
+    /// Pods of KEA's own routers; only the operator looks at them.
+    pub(crate) fn routers(&self) -> Vec<Arc<Pod>> {
+        self.made.as_ref().map_or_else(Vec::new, |made| made.routers.state())
     }
 
     /// The MLModel that a deployment names.
@@ -226,6 +235,13 @@ impl Watching<'_> {
             false => Api::namespaced(self.client.clone(), &self.settings.namespace),
         };
         self.keep(api, (), config, change)
+    }
+
+    /// Follows the pods of KEA's own routers, whose changes change no service.
+    fn follow_routers(&self) -> Store<Pod> {
+        let api = Api::namespaced(self.client.clone(), &self.settings.namespace);
+        let labels = format!("app.kubernetes.io/name=kea,{}=router", names::COMPONENT);
+        self.keep(api, (), watcher::Config::default().labels(&labels), |_| None)
     }
 
     /// Follows all objects of a kind whose type this program does not have.

@@ -28,6 +28,8 @@ pub(crate) struct Wish {
     pub(crate) paused: bool,
     pub(crate) canary: Option<CanaryWish>,
     pub(crate) autoscaling: Option<Autoscaling>,
+    /// Whether the version is an earlier one that the MLDeployment names, which takes over at once.
+    pub(crate) is_named: bool,
 }
 
 /// The version that is to run beside the one that answers.
@@ -161,13 +163,15 @@ pub(crate) fn wish(
     let of_object = |fault: Fault| Refusal::invalid(format!("MLModel `{model_object}`: {}", fault.detail));
     check::model(&record, &check::DOCUMENT).map_err(of_object)?;
     check::env(request.env.as_ref()).map_err(|fault| refused(fault.into()))?;
-    check::rollout(request.rollout.as_ref()).map_err(|fault| refused(fault.into()))?;
     check::service_name("metadata/name", deployment.name()).map_err(|fault| Refusal::invalid(fault.detail))?;
     check::versions(pinned.as_ref(), canary.as_ref()).map_err(|fault| refused(fault.into()))?;
     check::versions(model_version.as_ref(), None).map_err(of_object)?;
     check::shadow(shadow.as_ref()).map_err(|fault| refused(fault.into()))?;
     change::canary(canary.as_ref()).map_err(refused)?;
     Shadow::check(shadow.as_ref(), canary.as_ref(), request.rollout.as_ref()).map_err(refused)?;
+    check::rollout(request.rollout.as_ref()).map_err(|fault| refused(fault.into()))?;
+    change::one_way_of_taking_over(canary.as_ref(), request.rollout.as_ref()).map_err(refused)?;
+    let is_named = matches!((&pinned, &model_version), (Some(pinned), Some(of_model)) if pinned != of_model);
     let asked = Asked { object: &model_object, model: record, pinned, of_model: model_version };
     let (version, model, canary) = match canary.map(Role::Canary).or(shadow.map(Role::Shadow)) {
         None => version(asked, records).map(|(version, model)| (version, model, None))?,
@@ -186,6 +190,7 @@ pub(crate) fn wish(
         paused: paused.unwrap_or_default(),
         canary,
         autoscaling,
+        is_named,
     })
 }
 
@@ -374,11 +379,13 @@ mod tests {
     }
 
     #[test]
-    fn steps_are_refused_in_a_cluster() {
+    fn a_share_by_hand_and_steps_exclude_each_other() {
+        let both = json!({"rollout": {"steps": [{"weight": 10}]}, "canary": {"version": "2", "weight": 10}});
+        let told = version_of(both, json!({"source": "s3://models/1.onnx"}), &[]).unwrap_err();
+        assert!(told.starts_with("Invalid: `spec.canary`: `rollout` sets"), "{told}");
         let of = |rollout: Value| version_of(json!({"rollout": rollout}), json!({"source": "s3://models/1.onnx"}), &[]);
-        let told = of(json!({"steps": [{"weight": 10, "pause": "60s"}]})).unwrap_err();
-        assert!(told.starts_with("Invalid: `spec.rollout`: ") && told.contains("`canary`"), "{told}");
-        assert_eq!(of(json!({})).unwrap(), "1", "none are asked for");
+        assert_eq!(of(json!({"steps": [{"weight": 10}]})).unwrap(), "1");
+        assert!(of(json!({"maxErrorRate": 0.1})).unwrap_err().contains("`spec.rollout.steps`"));
     }
 
     #[test]

@@ -43,21 +43,8 @@ impl ServiceLoop {
     /// Notes and keeps how far the rollout is, and writes it down.
     async fn goes(&mut self, rollout: Rollout) {
         let (service, rules) = (&self.state.service, &self.state.service.settings.rollout);
-        let Rollout { step, reason, from, phase, .. } = &rollout;
-        let (version, steps, weight) = (&service.version, rules.steps.len(), rules.weight(*step));
-        let told = match phase {
-            RolloutPhase::Progressing => {
-                format!(
-                    "version {version} goes on to step {} of {steps}, {weight} % of the requests: {reason}",
-                    step + 1
-                )
-            }
-            RolloutPhase::Promoted => format!("version {version} takes over from version {from}: {reason}"),
-            RolloutPhase::Returned => {
-                format!("version {version} goes back to version {from} at step {} of {steps}: {reason}", step + 1)
-            }
-        };
-        tracing::info!(service = %service.id, phase = phase.as_str(), "{told}");
+        let told = rollout.change(&service.version, rules);
+        tracing::info!(service = %service.id, phase = rollout.phase.as_str(), "{told}");
         self.shared.logs.writer(&service.id, KEA).write(Stream::Kea, &told);
         self.state.service.rollout = Some(rollout);
         self.keep().await;

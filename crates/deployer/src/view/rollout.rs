@@ -2,7 +2,7 @@
 
 use kea_core::{
     management::{StepState, StepStatus},
-    rollout::{Rollout, RolloutPhase, RolloutStatus},
+    rollout::{Rollout, RolloutPhase, RolloutStatus, TAKE_THE_REQUESTS},
 };
 
 use crate::{
@@ -12,29 +12,24 @@ use crate::{
 
 /// What became of a version that went back.
 pub(super) fn returned(state: &ServiceState) -> Option<String> {
-    let rollout = state.service.rollout.as_ref().filter(|rollout| rollout.phase == RolloutPhase::Returned)?;
-    let Rollout { step, from, reason, .. } = rollout;
-    let (version, of) = (&state.service.version, state.service.settings.rollout.steps.len());
-    Some(format!("version {version} went back at step {} of {of}: {reason}; version {from} keeps serving", step + 1))
+    status(state)?.returned()
 }
 
 /// What a version that takes over step by step waits for, once it has a share, or gets copies.
 pub(super) fn on_trial(state: &ServiceState) -> Option<String> {
-    let RolloutStatus { version, from, step, steps, weight, reason, .. } =
-        status(state).filter(|rollout| is_tried(state, rollout))?;
-    if weight == 0 {
-        let copies = format!("version {version} gets copies of the requests at step {step} of {steps}: {reason}");
-        return Some(format!("{copies}; version {from} answers"));
+    let rollout = status(state)?;
+    if !gets_copies(state, &rollout) {
+        return rollout.on_trial();
     }
-    Some(format!(
-        "version {version} has {weight} % of the requests at step {step} of {steps}: {reason}; version {from} has the rest"
-    ))
+    let RolloutStatus { version, from, step, steps, reason, .. } = rollout;
+    let copies = format!("version {version} gets copies of the requests at step {step} of {steps}: {reason}");
+    Some(format!("{copies}; version {from} answers"))
 }
 
-/// Whether a version under way has a share, or gets copies and has what it needs for that.
-fn is_tried(state: &ServiceState, rollout: &RolloutStatus) -> bool {
+/// Whether a version under way gets copies alone, and has what it needs for that.
+fn gets_copies(state: &ServiceState, rollout: &RolloutStatus) -> bool {
     let begun = state.trial.as_ref().is_some_and(Trial::has_begun);
-    rollout.phase == RolloutPhase::Progressing && (rollout.weight > 0 || begun && state.shadow().is_some())
+    rollout.phase == RolloutPhase::Progressing && rollout.weight == 0 && begun && state.shadow().is_some()
 }
 
 /// How far a version that takes over step by step is.
@@ -61,18 +56,16 @@ pub(super) fn status(state: &ServiceState) -> Option<RolloutStatus> {
 /// Whether the wanted version has the requests, or which of them.
 pub(super) fn taking(state: &ServiceState, version: &VersionState) -> StepStatus {
     let version = &version.version.id;
-    let rollout = status(state).filter(|_| state.live.as_ref() != Some(version));
-    let (progress, detail) = match rollout {
-        Some(rollout) if rollout.phase == RolloutPhase::Returned => (StepState::Failed, rollout.reason),
-        Some(rollout) if is_tried(state, &rollout) => {
-            let RolloutStatus { step, steps, weight, reason, .. } = rollout;
-            let share = if weight == 0 { "copies".into() } else { format!("{weight} %") };
-            (StepState::Running, format!("{share}, step {step} of {steps}: {reason}"))
+    let is_live = state.live.as_ref() == Some(version);
+    let told = |state, detail| StepStatus { name: TAKE_THE_REQUESTS.into(), state, detail };
+    match status(state).filter(|_| !is_live) {
+        Some(rollout) if gets_copies(state, &rollout) => {
+            let RolloutStatus { step, steps, reason, .. } = rollout;
+            told(StepState::Running, format!("copies, step {step} of {steps}: {reason}"))
         }
-        _ if state.live.as_ref() == Some(version) => (StepState::Done, format!("version {version}")),
-        _ => (StepState::Pending, format!("version {version}")),
-    };
-    StepStatus { name: "take the requests".into(), state: progress, detail }
+        Some(rollout) => rollout.taking(),
+        None => told(if is_live { StepState::Done } else { StepState::Pending }, format!("version {version}")),
+    }
 }
 
 #[cfg(test)]

@@ -124,7 +124,12 @@ mod tests {
 
     use http::{Request, Response};
     use k8s_openapi::api::core::v1::Pod;
-    use kea_core::{port::RouteFollower, routing::RoutingSnapshot};
+    use kea_core::{
+        ServiceId, VersionId,
+        port::{RouteFollower, Traffic},
+        routing::RoutingSnapshot,
+        tally::Tally,
+    };
     use kube::{
         Client,
         client::Body,
@@ -139,6 +144,7 @@ mod tests {
     use crate::{
         resources::MlDeployment,
         settings::ClusterSettings,
+        trials::Trials,
         view::ClusterView,
         watch::{Caches, Change},
     };
@@ -147,6 +153,12 @@ mod tests {
 
     impl RouteFollower for Nobody {
         fn follow(&self, _: &RoutingSnapshot) {}
+    }
+
+    impl Traffic for Nobody {
+        fn tally(&self, _: &ServiceId, _: &VersionId) -> Tally {
+            Tally::default()
+        }
     }
 
     /// A cluster whose API server has one line of each log: the pod's name and the question.
@@ -176,7 +188,7 @@ mod tests {
                 services: store().0,
                 made: None,
             };
-            let view = Arc::new(ClusterView::new(settings, Arc::new(Nobody)));
+            let view = Arc::new(ClusterView::new(settings, Arc::new(Nobody), Arc::new(Trials::new(Arc::new(Nobody)))));
             view.complete(caches);
             let mut cluster = Self { view, deployments: deployments.1, pods: pods.1 };
             let deployment = json!({"metadata": {"name": "iris", "namespace": "team", "uid": "0f"}, "spec": {}});

@@ -13,6 +13,7 @@ mod peers;
 mod policies;
 mod refusals;
 mod repairs;
+mod rollouts;
 mod routers;
 mod scene;
 mod watches;

@@ -3,10 +3,12 @@
 use std::sync::{Arc, Mutex};
 
 use kea_core::{
-    port::RouteFollower,
+    ServiceId, VersionId,
+    port::{RouteFollower, Traffic},
     routing::{RoutingSnapshot, ServiceRoute},
+    tally::Tally,
 };
-use kea_operator::ClusterGateway;
+use kea_operator::{ClusterGateway, Trials};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +24,12 @@ struct Tables(Mutex<Vec<RoutingSnapshot>>);
 impl RouteFollower for Tables {
     fn follow(&self, snapshot: &RoutingSnapshot) {
         self.0.lock().unwrap().push(snapshot.clone());
+    }
+}
+
+impl Traffic for Tables {
+    fn tally(&self, _: &ServiceId, _: &VersionId) -> Tally {
+        Tally::default()
     }
 }
 
@@ -46,7 +54,8 @@ async fn routers_keep_their_table_while_the_server_is_away_and_miss_nothing() {
     let operator = scene.operator("operator");
     scene.until_runs("iris", "1").await;
     let (tables, stop) = (Arc::new(Tables::default()), CancellationToken::new());
-    let gateway = ClusterGateway::new(scene.client("router"), settings(), tables.clone());
+    let trials = Arc::new(Trials::new(tables.clone()));
+    let gateway = ClusterGateway::new(scene.client("router"), settings(), tables.clone(), trials);
     gateway.start(&stop).await;
     let answers = |version: &str| tables.answers() == Some((version.to_owned(), 2));
     scene.until("the router has its table", || answers("1")).await;
