@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use kea_router::cache::{MemoryCache, RedisCache, RedisUrl, ResponseCache};
+use kea_router::{
+    RedisUrl, RedisUrlError,
+    cache::{MemoryCache, RedisCache, ResponseCache},
+};
 
 /// The cache in that Redis, or else one of at most `bytes` in memory.
 pub(crate) fn open(redis: Option<&RedisUrl>, bytes: u64) -> Arc<dyn ResponseCache> {
@@ -15,5 +18,5 @@ pub(crate) fn open(redis: Option<&RedisUrl>, bytes: u64) -> Arc<dyn ResponseCach
 /// The Redis that an option names; none where it is empty. What is written is not shown: there may be a password in it.
 pub(crate) fn redis(text: Option<&str>) -> Result<Option<RedisUrl>, String> {
     let text = text.filter(|text| !text.is_empty());
-    text.map(str::parse).transpose().map_err(|error: kea_router::cache::RedisUrlError| error.to_string())
+    text.map(str::parse).transpose().map_err(|error: RedisUrlError| error.to_string())
 }

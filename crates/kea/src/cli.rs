@@ -167,6 +167,10 @@ pub(crate) struct ServeArgs {
     /// cache is in memory]
     #[arg(long, env = "KEA_CACHE_REDIS", hide_env_values = true, value_name = "URL")]
     pub(crate) cache_redis: Option<String>,
+    /// Redis in which several KEAs count rates together: redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS
+    /// [default: each counts for itself]
+    #[arg(long, env = "KEA_RATES_REDIS", hide_env_values = true, value_name = "URL")]
+    pub(crate) rates_redis: Option<String>,
     /// Registry, with a folder in it, to which the image of each version is sent [default: none, no images are made]
     #[arg(long, env = "KEA_REGISTRY", value_name = "REGISTRY/FOLDER")]
     pub(crate) registry: Option<String>,

@@ -31,7 +31,7 @@ use kea_core::{
 };
 use kea_http::{ApiError, TrustedProxies};
 use kea_operator::{Client, ClusterGateway, ClusterSettings, Operator, SecretPolicies, SecretUsers, Trials};
-use kea_router::Router;
+use kea_router::{Router, SharedRates};
 use kea_store::SqlStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -120,6 +120,10 @@ pub(crate) struct RouterArgs {
     /// [default: each router has one in memory]
     #[arg(long, env = "KEA_CACHE_REDIS", hide_env_values = true, value_name = "URL")]
     cache_redis: Option<String>,
+    /// Redis in which all routers count rates together: redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS
+    /// [default: each router counts for itself]
+    #[arg(long, env = "KEA_RATES_REDIS", hide_env_values = true, value_name = "URL")]
+    rates_redis: Option<String>,
     /// How long a token lasts, before a command or a browser gets the next one
     #[arg(long, env = "KEA_TOKEN_TTL", default_value = "15m", value_name = "SPAN")]
     token_ttl: Span,
@@ -299,8 +303,10 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     first_admin(&auth).await?;
     let redis = caching::redis(args.cache_redis.as_deref()).map_err(|why| anyhow!("`--cache-redis`: {why}"))?;
     let cache = caching::open(redis.as_ref(), CACHE_BYTES);
+    let rates = caching::redis(args.rates_redis.as_deref()).map_err(|why| anyhow!("`--rates-redis`: {why}"))?;
     let router = Router::new(auth.clone(), policies.clone(), cache, BODY_LIMIT);
-    let router = Arc::new(router.with_replica_tls(replica_tls.clone()));
+    let router = router.with_replica_tls(replica_tls.clone()).sharing_rates(rates.as_ref().map(SharedRates::new));
+    let router = Arc::new(router);
     let trials = Arc::new(Trials::new(router.clone()));
     let gateway = ClusterGateway::new(client, settings, router.clone(), trials.clone());
     let ready = Arc::new(AtomicBool::new(false));

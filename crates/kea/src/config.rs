@@ -11,7 +11,7 @@ use kea_auth::{AuthSettings, oidc::ProviderSettings};
 use kea_containerizer::{ImageBuilder, ImageSettings, RegistryEndpoint, RegistryError};
 use kea_core::quantity::{Memory, Span};
 use kea_http::TrustedProxies;
-use kea_router::cache::RedisUrl;
+use kea_router::RedisUrl;
 use kea_store::DatabaseUrl;
 use serde::de::DeserializeOwned;
 
@@ -47,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) cache_bytes: u64,
     /// Where the response cache is; in memory where it is not given.
     pub(crate) cache_redis: Option<RedisUrl>,
+    /// Where rates are counted together with other KEAs; each counts for itself where it is not given.
+    pub(crate) rates_redis: Option<RedisUrl>,
     /// Where images of versions are sent; none are made where it is not given.
     pub(crate) registry: Option<String>,
     pub(crate) images: ImageConfig,
@@ -99,6 +101,7 @@ impl Default for Config {
             body_limit: 64 << 20,
             cache_bytes: 64 << 20,
             cache_redis: None,
+            rates_redis: None,
             registry: None,
             images: ImageConfig::default(),
             url: None,
@@ -133,6 +136,8 @@ impl Config {
         }
         let redis = caching::redis(args.cache_redis.as_deref()).map_err(|why| anyhow!("`cache-redis`: {why}"))?;
         config.cache_redis = redis.or(config.cache_redis);
+        let redis = caching::redis(args.rates_redis.as_deref()).map_err(|why| anyhow!("`rates-redis`: {why}"))?;
+        config.rates_redis = redis.or(config.rates_redis);
         config.log_format = args.log_format.unwrap_or(config.log_format);
         config.token_ttl = args.token_ttl.unwrap_or(config.token_ttl);
         config.audit = config.audit.with(&args.audit)?;
@@ -170,6 +175,7 @@ impl Config {
                 "body-limit" => set_bytes(&mut self.body_limit, value),
                 "cache-size" => set_bytes(&mut self.cache_bytes, value),
                 "cache-redis" => set_redis(&mut self.cache_redis, &value),
+                "rates-redis" => set_redis(&mut self.rates_redis, &value),
                 "trusted-proxies" => set_proxies(&mut self.trusted_proxies, value),
                 "registry" => set(&mut self.registry, value),
                 "base-image-onnx" => set(&mut self.images.base_onnx, value),
@@ -197,7 +203,7 @@ impl Config {
                 "traces-otlp" => set(&mut self.audit.traces, value),
                 "traces-share" => set(&mut self.audit.traces_share, value),
                 _ => Err("is not a key of KEA: there are listen, data-dir, database, log-format, token-ttl, \
-                          session-ttl, key-rotation, body-limit, cache-size, cache-redis, trusted-proxies, registry, \
+                          session-ttl, key-rotation, body-limit, cache-size, cache-redis, rates-redis, trusted-proxies, registry, \
                           base-image-onnx, base-image-python, plain-http-registries, registry-endpoints, \
                           dockerfile-builder, url, tls-certificate, tls-key, tls-client-ca, replica-ca, \
                           replica-certificate, replica-key, replica-server-name, audit, audit-dir, \

@@ -21,7 +21,7 @@ use kea_core::port::{IdentityStore, PolicyStore, ServiceStore, StoreError};
 use kea_deployer::{LocalDeployer, LocalOptions};
 use kea_http::{ClientAddress, PeerAddress, TrustedPeer, TrustedProxies};
 use kea_logs::{Format, Limits, LogBook};
-use kea_router::Router;
+use kea_router::{Router, SharedRates};
 use kea_store::SqlStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -85,7 +85,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     let cache = caching::open(config.cache_redis.as_ref(), config.cache_bytes);
     let router = Router::new(auth.clone(), policies.clone(), cache, config.body_limit);
-    let router = Arc::new(router.with_replica_tls(replica_tls.clone()));
+    let rates = config.rates_redis.as_ref().map(SharedRates::new);
+    let router = Arc::new(router.with_replica_tls(replica_tls.clone()).sharing_rates(rates));
     let program = std::env::current_exe()?;
     let images = match config.registry.clone() {
         Some(registry) => Some((config.images.settings(folder.join("images"), program.clone())?, registry)),

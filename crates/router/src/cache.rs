@@ -16,7 +16,7 @@ mod respond;
 mod scope;
 mod stage;
 #[cfg(test)]
-mod suite;
+pub(crate) mod suite;
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub(crate) use stage::Caching;
 pub use entry::{Entry, LARGEST};
 pub use key::CacheKey;
 pub use memory::MemoryCache;
-pub use redis::{RedisCache, RedisUrl, RedisUrlError};
+pub use redis::RedisCache;
 
 /// Keeps answers. It is asked on the path of a request, so that an implementation that fails says so within milliseconds.
 #[async_trait]

@@ -15,6 +15,7 @@ mod grpc;
 mod health;
 mod identify;
 mod limit;
+mod link;
 mod metrics;
 mod own_routes;
 mod path;
@@ -27,4 +28,6 @@ mod v2;
 mod validate;
 
 pub use error::RouterError;
+pub use limit::SharedRates;
+pub use link::{RedisUrl, RedisUrlError};
 pub use router::Router;

@@ -5,8 +5,9 @@ mod concurrency;
 mod gradient;
 mod rate;
 
+pub use self::rate::SharedRates;
 pub(crate) use self::{
     budget::RetryBudget,
     concurrency::{Gate, Place, Shed},
-    rate::{RateLimiter, within},
+    rate::{RateLimiter, SHARED_HELP, within},
 };

@@ -22,7 +22,9 @@ use kea_http::{ApiError, replica_tls::ReplicaTls};
 use crate::{
     RouterError, audited,
     cache::{self, CacheKey, Caching, Lookup, ResponseCache, Scope, kept, owner_of},
-    error, health, identify, limit, metrics, path, shadow, sticky,
+    error, health, identify,
+    limit::{self, SharedRates},
+    metrics, path, shadow, sticky,
     table::{ServiceEntry, Table, VersionEntry},
     v2, validate,
 };
@@ -33,6 +35,8 @@ pub struct Router {
     auth: Arc<Authenticator>,
     policies: Arc<Policies>,
     caching: Caching,
+    /// Where rates are counted together with other routers.
+    shared_rates: Option<Arc<SharedRates>>,
     body_limit: usize,
 }
 
@@ -65,7 +69,13 @@ impl Router {
         cache: Arc<dyn ResponseCache>,
         body_limit: usize,
     ) -> Self {
-        Self { table: ArcSwap::default(), auth, policies, caching: Caching::new(cache), body_limit }
+        Self { table: ArcSwap::default(), auth, policies, caching: Caching::new(cache), shared_rates: None, body_limit }
+    }
+
+    /// The same, which counts rates together with all routers of `shared`.
+    #[must_use]
+    pub fn sharing_rates(self, shared: Option<SharedRates>) -> Self {
+        Self { shared_rates: shared.map(Arc::new), ..self }
     }
 
     /// The same, which knows whom to believe of replicas that are reached by TLS. To be called before it follows anything.
@@ -117,8 +127,13 @@ impl Router {
         let admitted = identify::admit(&table, &self.auth, &self.policies, request)?; // 401, 403, 404, 405, 503
         audited::admitted(&record, &admitted);
         let metrics = admitted.version().metrics.clone();
-        let (quota, sticky) =
-            (admitted.service.rates.as_ref().and_then(|rates| rates.count(&admitted)), sticky::new_cookie(&admitted));
+        let rates = admitted.service.rates.as_ref();
+        let counted = rates.and_then(|rates| rates.count(&admitted, self.shared_rates.as_ref()));
+        let quota = match counted {
+            Some(counted) => Some(counted.by_all().await),
+            None => None,
+        };
+        let sticky = sticky::new_cookie(&admitted);
         // Whoever asks for a version by name is none of those among whom it is tried.
         let on_trial = admitted.any_version && admitted.service.route.canary.is_some();
         let mut asked = None;
@@ -194,8 +209,9 @@ impl Router {
 
     /// Counters of all services, in the text format that Prometheus reads.
     pub fn metrics(&self) -> String {
-        let mut out = [metrics::HELP, cache::HELP, shadow::HELP].concat();
+        let mut out = [metrics::HELP, cache::HELP, limit::SHARED_HELP, shadow::HELP].concat();
         self.caching.answers.write_metrics(&mut out);
+        self.shared_rates.iter().for_each(|rates| rates.write_metrics(&mut out));
         for (name, entry) in &self.table.load().services {
             for version in &entry.versions {
                 version.metrics.write(name, version.version.as_str(), version.pool.active().count(), &mut out);

@@ -5,9 +5,6 @@
 //! generation, so that nothing is searched for. A generation is a random number rather than a count: where Redis loses
 //! one, the answers of before are lost with it, and never come back.
 
-mod link;
-mod url;
-
 use std::{
     fmt::Write,
     sync::{
@@ -24,9 +21,7 @@ use redis::Pipeline;
 use tokio::sync::Semaphore;
 
 use super::{CacheAway, CacheKey, Entry, Generation, Lookup, ResponseCache, Scope, codec};
-use link::Link;
-
-pub use url::{RedisUrl, RedisUrlError};
+use crate::link::{Away, Link, RedisUrl};
 
 /// How long a look-up may take. With the timer's own millisecond it is bypassed within five.
 const LOOK_UP: Duration = Duration::from_millis(3);
@@ -39,6 +34,12 @@ const ON_THE_WAY: usize = 32 << 10;
 
 /// How long a generation is kept, in seconds: 30 days. Then the answers of a service are lost once.
 const GENERATION_LIFETIME: u64 = 30 * 24 * 3600;
+
+impl From<Away> for CacheAway {
+    fn from(Away(why): Away) -> Self {
+        Self(why)
+    }
+}
 
 /// Answers in a Redis.
 pub struct RedisCache {
@@ -59,7 +60,13 @@ impl RedisCache {
     /// One whose look-ups may take longer, as on a machine that runs many tests.
     pub(crate) fn with_patience(url: &RedisUrl, patience: Duration) -> Self {
         let on_the_way = Semaphore::new(ON_THE_WAY);
-        Self { link: Link::open(url), patience, on_the_way, dropped: AtomicU64::new(0), bytes: AtomicU64::new(0) }
+        Self {
+            link: Link::open(url, "the response cache"),
+            patience,
+            on_the_way,
+            dropped: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
     }
 
     /// Whether Redis is asked at the moment.
@@ -95,7 +102,7 @@ impl RedisCache {
     }
 
     async fn change(&self, change: Pipeline) -> Result<(), CacheAway> {
-        self.link.ask(CHANGE, async move |mut link| change.query_async(&mut link).await).await
+        Ok(self.link.ask(CHANGE, async move |mut link| change.query_async(&mut link).await).await?)
     }
 }
 

@@ -223,19 +223,19 @@ every_cache!(of_memory, memory());
 every_cache!(of_redis, in_redis());
 
 /// A Redis of the test's own, which ends with it.
-pub(super) struct RedisServer {
+pub(crate) struct RedisServer {
     process: Child,
     port: u16,
     _folder: TempDir,
 }
 
 impl RedisServer {
-    pub(super) fn start(options: &[&str]) -> Self {
+    pub(crate) fn start(options: &[&str]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         Self::start_on(port, options)
     }
 
-    pub(super) fn start_on(port: u16, options: &[&str]) -> Self {
+    pub(crate) fn start_on(port: u16, options: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let process = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
@@ -255,12 +255,12 @@ impl RedisServer {
         cache
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// Sends it a signal, as `STOP`.
-    pub(super) fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status();
         assert!(sent.unwrap().success());
     }
@@ -273,7 +273,7 @@ impl Drop for RedisServer {
     }
 }
 
-pub(super) async fn until(condition: impl Fn() -> bool) {
+pub(crate) async fn until(condition: impl Fn() -> bool) {
     let waited = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(2)).await;

@@ -1,9 +1,11 @@
 //! How many requests may come: token buckets, of each of which one number is kept (the generic cell rate algorithm), so
-//! that a request costs one atomic exchange.
+//! that a request costs one atomic exchange. Where routers share a Redis, what this one lets pass is counted there, too.
+
+mod shared;
+mod who;
 
 use std::{
     hash::{BuildHasher, RandomState},
-    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -16,6 +18,11 @@ use kea_core::resilience::{RateKey, RateLimit};
 use moka::sync::Cache;
 
 use crate::{RouterError, clock, identify::Admitted};
+use shared::Taken;
+use who::Who;
+
+pub(crate) use shared::HELP as SHARED_HELP;
+pub use shared::SharedRates;
 
 /// Callers whose count is kept for one rule; of more those that came least lately begin anew.
 const CALLERS_MAX: u64 = 100_000;
@@ -74,27 +81,42 @@ impl RateLimiter {
         Self { rules: limits.iter().map(rule).collect(), random: RandomState::new() }
     }
 
-    /// Counts a request, and tells what is left by the rule that leaves least; `None` where no rule counts it.
-    pub(crate) fn count(&self, admitted: &Admitted) -> Option<Quota> {
+    /// Counts a request, and tells what is left by the rule that leaves least; `None` where no rule counts it. What is to
+    /// be counted in `shared`, too, is told with it.
+    pub(crate) fn count(&self, admitted: &Admitted, shared: Option<&Arc<SharedRates>>) -> Option<Counted> {
         let now = clock::now();
-        let of_rule = |rule: &Rule| Some(rule.count(self.who(rule.by, admitted)?, now));
-        self.rules.iter().filter_map(of_rule).min_by_key(|quota| (quota.allowed, quota.remaining))
-    }
-
-    /// Who shares the number with this request; `None` where it is not counted.
-    fn who(&self, by: RateKey, admitted: &Admitted) -> Option<u64> {
-        let address = || self.random.hash_one(network(admitted.client));
-        let caller = admitted.caller.as_ref();
-        match by {
-            RateKey::Service => Some(0),
-            RateKey::Function => Some(self.random.hash_one(&admitted.function)),
-            RateKey::Address => Some(address()),
-            RateKey::Key => Some(self.random.hash_one(caller?.key.as_ref()?)),
-            RateKey::Caller => Some(caller.map_or_else(address, |caller| match &caller.key {
-                Some(key) => self.random.hash_one((1, key)),
-                None => self.random.hash_one((0, &caller.username)),
-            })),
+        let shared = shared.filter(|shared| shared.is_up());
+        let mut tightest: Option<Quota> = None;
+        let mut taken = Vec::new();
+        for (index, rule) in self.rules.iter().enumerate() {
+            let Some(who) = Who::of(rule.by, admitted) else { continue };
+            let level = rule.level(self.random.hash_one(&who));
+            let quota = rule.take(&level, now);
+            if shared.is_some() && quota.allowed {
+                taken.push(Taken::new(admitted.service.route.id.as_str(), index, rule, &who, level));
+            }
+            tightest = Some(tightest.map_or(quota, |before| before.tighter(quota)));
         }
+        let quota = tightest?;
+        let shared = shared.filter(|_| quota.allowed).cloned();
+        Some(Counted { quota, shared: shared.map(|shared| (shared, taken)) })
+    }
+}
+
+/// A request that was counted by this router.
+pub(crate) struct Counted {
+    quota: Quota,
+    /// Where else it is to be counted, and what.
+    shared: Option<(Arc<SharedRates>, Vec<Taken>)>,
+}
+
+impl Counted {
+    /// What is left by the count of all routers; by that of this one alone where they share none, where that refuses
+    /// already, and where Redis is slow or away.
+    pub(crate) async fn by_all(self) -> Quota {
+        let Self { quota, shared } = self;
+        let Some((shared, taken)) = shared else { return quota };
+        shared.take(&taken).await.unwrap_or(quota)
     }
 }
 
@@ -111,8 +133,11 @@ pub(crate) fn within(admitted: &Admitted, quota: Option<Quota>) -> Result<(), Ro
 }
 
 impl Rule {
-    fn count(&self, who: u64, now: u64) -> Quota {
-        let level = self.levels.get_with(who, Arc::default);
+    fn level(&self, who: u64) -> Arc<AtomicU64> {
+        self.levels.get_with(who, Arc::default)
+    }
+
+    fn take(&self, level: &AtomicU64, now: u64) -> Quota {
         let mut quota = None;
         let _ = level.fetch_update(Relaxed, Relaxed, |full_at| {
             let (taken, found) = self.bucket.take(full_at, now, self.by);
@@ -134,24 +159,35 @@ impl Bucket {
         let emission = self.emission();
         let depth = emission.saturating_mul(self.burst.into());
         let after = full_at.max(now).saturating_add(emission);
-        let quota = |allowed, remaining, after| Quota {
-            by,
-            allowed,
-            remaining,
-            after: Duration::from_nanos(after),
-            burst: self.burst,
-            per: self.per,
-        };
         let used = after - now;
         if used > depth {
-            return (None, quota(false, 0, used - depth));
+            return (None, self.quota(by, Err(used - depth)));
         }
-        let remaining = u32::try_from((depth - used) / emission).unwrap_or(u32::MAX);
-        (Some(after), quota(true, remaining, used))
+        (Some(after), self.quota(by, Ok(used)))
+    }
+
+    /// What a request is told: of one that may pass how much is used with it, and of another one how long it is too early,
+    /// in nanoseconds.
+    fn quota(self, by: RateKey, used: Result<u64, u64>) -> Quota {
+        let depth = self.emission().saturating_mul(self.burst.into());
+        let remaining = used.map_or(0, |used| depth.saturating_sub(used) / self.emission());
+        Quota {
+            by,
+            allowed: used.is_ok(),
+            remaining: u32::try_from(remaining).unwrap_or(u32::MAX),
+            after: Duration::from_nanos(used.unwrap_or_else(|early| early)),
+            burst: self.burst,
+            per: self.per,
+        }
     }
 }
 
 impl Quota {
+    /// Of two, the one that leaves less.
+    fn tighter(self, other: Self) -> Self {
+        if (other.allowed, other.remaining) < (self.allowed, self.remaining) { other } else { self }
+    }
+
     /// Says it in the headers of the answer, as the IETF's draft of rate limit headers does.
     pub(crate) fn mark(&self, headers: &mut HeaderMap) {
         let Self { by, remaining, after, burst, per, .. } = self;
@@ -168,14 +204,6 @@ fn told(by: RateKey, first: &str, requests: u32, second: &str, seconds: u64) -> 
     HeaderValue::try_from(parts.concat()).expect("words and numbers are a header value")
 }
 
-/// Who has an address of version 6 has a whole network of them.
-fn network(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => address.to_bits().into(),
-        IpAddr::V6(address) => address.to_ipv4_mapped().map_or(address.to_bits() >> 64 << 64, |v4| v4.to_bits().into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::time::advance;
@@ -188,8 +216,12 @@ mod tests {
         RateLimiter::new(&[limit]).rules.remove(0)
     }
 
+    fn count(rule: &Rule, who: u64) -> Quota {
+        rule.take(&rule.level(who), clock::now())
+    }
+
     fn allowed(rule: &Rule, who: u64, requests: usize) -> usize {
-        (0..requests).filter(|_| rule.count(who, clock::now()).allowed).count()
+        (0..requests).filter(|_| count(rule, who).allowed).count()
     }
 
     #[tokio::test(start_paused = true)]
@@ -222,21 +254,16 @@ mod tests {
     async fn what_is_left_and_when_there_is_more_is_told() {
         let rule = rule(60, 60, 2);
         let told = |quota: Quota| (quota.allowed, quota.remaining, quota.after.as_secs());
-        assert_eq!(told(rule.count(1, clock::now())), (true, 1, 1));
-        assert_eq!(told(rule.count(1, clock::now())), (true, 0, 2));
-        let refused = rule.count(1, clock::now());
+        assert_eq!(told(count(&rule, 1)), (true, 1, 1));
+        assert_eq!(told(count(&rule, 1)), (true, 0, 2));
+        let refused = count(&rule, 1);
         assert_eq!(told(refused), (false, 0, 1));
         let mut headers = HeaderMap::new();
         refused.mark(&mut headers);
         assert_eq!(headers[LIMIT], "\"caller\";r=0;t=1");
         assert_eq!(headers[POLICY], "\"caller\";q=2;w=60");
     }
-
-    #[test]
-    fn a_network_of_version_6_is_one_address() {
-        let network = |text: &str| network(text.parse().unwrap());
-        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:2"));
-        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
-        assert_eq!(network("::ffff:10.0.0.1"), network("10.0.0.1"));
-    }
 }
+
+#[cfg(test)]
+mod suite;

@@ -1,7 +1,9 @@
-//! The connection to Redis, which is its own circuit breaker: where there is none, nothing is asked and nobody waits.
+//! The connection to a Redis, which is its own circuit breaker: where there is none, nothing is asked and nobody waits.
 //!
 //! A connection that breaks, or that is too slow several times in a row, is given up. One task makes another one, asks it
 //! something, and only then lets requests have it.
+
+mod url;
 
 use std::{
     sync::{
@@ -15,7 +17,7 @@ use arc_swap::ArcSwapOption;
 use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, aio::MultiplexedConnection};
 use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 
-use super::{CacheAway, RedisUrl};
+pub use url::{RedisUrl, RedisUrlError};
 
 /// Failures in a row after which a connection is given up.
 const PATIENCE: u32 = 5;
@@ -26,8 +28,12 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// Pauses between attempts to connect, from the first to the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
+/// Redis did not answer, and why.
+#[derive(Debug)]
+pub(crate) struct Away(pub(crate) String);
+
 /// The connection, and the task that keeps it.
-pub(super) struct Link {
+pub(crate) struct Link {
     shared: Arc<Shared>,
     keeper: JoinHandle<()>,
 }
@@ -38,38 +44,41 @@ struct Shared {
     /// Failures since the last answer.
     in_a_row: AtomicU32,
     failures: AtomicU64,
+    /// What it is for, as the log calls it.
+    purpose: &'static str,
     place: String,
 }
 
 impl Link {
-    pub(super) fn open(url: &RedisUrl) -> Self {
+    pub(crate) fn open(url: &RedisUrl, purpose: &'static str) -> Self {
         let shared = Arc::new(Shared {
             connection: ArcSwapOption::empty(),
             given_up: Notify::new(),
             in_a_row: AtomicU32::new(0),
             failures: AtomicU64::new(0),
+            purpose,
             place: url.to_string(),
         });
         let keeper = tokio::spawn(keep(shared.clone(), url.client.clone()));
         Self { shared, keeper }
     }
 
-    pub(super) fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.shared.connection.load().is_some()
     }
 
-    pub(super) fn failures(&self) -> u64 {
+    pub(crate) fn failures(&self) -> u64 {
         self.shared.failures.load(Ordering::Relaxed)
     }
 
     /// Asks Redis something, for at most `limit`.
-    pub(super) async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         limit: Duration,
         question: impl AsyncFnOnce(MultiplexedConnection) -> RedisResult<T>,
-    ) -> Result<T, CacheAway> {
+    ) -> Result<T, Away> {
         let connection = self.shared.connection.load_full();
-        let connection = connection.ok_or_else(|| CacheAway("there is no connection to Redis".into()))?;
+        let connection = connection.ok_or_else(|| Away("there is no connection to Redis".into()))?;
         match timeout(limit, question(MultiplexedConnection::clone(&connection))).await {
             Ok(Ok(answer)) => {
                 self.shared.in_a_row.store(0, Ordering::Relaxed);
@@ -92,18 +101,19 @@ impl Drop for Link {
 
 impl Shared {
     /// Counts a failure, and gives the connection up where it is broken or has failed too often.
-    fn failed(&self, connection: &Arc<MultiplexedConnection>, broken: bool, reason: String) -> CacheAway {
+    fn failed(&self, connection: &Arc<MultiplexedConnection>, broken: bool, reason: String) -> Away {
         self.failures.fetch_add(1, Ordering::Relaxed);
         let in_a_row = self.in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
         if broken || in_a_row >= PATIENCE {
             // Of all who failed on this connection, one takes it away and says so.
             let current = self.connection.compare_and_swap(&Some(connection.clone()), None);
             if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection)) {
-                tracing::warn!(redis = self.place, reason, "the response cache is bypassed until Redis answers again");
+                let Self { place, purpose, .. } = self;
+                tracing::warn!(redis = place, reason, "{purpose} is bypassed until Redis answers again");
                 self.given_up.notify_one();
             }
         }
-        CacheAway(reason)
+        Away(reason)
     }
 }
 
@@ -116,12 +126,12 @@ async fn keep(shared: Arc<Shared>, client: Client) {
             Ok(connection) => {
                 shared.in_a_row.store(0, Ordering::Relaxed);
                 shared.connection.store(Some(Arc::new(connection)));
-                tracing::info!(redis = shared.place, "the response cache is in Redis");
+                tracing::info!(redis = shared.place, "{} is in Redis", shared.purpose);
                 (told, pause) = (true, PAUSES.0);
                 shared.given_up.notified().await;
             }
             Err(reason) if !told => {
-                tracing::warn!(redis = shared.place, reason, "Redis cannot be reached: the response cache is bypassed");
+                tracing::warn!(redis = shared.place, reason, "Redis cannot be reached: {} is bypassed", shared.purpose);
                 told = true;
             }
             Err(_) => {}

@@ -1,0 +1,192 @@
+//! What a count of rates must do, of one router and of all of them, written once: each function is a claim, and is given
+//! counts of several routers that share what they share.
+
+use std::{sync::Arc, time::Duration};
+
+use kea_core::{
+    quantity::Span,
+    resilience::{RateKey, RateLimit},
+};
+
+use super::{RateLimiter, SharedRates, shared::Taken, who::Who, *};
+use crate::cache::suite::{RedisServer, until};
+
+/// Tests share a machine, on which a Redis may be slow and well.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The count of one router: its rules, and what it shares.
+struct Router {
+    rules: RateLimiter,
+    shared: Option<Arc<SharedRates>>,
+}
+
+impl Router {
+    fn new(limit: &RateLimit, shared: Option<Arc<SharedRates>>) -> Self {
+        Self { rules: RateLimiter::new(std::slice::from_ref(limit)), shared }
+    }
+
+    /// Counts a request of that user.
+    async fn count(&self, user: &str) -> Quota {
+        let (rule, who) = (&self.rules.rules[0], Who::User(user));
+        let level = rule.level(self.rules.random.hash_one(who));
+        let quota = rule.take(&level, clock::now());
+        let shared = self.shared.clone().filter(|_| quota.allowed);
+        let shared = shared.map(|shared| (shared, vec![Taken::new("iris", 0, rule, &who, level)]));
+        Counted { quota, shared }.by_all().await
+    }
+
+    async fn allowed(&self, user: &str, requests: usize) -> usize {
+        let mut allowed = 0;
+        for _ in 0..requests {
+            allowed += usize::from(self.count(user).await.allowed);
+        }
+        allowed
+    }
+}
+
+/// So slow that nothing flows in while a test runs.
+fn slow(burst: u32) -> RateLimit {
+    RateLimit { requests: 1, per: Some(Span(Duration::from_secs(3600))), burst: Some(burst), by: RateKey::Caller }
+}
+
+async fn a_burst_is_exact(open: &dyn Fn(&RateLimit) -> Router) {
+    assert_eq!(open(&slow(5)).allowed("ada", 20).await, 5);
+}
+
+async fn each_has_a_bucket_of_its_own(open: &dyn Fn(&RateLimit) -> Router) {
+    let router = open(&slow(3));
+    assert_eq!(router.allowed("ada", 5).await, 3);
+    assert_eq!(router.allowed("bob", 5).await, 3);
+    assert_eq!(router.allowed("ada", 5).await, 0);
+}
+
+async fn what_is_left_and_when_there_is_more_is_told(open: &dyn Fn(&RateLimit) -> Router) {
+    let router = open(&slow(2));
+    let told = |quota: Quota| (quota.allowed, quota.remaining, (quota.after.as_secs_f64() / 3600.0).round());
+    assert_eq!(told(router.count("ada").await), (true, 1, 1.0));
+    assert_eq!(told(router.count("ada").await), (true, 0, 2.0));
+    let refused = router.count("ada").await;
+    assert_eq!(told(refused), (false, 0, 1.0));
+    let mut headers = HeaderMap::new();
+    refused.mark(&mut headers);
+    assert_eq!(headers[POLICY], "\"caller\";q=2;w=3600");
+    assert!(headers[LIMIT].to_str().unwrap().starts_with("\"caller\";r=0;t=3"), "{headers:?}");
+}
+
+async fn who_waits_as_long_as_was_told_may_pass(open: &dyn Fn(&RateLimit) -> Router) {
+    let limit = RateLimit { requests: 10, per: None, burst: Some(1), by: RateKey::Caller };
+    let router = open(&limit);
+    for _ in 0..3 {
+        let mut quota = router.count("ada").await;
+        while !quota.allowed {
+            assert!(quota.after <= Duration::from_millis(100), "{quota:?}");
+            tokio::time::sleep(quota.after + Duration::from_millis(1)).await;
+            quota = router.count("ada").await;
+        }
+    }
+}
+
+/// Makes one test of each claim for the routers that `$open` makes.
+macro_rules! every_count {
+    ($name:ident, $shared:expr) => {
+        mod $name {
+            use super::*;
+
+            every_count!(@each $shared,
+                a_burst_is_exact,
+                each_has_a_bucket_of_its_own,
+                what_is_left_and_when_there_is_more_is_told,
+                who_waits_as_long_as_was_told_may_pass,
+            );
+        }
+    };
+    (@each $shared:expr, $($claim:ident,)*) => {
+        $(
+            #[tokio::test]
+            async fn $claim() {
+                let (shared, _server) = $shared.await;
+                super::$claim(&|limit: &RateLimit| Router::new(limit, shared.clone())).await
+            }
+        )*
+    };
+}
+
+async fn of_itself() -> (Option<Arc<SharedRates>>, Option<RedisServer>) {
+    (None, None)
+}
+
+async fn of_all() -> (Option<Arc<SharedRates>>, Option<RedisServer>) {
+    let server = RedisServer::start(&[]);
+    (Some(shared(server.port()).await), Some(server))
+}
+
+/// A count in that Redis, once it answers.
+async fn shared(port: u16) -> Arc<SharedRates> {
+    let url = format!("redis://127.0.0.1:{port}").parse().unwrap();
+    let shared = Arc::new(SharedRates::with_patience(&url, PATIENCE));
+    until(|| shared.is_up()).await;
+    shared
+}
+
+every_count!(of_one_router, of_itself());
+every_count!(of_all_routers, of_all());
+
+#[tokio::test]
+async fn routers_of_one_redis_count_together() {
+    let (server, limit) = (RedisServer::start(&[]), slow(5));
+    let (one, other) = (Router::new(&limit, Some(shared(server.port()).await)), Router::new(&limit, None));
+    let other = Router { shared: Some(shared(server.port()).await), ..other };
+    assert_eq!((one.allowed("ada", 3).await, other.allowed("ada", 5).await, one.allowed("ada", 5).await), (3, 2, 0));
+    // Another rule counts anew.
+    assert_eq!(Router::new(&slow(6), one.shared.clone()).allowed("ada", 9).await, 6);
+}
+
+#[tokio::test]
+async fn a_request_that_others_used_up_costs_nothing_here() {
+    let (server, limit) = (RedisServer::start(&[]), slow(5));
+    let shared = shared(server.port()).await;
+    let (one, other) = (Router::new(&limit, Some(shared.clone())), Router::new(&limit, Some(shared)));
+    assert_eq!(one.allowed("ada", 5).await, 5);
+    assert_eq!(other.allowed("ada", 9).await, 0);
+    let alone = Router { shared: None, ..other };
+    assert_eq!(alone.allowed("ada", 9).await, 5, "what was refused by all was given back");
+}
+
+#[tokio::test]
+async fn a_redis_that_dies_leaves_each_router_its_own_count_and_is_used_again() {
+    let (server, limit) = (RedisServer::start(&[]), slow(4));
+    let port = server.port();
+    let router = Router::new(&limit, Some(shared(port).await));
+    assert_eq!(router.allowed("ada", 1).await, 1);
+    drop(server);
+    assert_eq!(router.allowed("ada", 9).await, 3, "its own count went on all the time");
+    let counts = router.shared.clone().unwrap();
+    assert!(!counts.is_up());
+    let mut metrics = String::new();
+    counts.write_metrics(&mut metrics);
+    assert!(metrics.contains("kea_rates_redis_up 0\n") && !metrics.contains("failures_total 0\n"), "{metrics}");
+    let _server = RedisServer::start_on(port, &[]);
+    until(|| counts.is_up()).await;
+    assert_eq!(router.allowed("bob", 2).await, 2);
+    let other = Router::new(&limit, Some(shared(port).await));
+    assert_eq!(other.allowed("bob", 9).await, 2, "the script is there again, and counts");
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_is_not_waited_for() {
+    let server = RedisServer::start(&[]);
+    let router = Router::new(&slow(100), Some(shared(server.port()).await));
+    server.signal("STOP");
+    let counts = router.shared.clone().unwrap();
+    while counts.is_up() {
+        assert!(router.count("ada").await.allowed);
+    }
+    // From here on nothing waits: the clock stands still.
+    tokio::time::pause();
+    let before = tokio::time::Instant::now();
+    assert!(router.count("ada").await.allowed);
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    tokio::time::resume();
+    server.signal("CONT");
+    until(|| counts.is_up()).await;
+}
