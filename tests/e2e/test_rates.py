@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import requests
 from harness import Kea
 from models import ModelShelf
 from redises import Redis
@@ -59,14 +58,15 @@ def wait_up(kea: Kea, up: int) -> None:
 
 
 def missed(two: tuple[Kea, Kea]) -> int:
-    """Requests that Redis did not count in time, as may be on a busy machine, so that a KEA's own count let them pass."""
+    """Requests that Redis did not count in time, as on a busy machine, so that a KEA let them pass by its own count."""
     pages = [kea.request("GET", "!/metrics").text for kea in two]
     return sum(int(page.split("\nkea_rates_redis_failures_total ")[1].split()[0]) for page in pages)
 
 
-def over(kea: Kea) -> requests.Response | None:
-    answer = kea.predict("together", {"x": 1})
-    return answer if answer.status_code == 429 else None
+def refusal(kea: Kea, name: str) -> Mapping[str, str] | None:
+    """The headers of an answer that refuses the request."""
+    answer = kea.predict(name, {"x": 1})
+    return answer.headers if answer.status_code == 429 else None
 
 
 def statuses(kea: Kea, name: str, calls: int) -> Counter[int]:
@@ -79,15 +79,12 @@ def test_both_let_pass_together_what_the_rate_says(two: tuple[Kea, Kea], models:
         counted = sum(pool.map(lambda kea: statuses(kea, "together", 2 * BURST), two), Counter())
     assert set(counted) == {200, 429} and BURST <= counted[200] <= BURST + missed(two), counted
     for kea in two:
-        refused = kea.wait_for(lambda kea=kea: over(kea), "a request to be refused")
-        assert int(refused.headers["retry-after"]) > 3000
-        assert refused.headers["ratelimit"].startswith('"caller";r=0;t=')
-        assert refused.headers["ratelimit-policy"] == f'"caller";q={BURST};w=3600'
+        refused = kea.wait_for(lambda kea=kea: refusal(kea, "together"), "a request to be refused")
+        assert int(refused["retry-after"]) > 3000 and refused["ratelimit"].startswith('"caller";r=0;t=')
+        assert refused["ratelimit-policy"] == f'"caller";q={BURST};w=3600'
 
 
-def test_each_counts_for_itself_while_redis_is_away(
-    two: tuple[Kea, Kea], models: ModelShelf, redis: Redis
-) -> None:
+def test_each_counts_for_itself_while_redis_is_away(two: tuple[Kea, Kea], models: ModelShelf, redis: Redis) -> None:
     deploy(two, models, "away")
     one, other = two
     assert statuses(one, "away", 5) == {200: 5}
