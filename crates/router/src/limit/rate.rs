@@ -90,7 +90,7 @@ impl RateLimiter {
         let mut taken = Vec::new();
         for (index, rule) in self.rules.iter().enumerate() {
             let Some(who) = Who::of(rule.by, admitted) else { continue };
-            let level = rule.level(self.random.hash_one(&who));
+            let level = rule.level(self.random.hash_one(who));
             let quota = rule.take(&level, now);
             if shared.is_some() && quota.allowed {
                 taken.push(Taken::new(admitted.service.route.id.as_str(), index, rule, &who, level));
