@@ -47,7 +47,7 @@ impl Document<'_> {
             "summary": "Run the model on tensors",
             "tags": [V2_TAG],
             "requestBody": {"required": true, "content": {"application/json": request}},
-            "responses": responses("The output tensors.", "V2Response"),
+            "responses": responses("The output tensors.", "V2Response", |_| true),
         })
     }
 
@@ -94,25 +94,41 @@ fn metadata() -> Value {
         "operationId": "v2-metadata",
         "summary": "Name, versions and tensors of the model",
         "tags": [V2_TAG],
-        "responses": responses("The model's metadata.", "V2Metadata"),
+        "responses": responses("The model's metadata.", "V2Metadata", |status| METADATA_ERRORS.contains(&status)),
     })
 }
 
-/// The protocol has one form of error, whatever its cause.
-fn responses(words: &str, success: &str) -> Value {
-    let error =
-        |words: &str| json!({"description": words, "content": {"application/json": {"schema": reference("V2Error")}}});
-    json!({
-        "200": {
-            "description": words,
-            "headers": answers::header_references(),
-            "content": {"application/json": {"schema": reference(success)}},
-        },
-        "400": error("The request does not fit the model."),
-        "401": error("There is no valid token."),
-        "404": error("There is no such model."),
-        "503": error("No replica can take the request now."),
-    })
+/// Status and meaning of each error.
+const ERRORS: [(u16, &str); 11] = [
+    (400, "The request does not fit the model."),
+    (401, "There is no valid token."),
+    (403, "The token's user may not call the model."),
+    (404, "There is no such model."),
+    (413, "The body is larger than the service takes."),
+    (415, "The body is no JSON."),
+    (429, "The caller sends more than it may."),
+    (500, "The model raised an error."),
+    (502, "The replica could not be reached or broke off."),
+    (503, "No replica can take the request now."),
+    (504, "The replica did not answer in time."),
+];
+
+/// Those that there are where no model is called.
+const METADATA_ERRORS: [u16; 4] = [401, 403, 404, 503];
+
+/// The success and the errors that there can be. The protocol has one form of these, whatever their cause.
+fn responses(words: &str, success: &str, can_be: impl Fn(u16) -> bool) -> Value {
+    let errors = ERRORS.iter().filter(|(status, _)| can_be(*status));
+    let error = |(status, words): &(u16, &str)| {
+        let content = json!({"application/json": {"schema": reference("V2Error")}});
+        (status.to_string(), json!({"description": words, "content": content}))
+    };
+    let answer = json!({
+        "description": words,
+        "headers": answers::header_references(),
+        "content": {"application/json": {"schema": reference(success)}},
+    });
+    Value::Object([("200".to_owned(), answer)].into_iter().chain(errors.map(error)).collect())
 }
 
 fn schemas() -> Map<String, Value> {
