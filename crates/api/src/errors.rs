@@ -54,6 +54,7 @@ pub(crate) fn of_identity(error: IdentityError, pointer: &str) -> ApiError {
         IdentityError::UserExists(_) => conflict("user-exists", error.to_string()),
         IdentityError::LastAdmin(_) => conflict("last-admin", error.to_string()),
         IdentityError::NoPassword(_) => conflict("no-password", error.to_string()),
+        IdentityError::WouldComeBack(_) => conflict("would-come-back", error.to_string()),
         IdentityError::PasswordTooShort | IdentityError::PasswordTooLong => invalid_field(pointer, error.to_string()),
         IdentityError::RoleNotHeld { .. } => invalid_field("/roles", error.to_string()),
         IdentityError::InThePast => invalid_field("/expiresAt", error.to_string()),

@@ -154,9 +154,10 @@ async fn begin_device(
     State(state): State<ApiState>,
     Recorded(record): Recorded,
     Path(provider): Path<String>,
+    CameFrom(origin): CameFrom,
 ) -> Result<Response, ApiError> {
     record.action("beginSsoDevice", false);
-    let device = state.sso.begin_device(&provider).await.map_err(errors::of_sso)?;
+    let device = state.sso.begin_device(&provider, &origin).await.map_err(errors::of_sso)?;
     let answer = SsoDevice {
         user_code: device.user_code,
         verification_uri: device.verification_uri,

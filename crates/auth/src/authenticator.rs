@@ -70,7 +70,7 @@ pub struct Authenticator {
     pub(crate) store: Arc<dyn IdentityStore>,
     pub(crate) settings: AuthSettings,
     pub(crate) passwords: Passwords,
-    throttle: Throttle,
+    pub(crate) throttle: Throttle,
     pub(crate) snapshot: ArcSwap<Snapshot>,
     /// One reads the store at a time, so that what is older never replaces what is newer.
     reloading: tokio::sync::Mutex<()>,

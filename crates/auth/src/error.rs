@@ -74,6 +74,12 @@ pub enum IdentityError {
     /// A password, for somebody who has none.
     #[error("`{0}` logs in by single sign-on, and has no password here")]
     NoPassword(String),
+    /// A disabled user of a provider is to be removed.
+    #[error(
+        "`{0}` is disabled, and logs in by single sign-on: once removed they are not known here any more, and could log in \
+         again; leave them disabled, or enable them first"
+    )]
+    WouldComeBack(String),
     /// A new password is too short.
     #[error("a password has at least {PASSWORD_MIN} characters")]
     PasswordTooShort,

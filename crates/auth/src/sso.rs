@@ -155,7 +155,7 @@ impl Sso {
     /// Ends a login, with the cookie that the browser kept and what it brings from the provider.
     ///
     /// # Errors
-    /// All of [`SsoError`] but for codes. What goes wrong once a command's login is known to be its own is told to the
+    /// All of [`SsoError`] but for codes; [`AuthError::Throttled`] where too many of the address have failed. What goes wrong once a command's login is known to be its own is told to the
     /// command.
     #[tracing::instrument(skip_all)]
     pub async fn finish(
@@ -165,12 +165,16 @@ impl Sso {
         answer: Answer,
         origin: &Origin,
     ) -> Result<Arrival, SsoError> {
+        let visit = self.auth.throttle.visit(origin.address)?;
         let pending: PendingLogin =
             cookie.and_then(|cookie| self.seal.open(COOKIE, cookie)).ok_or(OidcError::NotBegun)?;
         let provider = self.provider(provider)?;
         let admitted = self.admit(provider, &pending, answer).await;
-        if let Err(error) = &admitted {
-            tracing::warn!(provider = pending.provider, address = %origin.address, "login refused: {error}");
+        match &admitted {
+            Ok(_) => visit.succeeded(),
+            Err(error) => {
+                tracing::warn!(provider = pending.provider, address = %origin.address, "login refused: {error}");
+            }
         }
         match (pending.to, admitted) {
             (_, Err(error @ SsoError::Provider(OidcError::NotBegun))) => Err(error),

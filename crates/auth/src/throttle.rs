@@ -75,9 +75,12 @@ impl Failures {
 /// An attempt that may be made. Dropped without a word on how it went, it changes nothing for its username.
 pub(crate) struct Attempt<'a> {
     failures: OwnedMutexGuard<Failures>,
-    address: Arc<SyncMutex<Failures>>,
+    visit: Visit,
     _pending: SemaphorePermit<'a>,
 }
+
+/// An attempt of an address, by whatever name: a failure until it has succeeded.
+pub(crate) struct Visit(Arc<SyncMutex<Failures>>);
 
 impl Throttle {
     pub(crate) fn new() -> Self {
@@ -91,12 +94,22 @@ impl Throttle {
         let name = &username[..username.floor_char_boundary(NAME_MAX)];
         let failures = self.names.get_with_by_ref(name, Arc::default).lock_owned().await;
         failures.check()?;
+        Ok(Attempt { failures, visit: self.visit(address)?, _pending: pending })
+    }
+
+    /// Counts an attempt of an address; refuses where the next one of it is not due yet.
+    pub(crate) fn visit(&self, address: IpAddr) -> Result<Visit, AuthError> {
         let address = self.addresses.get_with(network(address), Arc::default);
         let mut of_address = address.lock().unwrap_or_else(PoisonError::into_inner);
         of_address.check()?;
         of_address.add(FREE_FAILURES_OF_ADDRESS);
         drop(of_address);
-        Ok(Attempt { failures, address, _pending: pending })
+        Ok(Visit(address))
+    }
+
+    /// Takes back an attempt of an address that has succeeded later, by another one.
+    pub(crate) fn forgive(&self, address: IpAddr) {
+        self.addresses.get(&network(address)).into_iter().for_each(|address| Visit(address).succeeded());
     }
 }
 
@@ -130,7 +143,14 @@ impl Attempt<'_> {
     /// before it stay: whoever guesses may have a password of their own.
     pub(crate) fn succeeded(mut self) {
         *self.failures = Failures::default();
-        let mut of_address = self.address.lock().unwrap_or_else(PoisonError::into_inner);
+        self.visit.succeeded();
+    }
+}
+
+impl Visit {
+    /// It was none that guesses.
+    pub(crate) fn succeeded(self) {
+        let mut of_address = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         of_address.count = of_address.count.saturating_sub(1);
         of_address.next_attempt = None;
     }

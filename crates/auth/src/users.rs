@@ -107,9 +107,13 @@ impl Authenticator {
     /// Removes a user with their API keys; their sessions end.
     ///
     /// # Errors
-    /// [`IdentityError::NoUser`], [`IdentityError::LastAdmin`], or that of the store.
+    /// [`IdentityError::NoUser`], [`IdentityError::LastAdmin`], [`IdentityError::WouldComeBack`], or that of the store.
     pub async fn delete_user(&self, username: &str) -> Result<(), IdentityError> {
-        self.edit_user(username, |_| Ok(None)).await?;
+        let removed = |user: User| match user.disabled && user.external.is_some() {
+            true => Err(IdentityError::WouldComeBack(user.username)),
+            false => Ok(None),
+        };
+        self.edit_user(username, removed).await?;
         // Without their owner they are refused already.
         for key in self.api_keys(Some(username)).await? {
             self.revoke_key(&key.id).await?;

@@ -38,12 +38,16 @@ pub enum DevicePoll {
 }
 
 impl Sso {
-    /// Begins the login of a device.
+    /// Begins the login of a device. The provider is asked for each, so that those that are never ended count as failures of
+    /// the address.
     ///
     /// # Errors
-    /// [`SsoError::NoProvider`], [`SsoError::NoDevice`], [`SsoError::Provider`].
-    pub async fn begin_device(&self, provider: &str) -> Result<DeviceLogin, SsoError> {
+    /// [`SsoError::NoProvider`], [`SsoError::NoDevice`], [`SsoError::Provider`], [`AuthError::Throttled`].
+    ///
+    /// [`AuthError::Throttled`]: crate::AuthError::Throttled
+    pub async fn begin_device(&self, provider: &str, origin: &Origin) -> Result<DeviceLogin, SsoError> {
         let provider = self.device_provider(provider)?;
+        let _counted = self.auth.throttle.visit(origin.address)?;
         let code = provider.begin_device().await?;
         let expires_in = Duration::from_secs(code.expires_in).min(Self::WITHIN);
         let pending = PendingDevice {
@@ -65,19 +69,27 @@ impl Sso {
     ///
     /// # Errors
     /// [`SsoError::NoProvider`], [`SsoError::NoDevice`], [`SsoError::NoSuchCode`], [`SsoError::Provider`],
-    /// [`SsoError::NameTaken`], [`SsoError::Disabled`], and that of the store.
+    /// [`SsoError::NameTaken`], [`SsoError::Disabled`], [`AuthError::Throttled`], and that of the store.
+    ///
+    /// [`AuthError::Throttled`]: crate::AuthError::Throttled
     #[tracing::instrument(skip_all)]
     pub async fn poll_device(&self, provider: &str, handle: &str, origin: &Origin) -> Result<DevicePoll, SsoError> {
         let provider = self.device_provider(provider)?;
+        let visit = self.auth.throttle.visit(origin.address)?;
         let pending: Option<PendingDevice> = self.seal.open(DEVICE, handle);
         let pending = pending.filter(|pending| pending.provider == provider.settings().name.as_str());
         let pending = pending.ok_or(SsoError::NoSuchCode)?;
         let (identity, id_token) = match provider.ask_device(&pending).await? {
-            DeviceAnswer::Pending(interval) => return Ok(DevicePoll::Pending(interval)),
+            DeviceAnswer::Pending(interval) => {
+                visit.succeeded();
+                return Ok(DevicePoll::Pending(interval));
+            }
             DeviceAnswer::Done(done) => *done,
         };
         let user = self.auth.admit(&identity).await?;
         tracing::info!(username = user.username, provider = pending.provider, "logged in by a device code");
+        visit.succeeded();
+        self.auth.throttle.forgive(origin.address);
         let external = ExternalSession::new(&pending.provider, id_token);
         Ok(DevicePoll::Done(Box::new(self.auth.begin_with(&user, origin, Some(external)).await?)))
     }

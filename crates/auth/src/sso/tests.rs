@@ -154,6 +154,11 @@ async fn who_is_disabled_is_out_and_stays_out() {
     let token = scene.fake.token(&json!({}));
     scene.auth.hear(&bearing(&token)).await;
     assert!(matches!(scene.caller(&token), Err(AuthError::ForNobody(_))));
+    // Once removed they would be unknown, and so let in again.
+    assert!(matches!(scene.auth.delete_user("corp:ada").await, Err(IdentityError::WouldComeBack(_))));
+    let enabled = UserChange { disabled: Some(false), ..UserChange::default() };
+    scene.auth.change_user("corp:ada", enabled).await.unwrap();
+    scene.auth.delete_user("corp:ada").await.unwrap();
 }
 
 #[tokio::test]
@@ -253,7 +258,7 @@ async fn a_command_hears_why_it_gets_no_session() {
 #[tokio::test]
 async fn a_device_gets_its_session_once_the_code_is_typed() {
     let scene = Scene::new(&format!("device = true\n{ML}")).await;
-    let device = scene.sso.begin_device("corp").await.unwrap();
+    let device = scene.sso.begin_device("corp", &origin()).await.unwrap();
     assert_eq!((device.user_code.as_str(), device.interval), ("ABCD", Duration::from_secs(2)));
     let polled = scene.sso.poll_device("corp", &device.handle, &origin()).await.unwrap();
     assert!(matches!(polled, DevicePoll::Pending(after) if after == Duration::from_secs(2)));
@@ -269,7 +274,7 @@ async fn a_device_gets_its_session_once_the_code_is_typed() {
 #[tokio::test]
 async fn a_device_logs_in_only_where_that_is_configured() {
     let scene = Scene::new("").await;
-    let begun = scene.sso.begin_device("corp").await.unwrap_err();
+    let begun = scene.sso.begin_device("corp", &origin()).await.unwrap_err();
     assert!(matches!(&begun, SsoError::NoDevice(_)) && begun.to_string().contains("`device = true`"), "{begun}");
     assert!(matches!(scene.sso.poll_device("corp", "a.b.c", &origin()).await, Err(SsoError::NoDevice(_))));
 }
@@ -355,4 +360,44 @@ async fn a_verified_token_of_an_issuer_ends_in_its_time() {
     let now = jiff::Timestamp::now().as_second();
     assert!(scene.auth.authenticate_at(&bearing(&token), now).is_ok());
     assert!(matches!(scene.auth.authenticate_at(&bearing(&token), now + 400), Err(AuthError::Expired)));
+}
+
+fn is_throttled<T>(answer: Result<T, SsoError>) -> bool {
+    matches!(answer, Err(SsoError::Auth(AuthError::Throttled { .. })))
+}
+
+#[tokio::test]
+async fn an_address_that_comes_back_from_logins_it_never_began_has_to_wait() {
+    let scene = Scene::new(ML).await;
+    // Logins that succeed are no attempts to get in.
+    for _ in 0..60 {
+        scene.log_in().await.unwrap();
+    }
+    let mut tries = 0;
+    while !is_throttled(scene.sso.finish("corp", Some("no cookie of ours"), Answer::default(), &origin()).await) {
+        tries += 1;
+    }
+    assert_eq!(tries, 50);
+    assert!(is_throttled(scene.log_in().await), "nor does anything else of the address get in meanwhile");
+    let elsewhere = Origin { address: [10, 0, 0, 1].into(), ..origin() };
+    let answer = scene.sso.finish("corp", None, Answer::default(), &elsewhere).await;
+    assert!(matches!(answer, Err(SsoError::Provider(OidcError::NotBegun))), "others do not wait");
+}
+
+#[tokio::test]
+async fn devices_that_begin_and_never_end_have_to_wait_and_those_that_end_do_not() {
+    let scene = Scene::new(&format!("device = true\n{ML}")).await;
+    let poll = async |handle: &str| scene.sso.poll_device("corp", handle, &origin()).await.unwrap();
+    for _ in 0..60 {
+        scene.fake.change(|behaviour| behaviour.typed = false);
+        let device = scene.sso.begin_device("corp", &origin()).await.unwrap();
+        assert!(matches!(poll(&device.handle).await, DevicePoll::Pending(_)));
+        scene.fake.change(|behaviour| behaviour.typed = true);
+        assert!(matches!(poll(&device.handle).await, DevicePoll::Done(_)));
+    }
+    for _ in 0..50 {
+        scene.sso.begin_device("corp", &origin()).await.unwrap();
+    }
+    assert!(is_throttled(scene.sso.begin_device("corp", &origin()).await));
+    assert!(is_throttled(scene.sso.poll_device("corp", "a.b.c", &origin()).await));
 }
