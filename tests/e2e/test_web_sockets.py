@@ -6,6 +6,7 @@ import json
 
 import pytest
 from harness import API, Kea
+from users import User, add_users
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -96,3 +97,21 @@ def test_a_handshake_is_a_record(kea: Kea) -> None:
             return [one["http.response.status_code"] for one in found] == [101]
 
         kea.wait_for(record, "the record", 10)
+
+
+def test_it_ends_with_the_session_of_its_caller(kea: Kea) -> None:
+    add_users(kea, {"ada": ["admin"]})
+    one, other = User(kea, "ada"), User(kea, "ada")
+    sockets = [opened(kea, "/live/", Authorization=user.session.headers["Authorization"]) for user in (one, other)]
+    with sockets[0] as ended, sockets[1] as kept:
+        for socket in (ended, kept):
+            socket.recv(10)
+        assert one.request("POST", "/auth/logout").status_code in (200, 204)
+        with pytest.raises(ConnectionClosed):
+            ended.recv(2)
+        kept.send("still here")
+        assert kept.recv(10) == "still here"
+        # With the user go all of them.
+        assert kea.request("DELETE", "/users/ada").status_code in (200, 204)
+        with pytest.raises(ConnectionClosed):
+            kept.recv(2)

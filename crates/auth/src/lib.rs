@@ -19,6 +19,7 @@ mod sessions;
 mod signing;
 mod snapshot;
 mod sso;
+mod standing;
 mod tend;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ pub use credential::{
 pub use error::{AuthError, IdentityError};
 pub use sessions::Origin;
 pub use sso::{Arrival, DeviceLogin, DevicePoll, ProviderInfo, Sso, SsoError};
+pub use standing::Standing;
 
 /// Who sent a request.
 #[derive(Clone, Debug, PartialEq, Eq)]

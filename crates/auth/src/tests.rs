@@ -22,6 +22,7 @@ mod administration;
 mod forged;
 mod keys;
 mod sessions;
+mod standing;
 
 fn settings() -> AuthSettings {
     AuthSettings { token_ttl: Duration::from_secs(3600), ..AuthSettings::default() }

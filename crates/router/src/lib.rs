@@ -24,6 +24,7 @@ mod shadow;
 mod sticky;
 mod table;
 mod trial;
+mod tunnel;
 mod v2;
 mod validate;
 

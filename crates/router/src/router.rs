@@ -26,7 +26,7 @@ use crate::{
     limit::{self, SharedRates},
     metrics, path, shadow, sticky,
     table::{ServiceEntry, Table, VersionEntry},
-    v2, validate,
+    tunnel, v2, validate,
 };
 
 /// Routes requests of services to their replicas.
@@ -120,10 +120,11 @@ impl Router {
     }
 
     /// The request path: each stage takes what only the one before can make.
-    async fn route(&self, request: Request) -> Result<Response, RouterError> {
+    async fn route(&self, mut request: Request) -> Result<Response, RouterError> {
         let table = self.table.load_full(); // one immutable snapshot a request
         let record = Recorder::of(request.extensions());
         audited::asked(&record, &request);
+        tunnel::guard(&self.auth, &mut request);
         let admitted = identify::admit(&table, &self.auth, &self.policies, request)?; // 401, 403, 404, 405, 503
         audited::admitted(&record, &admitted);
         let metrics = admitted.version().metrics.clone();

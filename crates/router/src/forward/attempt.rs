@@ -15,6 +15,7 @@ use crate::{
     clock,
     endpoint::{Endpoint, InFlight, Link, SendFailure, Transport},
     grpc::{self, Ended},
+    tunnel,
 };
 
 /// Longest silence within an answer of a web service, which may be a stream of events.
@@ -96,8 +97,9 @@ fn switched(
 ) -> Response {
     let behind = hyper::upgrade::on(&mut response);
     if let Some(caller) = relay.parts.extensions.get::<OnUpgrade>().cloned() {
+        let guard = tunnel::guard_of(&relay.parts.extensions);
         tokio::spawn(async move {
-            kea_http::upgrade::tunnel(caller, behind, SILENCE_MAX).await;
+            tunnel::run(guard, caller, behind, SILENCE_MAX).await;
             drop(in_flight);
         });
     }
