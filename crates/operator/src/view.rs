@@ -257,6 +257,8 @@ pub(crate) fn details(caches: &Caches, deployment: &MlDeployment, cluster: &Clus
         true => told.and_then(|told| told.reason.clone()),
         false => Some("the operator has not looked at it yet".into()),
     };
+    let steps = steps(conditions, is_current, told.map_or("0/0", |told| &told.ready));
+    let taking = rollout.map(|rollout| taking(rollout, live.as_ref()));
     Some(ServiceDetails {
         model_name: wish.as_ref().map_or_else(|_| deployment.name().to_string(), |wish| wish.model_name.clone()),
         status: state,
@@ -272,11 +274,7 @@ pub(crate) fn details(caches: &Caches, deployment: &MlDeployment, cluster: &Clus
         ready_replicas: told.map_or(0, |told| told.ready_replicas),
         url: status::url(cluster, deployment.name()),
         reason: reason.filter(|_| state != Status::Deployed),
-        steps: {
-            let taking = rollout.map(|rollout| taking(rollout, told.and_then(|told| told.live_version.as_ref())));
-            let steps = steps(conditions, is_current, told.map_or("0/0", |told| &told.ready));
-            steps.into_iter().chain(taking).collect()
-        },
+        steps: steps.into_iter().chain(taking).collect(),
         replica_statuses: caches.pods_of(deployment).iter().filter_map(|pod| replica(pod)).collect(),
         settings: wish.map(|wish| wish.settings).unwrap_or_default(),
         created_at: created,

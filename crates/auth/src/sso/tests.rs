@@ -362,7 +362,7 @@ async fn a_verified_token_of_an_issuer_ends_in_its_time() {
     assert!(matches!(scene.auth.authenticate_at(&bearing(&token), now + 400), Err(AuthError::Expired)));
 }
 
-fn is_throttled<T>(answer: Result<T, SsoError>) -> bool {
+fn is_throttled<T>(answer: &Result<T, SsoError>) -> bool {
     matches!(answer, Err(SsoError::Auth(AuthError::Throttled { .. })))
 }
 
@@ -374,11 +374,11 @@ async fn an_address_that_comes_back_from_logins_it_never_began_has_to_wait() {
         scene.log_in().await.unwrap();
     }
     let mut tries = 0;
-    while !is_throttled(scene.sso.finish("corp", Some("no cookie of ours"), Answer::default(), &origin()).await) {
+    while !is_throttled(&scene.sso.finish("corp", Some("no cookie of ours"), Answer::default(), &origin()).await) {
         tries += 1;
     }
     assert_eq!(tries, 50);
-    assert!(is_throttled(scene.log_in().await), "nor does anything else of the address get in meanwhile");
+    assert!(is_throttled(&scene.log_in().await), "nor does anything else of the address get in meanwhile");
     let elsewhere = Origin { address: [10, 0, 0, 1].into(), ..origin() };
     let answer = scene.sso.finish("corp", None, Answer::default(), &elsewhere).await;
     assert!(matches!(answer, Err(SsoError::Provider(OidcError::NotBegun))), "others do not wait");
@@ -398,6 +398,6 @@ async fn devices_that_begin_and_never_end_have_to_wait_and_those_that_end_do_not
     for _ in 0..50 {
         scene.sso.begin_device("corp", &origin()).await.unwrap();
     }
-    assert!(is_throttled(scene.sso.begin_device("corp", &origin()).await));
-    assert!(is_throttled(scene.sso.poll_device("corp", "a.b.c", &origin()).await));
+    assert!(is_throttled(&scene.sso.begin_device("corp", &origin()).await));
+    assert!(is_throttled(&scene.sso.poll_device("corp", "a.b.c", &origin()).await));
 }
