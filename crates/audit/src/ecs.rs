@@ -88,19 +88,13 @@ struct Line<'a> {
     cache: Option<&'a str>,
     #[serde(rename = "kea.key", skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
-    #[serde(flatten)]
-    stages: Stages,
-}
-
-/// Microseconds of each stage.
-#[derive(Serialize)]
-struct Stages {
+    // Microseconds of each stage.
     #[serde(rename = "kea.micros.authenticate")]
     authenticate: u32,
     #[serde(rename = "kea.micros.validate")]
     validate: u32,
     #[serde(rename = "kea.micros.cache")]
-    cache: u32,
+    cache_stage: u32,
     #[serde(rename = "kea.micros.balance")]
     balance: u32,
     #[serde(rename = "kea.micros.upstream")]
@@ -157,7 +151,8 @@ fn shown<S: Serializer>(id: &Option<SpanId>, serializer: S) -> Result<S::Ok, S::
 
 /// Appends the record as a JSON object.
 pub(crate) fn render(record: &Record, host: &str, out: &mut Vec<u8>) {
-    let [authenticate, validate, cache, balance, upstream, respond] = Stage::ALL.map(|s| record.stages[s as usize]);
+    let [authenticate, validate, cache_stage, balance, upstream, respond] =
+        Stage::ALL.map(|s| record.stages[s as usize]);
     let (category, event_type) = kind(record);
     let path = record.uri.path();
     let line = Line {
@@ -196,7 +191,12 @@ pub(crate) fn render(record: &Record, host: &str, out: &mut Vec<u8>) {
         replica: record.replica.as_deref(),
         cache: record.cache,
         key: record.user.as_ref().and_then(|user| user.key.as_deref()),
-        stages: Stages { authenticate, validate, cache, balance, upstream, respond },
+        authenticate,
+        validate,
+        cache_stage,
+        balance,
+        upstream,
+        respond,
     };
     write(&line, out);
 }

@@ -17,18 +17,19 @@ pub(crate) const HOP_BY_HOP: [HeaderName; 9] = [
 
 /// Drops them, and those that `Connection` names.
 pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    // Most heads have none, and looking each of them up takes longer than looking over what is there.
-    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
-        return;
-    }
+    // Looking each of them up takes longer than looking over what is there, of which one is such a header at most.
+    let found: Vec<HeaderName> = headers.keys().filter(|name| HOP_BY_HOP.contains(name)).cloned().collect();
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
+        .map(str::trim)
+        // These are said with nearly each answer, and are no headers.
+        .filter(|name| !["keep-alive", "close"].contains(name))
+        .filter_map(|name| name.parse().ok())
         .collect();
-    for name in HOP_BY_HOP.iter().chain(&named) {
+    for name in found.iter().chain(&named) {
         headers.remove(name);
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use kea_core::{
     VersionId, change,
     port::DeployError,
+    rollout::RolloutRules,
     service::{Canary, ModelSpec, Resources},
     shadow::Shadow,
 };

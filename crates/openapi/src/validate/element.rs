@@ -189,6 +189,11 @@ impl Rules {
         self.plain && other.plain && self.datatype == other.datatype && self.nullable == other.nullable
     }
 
+    /// Whether every number of the datatype will do.
+    pub(crate) fn takes_any_number(&self) -> bool {
+        self.plain && self.declared.is_none()
+    }
+
     /// The same rules for data that is said to be of datatype `declared`.
     pub(crate) fn declared(&self, declared: Datatype) -> Self {
         Self { declared: Some(declared), ..self.clone() }

@@ -67,7 +67,7 @@ impl<'de> Scanner<'de> {
 
     /// The next byte that is no space.
     #[inline]
-    fn peek(&mut self) -> Option<u8> {
+    pub(super) fn peek(&mut self) -> Option<u8> {
         while let Some(byte) = self.bytes.get(self.at) {
             if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
                 return Some(*byte);
@@ -78,12 +78,22 @@ impl<'de> Scanner<'de> {
     }
 
     #[inline]
-    fn take(&mut self, wanted: u8) -> Result<()> {
+    pub(super) fn take(&mut self, wanted: u8) -> Result<()> {
         if self.peek() != Some(wanted) {
             return Err(Unsure);
         }
         self.at += 1;
         Ok(())
+    }
+
+    /// What has not been read.
+    pub(super) fn rest(&self) -> &'de [u8] {
+        &self.bytes[self.at..]
+    }
+
+    /// Goes on behind that many bytes of the rest.
+    pub(super) fn skip(&mut self, bytes: usize) {
+        self.at += bytes;
     }
 
     /// What is between brackets, of which the opening one is next.
@@ -117,7 +127,7 @@ impl<'de> Scanner<'de> {
     }
 
     /// A string without escapes, whose quote is next.
-    fn text(&mut self) -> Result<&'de str> {
+    pub(super) fn text(&mut self) -> Result<&'de str> {
         let rest = &self.bytes[self.at + 1..];
         let length = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).ok_or(Unsure)?;
         if rest[length] != b'"' {

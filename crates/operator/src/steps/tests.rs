@@ -173,7 +173,7 @@ impl Scene {
     /// The version that stays, and the one beside it with its share and replicas.
     fn acting(&self) -> (String, Option<(String, u8, u32)>) {
         let wish = acting(self.wish(), self.current().as_ref(), &[record("1"), record("2")]);
-        let beside = wish.canary.as_ref().map(|canary| (canary.version.to_string(), canary.weight));
+        let beside = wish.canary().map(|canary| (canary.version.to_string(), canary.weight));
         let replicas = wish.of_canary().map(|canary| canary.replicas);
         (
             wish.version.to_string(),

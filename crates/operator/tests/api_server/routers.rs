@@ -89,7 +89,8 @@ async fn a_shadow_runs_beside_the_live_version_until_it_takes_over() {
     let _operator = scene.operator("operator");
     scene.until_runs("iris", "1").await;
     let (tables, stop) = (Arc::new(Tables::default()), CancellationToken::new());
-    let gateway = ClusterGateway::new(scene.client("router"), settings(), tables.clone());
+    let gateway =
+        ClusterGateway::new(scene.client("router"), settings(), tables.clone(), Arc::new(Trials::new(tables.clone())));
     gateway.start(&stop).await;
     let shadow = |asked: Value| {
         let change = json!({"spec": {"shadow": asked}});

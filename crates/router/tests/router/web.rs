@@ -42,6 +42,7 @@ pub(crate) fn app(protocol: WebProtocol, replicas: &[SocketAddr], settings: serd
             replicas: replicas.iter().enumerate().map(replica).collect(),
         }],
         canary: None,
+        shadow: None,
         reason: None,
         settings: Arc::new(settings),
     }
