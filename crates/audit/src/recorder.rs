@@ -186,16 +186,17 @@ impl Entry {
         self.recorder.clone()
     }
 
-    /// Goes with the answer, to whose end the record waits.
+    /// Goes with the answer, to whose end the record waits. A problem is told with its status, which the answer may have in
+    /// another protocol's way.
     pub fn answer<B: Body<Data = Bytes>>(
         mut self,
         response: Response<B>,
-        problem: Option<&'static str>,
+        problem: Option<(&'static str, StatusCode)>,
     ) -> Response<Recorded<B>> {
         let status = response.status();
         self.recorder.with(|record| {
-            record.status = status.as_u16();
-            record.problem = problem;
+            record.status = problem.map_or(status, |(_, status)| status).as_u16();
+            record.problem = problem.map(|(kind, _)| kind);
             record.grpc_status = grpc_status(response.headers()).filter(|_| record.protocol == GRPC);
             // One more than the limit tells a body that is cut from one that is not.
             self.keep = record.payload.as_ref().map_or(0, |payload| payload.settings.audit.payload.limit() + 1);

@@ -155,8 +155,8 @@ impl Sso {
     /// Ends a login, with the cookie that the browser kept and what it brings from the provider.
     ///
     /// # Errors
-    /// All of [`SsoError`] but for codes; [`AuthError::Throttled`] where too many of the address have failed. What goes wrong once a command's login is known to be its own is told to the
-    /// command.
+    /// All of [`SsoError`] but for codes; [`AuthError::Throttled`] where too many of the address have failed. What goes wrong
+    /// once a command's login is known to be its own is told to the command.
     #[tracing::instrument(skip_all)]
     pub async fn finish(
         &self,
@@ -165,10 +165,11 @@ impl Sso {
         answer: Answer,
         origin: &Origin,
     ) -> Result<Arrival, SsoError> {
-        let visit = self.auth.throttle.visit(origin.address)?;
         let pending: PendingLogin =
             cookie.and_then(|cookie| self.seal.open(COOKIE, cookie)).ok_or(OidcError::NotBegun)?;
         let provider = self.provider(provider)?;
+        // What was never begun costs nothing, and any page can have a browser ask for it: it counts against nobody.
+        let visit = self.auth.throttle.visit(origin.address)?;
         let admitted = self.admit(provider, &pending, answer).await;
         match &admitted {
             Ok(_) => visit.succeeded(),

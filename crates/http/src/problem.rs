@@ -61,9 +61,10 @@ impl ApiError {
     }
 }
 
-/// The kind of problem that an answer tells of; an extension of the answer.
+/// The kind of problem that an answer tells of, and the status that says so in HTTP, which gRPC has in another place; an
+/// extension of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProblemKind(pub &'static str);
+pub struct ProblemKind(pub &'static str, pub StatusCode);
 
 /// The shape of errors on a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +112,7 @@ pub(crate) fn shape(mut response: Response, shape: Shape, request_id: &str) -> R
     let Some(error) = response.extensions_mut().remove::<ApiError>() else {
         return response;
     };
-    response.extensions_mut().insert(ProblemKind(error.kind));
+    response.extensions_mut().insert(ProblemKind(error.kind, error.status));
     let (content_type, body) = match shape {
         Shape::Problem => ("application/problem+json", problem(error, request_id)),
         Shape::Inference => ("application/json", inference(&error)),

@@ -172,7 +172,7 @@ pub(crate) async fn recorded<F: Future<Output = Response>>(
     inner: impl FnOnce(Request) -> F,
 ) -> Response {
     let response = inner(request).await;
-    let problem = response.extensions().get::<ProblemKind>().map(|ProblemKind(kind)| *kind);
+    let problem = response.extensions().get::<ProblemKind>().map(|ProblemKind(kind, status)| (*kind, *status));
     match entry {
         Some(entry) => entry.answer(response, problem).map(Body::new),
         None => response,

@@ -325,6 +325,7 @@ fn changed_deployment(spec: &mut DeploymentDocument, change: &UpdateRequest) -> 
     spec.canary = canary.or(spec.canary.take().filter(|_| is_kept && shadow.is_none()));
     spec.shadow = shadow.or(spec.shadow.take().filter(|_| is_kept && !has_canary));
     spec.rollout = rollout.or(spec.rollout.take());
+    Shadow::check(spec.shadow.as_ref(), spec.canary.as_ref(), spec.rollout.as_ref())?;
     change::one_way_of_taking_over(spec.canary.as_ref(), spec.rollout.as_ref())
 }
 

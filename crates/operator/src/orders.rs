@@ -33,11 +33,10 @@ impl Order {
         went_back.map_or(Self::Forget, |_| Self::TryAgain(now))
     }
 
-    /// What a request says that names the model's own version: it need not wait for its steps, where it has any.
+    /// What a request says that names a version: it need not wait for steps, unless it has them behind it.
     pub(crate) fn of_name(found: &MlDeployment, version: &VersionId) -> Self {
-        let told = found.status.as_ref().and_then(|status| status.rollout.as_ref()).map(|record| &record.told);
-        let waits = told.is_some_and(|told| told.version == *version && told.phase != RolloutPhase::Promoted);
-        if waits { Self::Promote(version.clone()) } else { Self::Forget }
+        let live = found.status.as_ref().and_then(|status| status.live_version.as_ref());
+        if live == Some(version) { Self::Forget } else { Self::Promote(version.clone()) }
     }
 
     /// Notes it.
@@ -75,7 +74,8 @@ mod tests {
     fn service(phase: &str) -> MlDeployment {
         let rollout = json!({"version": "2", "from": "1", "phase": phase, "step": 1, "steps": 1, "weight": 0, "requests": 0,
                              "reason": "", "startedAt": "2026-01-01T00:00:00Z"});
-        let status = json!({"state": "failed", "rollout": rollout});
+        let live = if phase == "promoted" { "2" } else { "1" };
+        let status = json!({"state": "failed", "rollout": rollout, "liveVersion": live});
         serde_json::from_value(json!({"metadata": {"name": "iris"}, "status": status})).unwrap()
     }
 

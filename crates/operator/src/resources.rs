@@ -173,6 +173,10 @@ pub struct RolloutRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub step_started_at: Option<Timestamp>,
+    /// Since when numbers of a router have been missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub silent_since: Option<Timestamp>,
 }
 
 /// One condition, in Kubernetes' conventions.

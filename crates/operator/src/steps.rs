@@ -26,7 +26,7 @@ const COUNTED: Duration = Duration::from_secs(60);
 /// How much later than the step a router may begin to count without a word: it hears of the step by its watch.
 const LATE: Duration = Duration::from_secs(10);
 
-/// How long after its pause a step waits for routers that do not tell, where there is no `progressDeadline`.
+/// How long a step waits for routers that do not tell, where there is no `progressDeadline`.
 const SILENT: Duration = Duration::from_secs(600);
 
 /// What all routers have counted at a step.
@@ -67,6 +67,12 @@ pub(crate) fn current(
         let done = before.filter(|record| record.told.phase == RolloutPhase::Promoted)?;
         return Some(RolloutRecord { told: RolloutStatus { weight: 100, ..done.told }, ..done });
     }
+    // One that went back stays there, also where later ones are to take over at once.
+    if let Some(returned) = before.as_ref().filter(|record| record.told.phase == RolloutPhase::Returned)
+        && (wish.canary.is_none() && returned.told.from == *live)
+    {
+        return before;
+    }
     let rules = &wish.settings.rollout;
     if !rules.is_asked() || wish.canary.is_some() || is_by_hand(owner, wish) {
         return None;
@@ -81,7 +87,7 @@ pub(crate) fn current(
 fn begin(version: VersionId, from: VersionId, steps: usize, started_at: Timestamp) -> RolloutRecord {
     let (phase, reason) = (RolloutPhase::Progressing, String::new());
     let told = RolloutStatus { version, from, phase, step: 1, steps, weight: 0, requests: 0, reason, started_at };
-    RolloutRecord { told, step_started_at: None }
+    RolloutRecord { told, step_started_at: None, silent_since: None }
 }
 
 /// Whether a rollout is that of what is asked for now, and nobody has asked for anything else since.
@@ -137,29 +143,34 @@ pub(crate) fn looked(record: &RolloutRecord, rules: &RolloutRules, look: &Look<'
         after.step_started_at = Some(look.now);
         after.told.weight = rules.weight(step);
     }
+    let is_silent = after.step_started_at.is_some() && look.counts.silent.is_some();
+    after.silent_since = is_silent.then(|| record.silent_since.unwrap_or(look.now));
     let elapsed = after.step_started_at.map(|began| passed(began, look, rules, step));
     let compared = look.counts.compared(rules);
     let seen = StepSeen { failure: look.failure, elapsed, new: &look.counts.new, live: compared };
     after.told.requests = look.counts.new.requests;
     let verdict = judge(rules, step, &seen);
-    decide(after, with_all_numbers(verdict, record, rules, look))
+    let verdict = with_all_numbers(verdict, &after, rules, look);
+    decide(after, verdict)
 }
 
 fn decide(record: RolloutRecord, verdict: Verdict) -> RolloutRecord {
-    let RolloutRecord { told, step_started_at } = record;
+    let RolloutRecord { told, step_started_at, silent_since } = record;
     match verdict {
-        Verdict::Wait(reason) => RolloutRecord { told: RolloutStatus { reason, ..told }, step_started_at },
+        Verdict::Wait(reason) => {
+            RolloutRecord { told: RolloutStatus { reason, ..told }, step_started_at, silent_since }
+        }
         Verdict::Advance(reason) => {
             let told = RolloutStatus { step: told.step + 1, requests: 0, reason, ..told };
-            RolloutRecord { told, step_started_at: None }
+            RolloutRecord { told, step_started_at: None, silent_since: None }
         }
         Verdict::Promote(reason) => {
             let told = RolloutStatus { phase: RolloutPhase::Promoted, reason, ..told };
-            RolloutRecord { told, step_started_at }
+            RolloutRecord { told, step_started_at, silent_since: None }
         }
         Verdict::Return(reason) => {
             let told = RolloutStatus { phase: RolloutPhase::Returned, weight: 0, reason, ..told };
-            RolloutRecord { told, step_started_at }
+            RolloutRecord { told, step_started_at, silent_since: None }
         }
     }
 }
@@ -167,9 +178,14 @@ fn decide(record: RolloutRecord, verdict: Verdict) -> RolloutRecord {
 /// How much of the step has passed: as long as a router has not counted for long enough, no more than it has counted.
 fn passed(began: Timestamp, look: &Look<'_>, rules: &RolloutRules, step: usize) -> Duration {
     let whole = since(began, look.now);
-    let needed = rules.steps.get(step).map_or(COUNTED, |step| step.pause().min(COUNTED));
+    let needed = needed(rules, step);
     let shortest = look.counts.shortest.as_ref().map(|(_, counted)| *counted).filter(|counted| *counted < needed);
     shortest.map_or(whole, |counted| counted.min(whole))
+}
+
+/// How long each router is to have counted a step before it is passed.
+fn needed(rules: &RolloutRules, step: usize) -> Duration {
+    rules.steps.get(step).map_or(COUNTED, |step| step.pause().min(COUNTED))
 }
 
 /// The same verdict, unless it would let a version go on by numbers of which some are missing. It goes back by what there
@@ -177,13 +193,14 @@ fn passed(began: Timestamp, look: &Look<'_>, rules: &RolloutRules, step: usize) 
 fn with_all_numbers(verdict: Verdict, record: &RolloutRecord, rules: &RolloutRules, look: &Look<'_>) -> Verdict {
     let Some(began) = record.step_started_at else { return verdict };
     let whole = since(began, look.now);
-    let Some(missing) = look.counts.missing(whole) else { return verdict };
-    let step = record.told.step.saturating_sub(1);
-    let pause = rules.steps.get(step).map_or(Duration::ZERO, |step| step.pause());
-    let most = pause + rules.progress_deadline.map_or(SILENT, |deadline| deadline.0);
+    let needed = needed(rules, record.told.step.saturating_sub(1));
+    let Some(missing) = look.counts.missing(whole, needed) else { return verdict };
+    // A router that counts anew will have counted for long enough; one that says nothing may never say anything.
+    let most = rules.progress_deadline.map_or(SILENT, |deadline| deadline.0);
+    let is_over = record.silent_since.is_some_and(|silent| since(silent, look.now) >= most);
     match verdict {
         Verdict::Return(reason) => Verdict::Return(reason),
-        _ if whole >= most => Verdict::Return(format!("it could not be judged within {}: {missing}", Span(most))),
+        _ if is_over => Verdict::Return(format!("it could not be judged for {}: {missing}", Span(most))),
         Verdict::Wait(reason) => Verdict::Wait(format!("{reason}; {missing}")),
         Verdict::Advance(_) | Verdict::Promote(_) => {
             Verdict::Wait(format!("it is not judged without all numbers: {missing}"))
@@ -202,11 +219,11 @@ impl Counts {
         if self.live.taken() >= rules.min_requests() { &self.live } else { &self.live_since_first }
     }
 
-    /// Which numbers there are not, of a step that has lasted so long.
-    fn missing(&self, whole: Duration) -> Option<String> {
+    /// Which numbers there are not, of a step that has lasted so long, where each router is `needed` for some time.
+    fn missing(&self, whole: Duration, needed: Duration) -> Option<String> {
         let late = || {
             let (router, counted) = self.shortest.as_ref()?;
-            let is_late = *counted < COUNTED && *counted + LATE < whole;
+            let is_late = *counted < needed && *counted + LATE < whole;
             is_late.then(|| format!("router {router} has counted for {} s only", counted.as_secs()))
         };
         self.silent.clone().or_else(late)

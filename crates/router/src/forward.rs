@@ -38,10 +38,17 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a caller is told whose body was not whole when the time for the answer was over.
 const SLOW: &str = "the body was still arriving when the time for the answer was over: send it faster";
 
+/// What a caller of gRPC is told whose own deadline is over.
+const OVER: &str = "the time that the caller gave the call is over";
+
 /// How long replicas have for an answer.
 pub(crate) fn limit(call: &ValidCall) -> Duration {
-    let limit = call.admitted.service.route.settings.timeout.map_or(DEFAULT_TIMEOUT, |span| span.0);
-    grpc::limit(call.admitted.version(), &call.parts, limit)
+    grpc::limit(call.admitted.version(), &call.parts, limit_of(&call.admitted.service))
+}
+
+/// How long replicas of a service have, whatever a caller says.
+fn limit_of(service: &ServiceEntry) -> Duration {
+    service.route.settings.timeout.map_or(DEFAULT_TIMEOUT, |span| span.0)
 }
 
 /// Sends the call to one replica after the other until one answers.
@@ -67,8 +74,9 @@ pub(crate) async fn send(call: &mut ValidCall) -> Result<Response, RouterError> 
     let version = call.admitted.version();
     let (parts, function, client) = (&call.parts, &*call.admitted.function, call.admitted.client);
     let (is_idempotent, began) = (is_idempotent(version, function), Instant::now());
-    let service = &*service;
-    let relay = Relay { parts, function, is_idempotent, client, service, version, record, upload, began, deadline };
+    let (service, is_hurried) = (&*service, limit < limit_of(&service));
+    let relay =
+        Relay { is_hurried, parts, function, is_idempotent, client, service, version, record, upload, began, deadline };
     let answered = relay.send(body).await;
     relay.tell(&place, answered.as_ref().err());
     let answered = answered.map_err(|failed| failed.error(service.route.id.to_string(), limit));
@@ -133,6 +141,8 @@ pub(super) struct Relay<'a> {
     upload: Option<Progress>,
     began: Instant,
     deadline: Instant,
+    /// Whether the deadline is the caller's own, and before the service's.
+    is_hurried: bool,
 }
 
 impl Relay<'_> {
@@ -260,8 +270,12 @@ impl Relay<'_> {
         is_busy && (busy.extensions().get::<Untouched>().is_some() || self.is_idempotent)
     }
 
-    /// Whose failure it is: a caller who breaks off its body, or is slow with it, says nothing of the replica.
+    /// Whose failure it is: a caller who breaks off its body, is slow with it, or gives less time than the service has, says
+    /// nothing of the replica.
     fn whose(&self, failure: Failure) -> Failure {
+        if self.is_hurried && matches!(failure, Failure::Timeout) {
+            return Failure::Caller(ApiError::new(StatusCode::GATEWAY_TIMEOUT, "timeout", OVER));
+        }
         let Some(upload) = &self.upload else { return failure };
         match failure {
             Failure::Broken(_) if upload.is_broken() => Failure::Caller(kea_http::body::not_whole()),

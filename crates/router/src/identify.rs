@@ -21,6 +21,9 @@ use crate::{
 /// Header that asks for a version.
 const VERSION: &str = "kea-version";
 
+/// Methods by which a web service is called.
+const OF_WEB_SERVICES: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 /// A request whose service is known, and whose caller may call it.
 pub(crate) struct Admitted {
     pub(crate) service: Arc<ServiceEntry>,
@@ -130,7 +133,9 @@ fn must_be_post(request: &Request) -> Result<(), RouterError> {
 /// A model's functions are called by POST; an existing web service knows its own methods, and its own parameters.
 fn check_call(admitted: &Admitted) -> Result<(), RouterError> {
     if admitted.version().engine == Engine::External {
-        return Ok(());
+        // It would mean another target to the service than the path that was allowed.
+        let is_connect = admitted.request.method() == Method::CONNECT;
+        return if is_connect { Err(RouterError::WrongMethod(OF_WEB_SERVICES)) } else { Ok(()) };
     }
     must_be_post(&admitted.request)?;
     let query = admitted.request.uri().query().unwrap_or_default();

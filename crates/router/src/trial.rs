@@ -77,13 +77,20 @@ fn told(answered: &Result<Response, RouterError>) -> Told {
     use RouterError as E;
     match answered {
         Ok(response) if response.headers().get(cache::CACHE).is_some_and(|state| state == "hit") => Told::Nothing,
-        Ok(response) if response.status().is_server_error() => Told::Failed,
+        Ok(response) if response.status().is_server_error() || is_failed_call(response) => Told::Failed,
         Ok(_) => Told::Answered,
         Err(E::Rejected(_)) => Told::Rejected,
         Err(E::NoContract(_) | E::NoReplica(_) | E::Unreachable { .. } | E::Broken(_)) => Told::Failed,
         Err(E::Timeout { .. } | E::Overloaded { .. }) => Told::Failed,
         Err(_) => Told::Nothing,
     }
+}
+
+/// Whether the head of an answer says that a call of gRPC failed by its server: in HTTP that is a success.
+fn is_failed_call(response: &Response) -> bool {
+    use kea_http::grpc::{Code, told};
+    let faults = [Code::Unknown, Code::DeadlineExceeded, Code::Internal, Code::Unavailable];
+    told(response.headers()).is_some_and(|code| faults.iter().any(|fault| *fault as u32 == code))
 }
 
 #[cfg(test)]

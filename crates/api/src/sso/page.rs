@@ -17,7 +17,7 @@ pub(super) fn trouble(error: &ApiError, provider: Option<&str>, next: Option<&st
         .replace("{login}", &format!("/login?next={next}"))
         // Last, so that nothing in it is replaced.
         .replace("{detail}", &as_text(&error.detail));
-    let kind = axum::Extension(ProblemKind(error.kind));
+    let kind = axum::Extension(ProblemKind(error.kind, error.status));
     let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, "no-store")];
     (error.status, kind, pages::HEADERS, headers, html).into_response()
 }

@@ -367,21 +367,31 @@ fn is_throttled<T>(answer: &Result<T, SsoError>) -> bool {
 }
 
 #[tokio::test]
-async fn an_address_that_comes_back_from_logins_it_never_began_has_to_wait() {
+async fn an_address_whose_logins_fail_has_to_wait() {
     let scene = Scene::new(ML).await;
     // Logins that succeed are no attempts to get in.
     for _ in 0..60 {
         scene.log_in().await.unwrap();
     }
+    for cookie in [None, Some("no cookie of ours")] {
+        for _ in 0..60 {
+            let answer = scene.sso.finish("corp", cookie, Answer::default(), &origin()).await;
+            assert!(
+                matches!(answer, Err(SsoError::Provider(OidcError::NotBegun))),
+                "any page can make a browser do so"
+            );
+        }
+    }
+    let (_, cookie) = scene.sso.begin("corp", Destination::Page("/docs".into())).await.unwrap();
     let mut tries = 0;
-    while !is_throttled(&scene.sso.finish("corp", Some("no cookie of ours"), Answer::default(), &origin()).await) {
+    while !is_throttled(&scene.sso.finish("corp", Some(&cookie), Answer::default(), &origin()).await) {
         tries += 1;
     }
     assert_eq!(tries, 50);
     assert!(is_throttled(&scene.log_in().await), "nor does anything else of the address get in meanwhile");
     let elsewhere = Origin { address: [10, 0, 0, 1].into(), ..origin() };
-    let answer = scene.sso.finish("corp", None, Answer::default(), &elsewhere).await;
-    assert!(matches!(answer, Err(SsoError::Provider(OidcError::NotBegun))), "others do not wait");
+    let answer = scene.sso.finish("corp", Some(&cookie), Answer::default(), &elsewhere).await;
+    assert!(answer.is_err() && !is_throttled(&answer), "others do not wait");
 }
 
 #[tokio::test]

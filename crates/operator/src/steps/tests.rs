@@ -87,11 +87,26 @@ fn without_the_numbers_of_all_routers_it_waits_and_goes_back_in_the_end() {
     let waits = looked(&first, &rules(), &look(400, true, &part));
     let expected = "it is not judged without all numbers: router b is silent";
     assert_eq!(told(&waits), (RolloutPhase::Progressing, 1, 10, expected));
-    let over = looked(&first, &rules(), &look(901, true, &part));
+    let still = looked(&waits, &rules(), &look(999, true, &part));
+    assert_eq!(told(&still), (RolloutPhase::Progressing, 1, 10, expected));
+    let over = looked(&still, &rules(), &look(1000, true, &part));
     assert_eq!(told(&over).0, RolloutPhase::Returned);
-    assert_eq!(told(&over).3, "it could not be judged within 900s: router b is silent");
+    assert_eq!(told(&over).3, "it could not be judged for 600s: router b is silent");
     let deadline = RolloutRules { progress_deadline: Some(Span(Duration::from_secs(60))), ..rules() };
-    assert_eq!(told(&looked(&first, &deadline, &look(361, true, &part))).0, RolloutPhase::Returned);
+    let silent = looked(&first, &deadline, &look(301, true, &part));
+    assert_eq!(told(&looked(&silent, &deadline, &look(361, true, &part))).0, RolloutPhase::Returned);
+}
+
+#[test]
+fn a_router_that_is_silent_for_a_moment_ends_nothing() {
+    let part = Counts { silent: Some("router b is silent".into()), ..counts((50, 0), 400) };
+    let silent = looked(&under_way(), &rules(), &look(5000, true, &part));
+    assert_eq!((told(&silent).0, silent.silent_since), (RolloutPhase::Progressing, Some(at(5000))));
+    let few = looked(&silent, &rules(), &look(5002, true, &counts((9, 0), 5000)));
+    assert_eq!((told(&few).0, few.silent_since), (RolloutPhase::Progressing, None));
+    let late = looked(&few, &rules(), &look(9000, true, &counts((50, 0), 5)));
+    assert_eq!(told(&late).0, RolloutPhase::Progressing, "one that was started anew is waited for");
+    assert_eq!(told(&looked(&late, &rules(), &look(9060, true, &counts((50, 0), 65)))).1, 2);
 }
 
 #[test]
@@ -234,7 +249,11 @@ fn no_replicas_are_no_reason_to_let_a_version_take_over_that_went_back() {
 #[test]
 fn the_version_before_stays_until_the_new_one_is_promoted() {
     assert_eq!(Scene::new().acting(), ("1".into(), Some(("2".into(), 10, 1))));
-    let second = RolloutRecord { told: RolloutStatus { step: 2, ..under_way().told }, step_started_at: None };
+    let second = RolloutRecord {
+        told: RolloutStatus { step: 2, ..under_way().told },
+        step_started_at: None,
+        silent_since: None,
+    };
     assert_eq!(Scene::with(second).acting(), ("1".into(), Some(("2".into(), 50, 5))), "replicas come first");
     assert_eq!(Scene::with(ended(RolloutPhase::Returned)).acting(), ("1".into(), None));
     assert_eq!(Scene::with(ended(RolloutPhase::Promoted)).acting(), ("2".into(), None));
@@ -265,7 +284,7 @@ fn each_step_and_each_end_is_told_once() {
     assert_eq!(change(&first, None).unwrap(), "version 2 is to take over from version 1 in 2 steps");
     assert_eq!(change(&first, Some(&first)), None);
     let told = RolloutStatus { step: 2, reason: "all is well".into(), ..first.told.clone() };
-    let second = RolloutRecord { told, step_started_at: None };
+    let second = RolloutRecord { told, step_started_at: None, silent_since: None };
     let expected = "version 2 goes on to step 2 of 2, 50 % of the requests: all is well";
     assert_eq!(change(&second, Some(&first)).unwrap(), expected);
     assert!(change(&ended(RolloutPhase::Returned), Some(&first)).unwrap().contains("goes back to version 1 at step 1"));

@@ -40,6 +40,7 @@ impl Aside<'_> {
             upload: None,
             began: Instant::now(),
             deadline,
+            is_hurried: false,
         };
         let endpoint = version.pool.pick(&[], client, true).cloned().ok_or("it has no replica")?;
         attempt(&relay, &endpoint, &mut Body::from(body)).await.map_err(said)

@@ -65,8 +65,11 @@ impl Watched {
         if self.length > LARGEST {
             self.seen = Vec::new();
             self.tell(|_| Theirs::TooLarge);
-        } else if self.tell.is_some() {
+        } else if self.tell.as_ref().is_some_and(|tell| !tell.is_closed()) {
             self.seen.push(data.clone());
+        } else {
+            // Nobody waits for it any longer, and what is kept holds memory that nothing bounds.
+            self.seen = Vec::new();
         }
     }
 

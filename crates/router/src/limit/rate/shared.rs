@@ -22,20 +22,21 @@ use crate::link::{Away, Link, RedisUrl};
 const COUNT: Duration = Duration::from_millis(3);
 
 /// For each key the time at which its bucket is full again, in microseconds of Redis's own clock, is moved on by one
-/// request, unless that would be more than the bucket holds. Told is how much is used with it, or, below zero, how long
-/// the request is too early.
+/// request, unless that would be more than one of the buckets holds. Told is how much is used with it, or, below zero, how
+/// long the request is too early.
 const SCRIPT: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local told = {}
+local told, allowed = {}, true
 for i, key in ipairs(KEYS) do
   local emission, depth = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
   local used = math.max(tonumber(redis.call('GET', key) or now) - now, 0) + emission
-  if used > depth then
-    told[i] = depth - used
-  else
-    redis.call('SET', key, string.format('%.0f', now + used), 'PX', math.ceil(used / 1000))
-    told[i] = used
+  allowed = allowed and used <= depth
+  told[i] = used <= depth and used or depth - used
+end
+if allowed then
+  for i, key in ipairs(KEYS) do
+    redis.call('SET', key, string.format('%.0f', now + told[i]), 'PX', math.ceil(told[i] / 1000))
   end
 end
 return told
