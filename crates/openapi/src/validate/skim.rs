@@ -123,47 +123,47 @@ impl Levels {
 
 /// Passes over decimal numbers, to behind the bracket that ends them: the bytes passed, and how many numbers there are.
 fn numbers(bytes: &[u8]) -> Option<(usize, usize)> {
-    let (mut at, mut length) = (0, 0);
+    let (mut rest, mut length) = (bytes, 0);
     loop {
-        at = after_space(bytes, at);
-        at += usize::from(*bytes.get(at)? == b'-');
-        let first = at;
-        at = after_digits(bytes, at);
-        let digits = at - first;
-        if digits == 0 || digits > SAFE_DIGITS || (digits > 1 && bytes[first] == b'0') {
+        rest = after_space(rest);
+        if let [b'-', tail @ ..] = rest {
+            rest = tail;
+        }
+        let after = after_digits(rest);
+        let digits = rest.len() - after.len();
+        if digits == 0 || digits > SAFE_DIGITS || (digits > 1 && rest[0] == b'0') {
             return None;
         }
-        if *bytes.get(at)? == b'.' {
-            let fraction = at + 1;
-            at = after_digits(bytes, fraction);
-            if at == fraction {
+        rest = after;
+        if let [b'.', fraction @ ..] = rest {
+            rest = after_digits(fraction);
+            if rest.len() == fraction.len() {
                 return None;
             }
         }
         length += 1;
-        at = after_space(bytes, at);
-        match bytes.get(at)? {
-            b',' => at += 1,
-            b']' => return Some((at + 1, length)),
+        match after_space(rest) {
+            [b',', tail @ ..] => rest = tail,
+            [b']', tail @ ..] => return Some((bytes.len() - tail.len(), length)),
             _ => return None,
         }
     }
 }
 
 #[inline]
-fn after_digits(bytes: &[u8], mut at: usize) -> usize {
-    while bytes.get(at).is_some_and(u8::is_ascii_digit) {
-        at += 1;
+fn after_digits(mut rest: &[u8]) -> &[u8] {
+    while let [b'0'..=b'9', tail @ ..] = rest {
+        rest = tail;
     }
-    at
+    rest
 }
 
 #[inline]
-fn after_space(bytes: &[u8], mut at: usize) -> usize {
-    while matches!(bytes.get(at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-        at += 1;
+fn after_space(mut rest: &[u8]) -> &[u8] {
+    while let [b' ' | b'\n' | b'\r' | b'\t', tail @ ..] = rest {
+        rest = tail;
     }
-    at
+    rest
 }
 
 #[cfg(test)]
