@@ -105,15 +105,20 @@ def complaint(request: str, response: http.client.HTTPResponse, text: bytes, lab
     return None
 
 
+def victim(kea: Kea) -> int | None:
+    """A replica, where the others are ready: one that was killed often waits longer and longer to start again."""
+    is_whole = kea.details("steady")["readyReplicas"] == 3
+    return random.choice(kea.replica_pids("steady")) if is_whole else None
+
+
 def kill(kea: Kea) -> None:
-    if pids := kea.replica_pids("steady"):
-        os.kill(random.choice(pids), signal.SIGKILL)
+    if pid := victim(kea):
+        os.kill(pid, signal.SIGKILL)
 
 
 def hang(kea: Kea) -> None:
     """A replica that does nothing for three seconds, and then goes on as if nothing had been."""
-    if pids := kea.replica_pids("steady"):
-        pid = random.choice(pids)
+    if pid := victim(kea):
         os.kill(pid, signal.SIGSTOP)
         time.sleep(3)
         os.kill(pid, signal.SIGCONT)
@@ -231,7 +236,6 @@ def test_each_request_is_accounted_for_whatever_happens_to_replicas(
                 if time.monotonic() >= ends:
                     break
                 time.sleep(1)
-        # One that was killed often waits longer and longer before it starts again.
         kea.wait_for(lambda: kea.details("steady")["readyReplicas"] == 3, "all replicas to be back", 120)
     for callers in (steady, liars):
         told = callers.told
