@@ -25,6 +25,7 @@ pub use files::Limits;
 pub use query::{QUERY_MAX, Query};
 pub use record::{Fault, Outcome, Payload, Record, Span, Stage, User};
 pub use recorder::{Begin, Counted, Entry, GRPC, Recorded, Recorder, outcome};
+pub use series::BUCKETS;
 pub use sink::{Credentials, ElasticsearchOptions, SinkOptions, TraceOptions, setup_elasticsearch, setup_kibana};
 pub use trail::{AuditError, Options, Trail};
 pub use verify::{Finding, Problem, Verdict, verify};

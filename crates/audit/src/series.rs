@@ -8,8 +8,8 @@ use std::{
 
 use crate::record::Record;
 
-/// Upper bounds of the histogram's buckets, in microseconds and as Prometheus writes them.
-const BUCKETS: [(u64, &str); 12] = [
+/// Upper bounds of the buckets of durations, in microseconds and as Prometheus writes them.
+pub const BUCKETS: [(u64, &str); 12] = [
     (1_000, "0.001"),
     (2_500, "0.0025"),
     (5_000, "0.005"),

@@ -1,5 +1,7 @@
 //! The Service Deployer that the API talks to in a cluster: it changes the custom resources, and reads the caches.
 
+mod asked;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -14,7 +16,6 @@ use kea_core::{
     management::{DeployRequest, ServiceDetails, UpdateRequest, VersionInfo},
     own_route,
     port::{DeployError, Deployer, StoreError},
-    shadow::Shadow,
 };
 use kube::{
     Api, Client,
@@ -22,6 +23,7 @@ use kube::{
 };
 use tokio::time::timeout;
 
+use self::asked::{changed_deployment, check_settings, known_beside, known_version, latest, next_version};
 use crate::{
     check, names,
     orders::{self, Order},
@@ -253,114 +255,6 @@ fn refused(error: kube::Error) -> DeployError {
     }
 }
 
-fn known_version(id: &ServiceId, version: &VersionId, records: &[VersionRecord]) -> Result<(), DeployError> {
-    if records.iter().any(|record| record.version == *version) {
-        return Ok(());
-    }
-    let known = records.iter().map(|record| record.version.clone()).collect();
-    Err(DeployError::NoSuchVersion { service: id.clone(), version: version.clone(), known })
-}
-
-/// A canary or shadow is the version of the model, or one that has run.
-fn known_beside(
-    id: &ServiceId,
-    asked: &UpdateRequest,
-    model: &ModelDocument,
-    records: &[VersionRecord],
-) -> Result<(), DeployError> {
-    let canary = asked.canary.as_ref().map(|canary| &canary.version);
-    match canary.or(asked.shadow.as_ref().map(|shadow| &shadow.version)) {
-        Some(version) if model.version.as_ref() != Some(version) => known_version(id, version, records),
-        Some(_) | None => Ok(()),
-    }
-}
-
-/// What is asked for is checked by the rules of every change before anything is written.
-fn check_settings(request: &UpdateRequest) -> Result<(), DeployError> {
-    change::replicas(request.replicas, 1)?;
-    change::canary(request.canary.as_ref())?;
-    Shadow::check(request.shadow.as_ref(), request.canary.as_ref(), request.rollout.as_ref())?;
-    check::shadow(request.shadow.as_ref())?;
-    check::env(request.env.as_ref())?;
-    check::rollout(request.rollout.as_ref())?;
-    change::one_way_of_taking_over(request.canary.as_ref(), request.rollout.as_ref())?;
-    check::versions(request.version.as_ref(), request.canary.as_ref())?;
-    change::changed_settings(&mut kea_core::Settings::default(), request)
-}
-
-/// Takes over what a change says of how a model is run.
-///
-/// # Errors
-/// It asks for a share by hand beside steps, one of which may have been there before.
-fn changed_deployment(spec: &mut DeploymentDocument, change: &UpdateRequest) -> Result<(), DeployError> {
-    let UpdateRequest {
-        replicas,
-        env,
-        resources,
-        cache,
-        timeout,
-        access,
-        load_balancer,
-        health,
-        limits,
-        rate_limit,
-        ..
-    } = change.clone();
-    let UpdateRequest { server, canary, shadow, audit, routes, rollout, .. } = change.clone();
-    spec.replicas = replicas.or(spec.replicas);
-    spec.env = env.or(spec.env.take());
-    spec.resources = resources.or(spec.resources.take());
-    spec.audit = audit.or(spec.audit.take());
-    spec.cache = cache.or(spec.cache.take());
-    spec.timeout = timeout.or(spec.timeout.take());
-    spec.access = access.or(spec.access.take());
-    spec.load_balancer = load_balancer.or(spec.load_balancer.take());
-    spec.health = health.or(spec.health.take());
-    spec.limits = limits.or(spec.limits.take());
-    spec.rate_limit = rate_limit.or(spec.rate_limit.take());
-    spec.server = server.or(spec.server.take());
-    spec.routes = routes.or(spec.routes.take());
-    // Whoever says which version is to answer has decided about the one beside it, and there is one at a time.
-    let (is_kept, has_canary) = (change.version.is_none(), canary.is_some());
-    spec.canary = canary.or(spec.canary.take().filter(|_| is_kept && shadow.is_none()));
-    spec.shadow = shadow.or(spec.shadow.take().filter(|_| is_kept && !has_canary));
-    spec.rollout = rollout.or(spec.rollout.take());
-    Shadow::check(spec.shadow.as_ref(), spec.canary.as_ref(), spec.rollout.as_ref())?;
-    change::one_way_of_taking_over(spec.canary.as_ref(), spec.rollout.as_ref())
-}
-
-/// The version that the MLModel describes, where it does not say so: the one that was wanted last.
-fn latest(deployment: &MlDeployment) -> Option<VersionId> {
-    deployment.status.as_ref()?.version.clone()
-}
-
-/// The version that a changed model gets: that of before where it is the same model.
-fn next_version(
-    id: &ServiceId,
-    asked: Option<&VersionId>,
-    model: &ModelDocument,
-    before: &ModelDocument,
-    records: &[VersionRecord],
-) -> Result<VersionId, DeployError> {
-    let (model, of_before) = (ModelRecord::of(model), ModelRecord::of(before));
-    // What has run comes first: the document of before may contradict it.
-    let versions = records.iter().map(|record| (&record.version, &record.model));
-    let taken: Vec<_> = versions.chain(before.version.as_ref().map(|version| (version, &of_before))).collect();
-    match (asked, &before.version) {
-        (Some(asked), _) => match taken.iter().find(|(version, _)| *version == asked) {
-            Some((_, other)) if **other != model => Err(DeployError::Conflict(format!(
-                "version `{asked}` of `{id}` exists with another model: leave `version` out to get the next one"
-            ))),
-            _ => Ok(asked.clone()),
-        },
-        (None, Some(version)) if of_before == model => Ok(version.clone()),
-        (None, _) => {
-            let names: Vec<VersionId> = taken.iter().map(|(version, _)| (*version).clone()).collect();
-            Ok(change::new_version(None, names.last(), &names))
-        }
-    }
-}
-
 #[async_trait]
 impl Deployer for ClusterDeployer {
     async fn deploy(&self, request: DeployRequest) -> Result<ServiceDetails, DeployError> {
@@ -583,52 +477,7 @@ impl Deployer for ClusterDeployer {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::apps::v1::Deployment;
-    use serde_json::{Value, json};
-
     use super::*;
-
-    const ONE: &str = "s3://models/1.onnx";
-    const TWO: &str = "s3://models/2.onnx";
-
-    fn model(source: &str, version: Value) -> ModelDocument {
-        serde_json::from_value(json!({"source": source, "version": version})).unwrap()
-    }
-
-    fn record(version: &str, source: &str) -> VersionRecord {
-        VersionRecord {
-            version: version.parse().unwrap(),
-            model: ModelRecord::of(&model(source, Value::Null)),
-            image: None,
-            replica: None,
-            created_at: jiff::Timestamp::UNIX_EPOCH,
-            replicas: 0,
-            deployment: Arc::new(Deployment::default()),
-        }
-    }
-
-    /// The version of a request with `source`, where `before` is the document and versions 1 and 2 have run.
-    fn version(asked: Option<&str>, source: &str, before: &ModelDocument) -> Result<String, DeployError> {
-        let asked = asked.map(|asked| asked.parse().unwrap());
-        let records = [record("1", ONE), record("2", TWO)];
-        let next =
-            next_version(&"iris".parse().unwrap(), asked.as_ref(), &model(source, Value::Null), before, &records);
-        next.map(|version| version.to_string())
-    }
-
-    #[test]
-    fn a_version_of_the_same_model_is_taken_again_and_one_of_another_is_a_conflict() {
-        let two = model(TWO, json!("2"));
-        assert_eq!(version(Some("2"), TWO, &two).unwrap(), "2");
-        assert_eq!(version(Some("1"), ONE, &two).unwrap(), "1");
-        for (asked, source) in [("1", TWO), ("2", ONE), ("2", "s3://models/3.onnx")] {
-            assert!(matches!(version(Some(asked), source, &two), Err(DeployError::Conflict(_))), "{asked} {source}");
-        }
-        // The document's own version need not have run.
-        let three = model("s3://models/3.onnx", json!("3"));
-        assert_eq!(version(Some("3"), "s3://models/3.onnx", &three).unwrap(), "3");
-        assert!(matches!(version(Some("3"), ONE, &three), Err(DeployError::Conflict(_))));
-    }
 
     #[test]
     fn labels_replace_each_other_but_for_those_of_kubernetes_tools() {
@@ -639,13 +488,5 @@ mod tests {
         assert!(asked.labels.as_ref().unwrap().contains_key(names::MANAGED_BY.0));
         assert_eq!(labelled(asked.clone(), None), asked);
         assert_eq!(labelled(asked, Some(&BTreeMap::new())), before);
-    }
-
-    #[test]
-    fn a_new_model_is_the_next_version() {
-        let two = model(TWO, json!("2"));
-        assert_eq!(version(None, TWO, &two).unwrap(), "2");
-        assert_eq!(version(None, "s3://models/3.onnx", &two).unwrap(), "3");
-        assert_eq!(version(Some("beta"), "s3://models/3.onnx", &two).unwrap(), "beta");
     }
 }

@@ -108,9 +108,9 @@ impl Endpoint {
     }
 
     /// A new connection, or a part of one that another request has just opened.
-    pub(crate) async fn connect(&self) -> Result<Link, String> {
+    pub(crate) async fn connect(&self) -> Result<Link, NoLink> {
         match &self.lanes {
-            None => self.connect_alone().await,
+            None => Ok(self.connect_alone().await?),
             // On the heap, as it is long and seldom: what is on its way in HTTP/1.1 would have to have room for it.
             Some(lanes) => Box::pin(self.connect_shared(lanes)).await,
         }
@@ -121,13 +121,13 @@ impl Endpoint {
         self.dialled(self.stream().await?).await
     }
 
-    async fn connect_shared(&self, lanes: &Lanes) -> Result<Link, String> {
+    async fn connect_shared(&self, lanes: &Lanes) -> Result<Link, NoLink> {
         let _turn = lanes.turn().await;
         if let Some(stream) = lanes.room() {
             return Ok(Link::Shared(stream));
         }
         if lanes.is_full() {
-            return Err("all of its connections are full".into());
+            return Err(NoLink::Full);
         }
         let link = self.connect_alone().await?;
         match &link {
@@ -173,6 +173,20 @@ impl Endpoint {
         if idle.len() < IDLE_MAX {
             idle.push(link);
         }
+    }
+}
+
+/// Why there is no connection.
+pub(crate) enum NoLink {
+    /// KEA has as many as it may.
+    Full,
+    /// The replica does not answer.
+    Failed(String),
+}
+
+impl From<String> for NoLink {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
     }
 }
 

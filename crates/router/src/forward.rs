@@ -184,7 +184,7 @@ impl Relay<'_> {
         match answered {
             Ok(busy) if is_whole && self.may_ask_again(&busy) => ControlFlow::Continue(Last::Busy(Box::new(busy))),
             Ok(response) => ControlFlow::Break(Ok(response)),
-            Err(Failure::NotSent(reason)) => ControlFlow::Continue(Last::Failed(reason)),
+            Err(Failure::NotSent(reason) | Failure::Full(reason)) => ControlFlow::Continue(Last::Failed(reason)),
             Err(Failure::Broken(reason)) if is_whole && self.is_idempotent => {
                 ControlFlow::Continue(Last::Failed(reason))
             }

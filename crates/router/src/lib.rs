@@ -23,6 +23,8 @@ mod router;
 mod shadow;
 mod sticky;
 mod table;
+#[cfg(test)]
+mod testing;
 mod trial;
 mod tunnel;
 mod v2;

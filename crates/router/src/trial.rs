@@ -109,6 +109,13 @@ mod tests {
         Ok(response)
     }
 
+    /// An answer of gRPC that ends with its head.
+    fn call(status: u32) -> Result<Response, RouterError> {
+        let mut response = answer(200, "bypass")?;
+        response.headers_mut().insert("grpc-status", status.into());
+        Ok(response)
+    }
+
     #[test]
     fn what_is_nobodys_fault_but_the_callers_is_no_error() {
         let rejected = RouterError::Rejected(Rejection::Invalid(Vec::new()));
@@ -121,6 +128,10 @@ mod tests {
             (answer(500, "bypass"), Told::Failed),
             (answer(503, "bypass"), Told::Failed),
             (answer(200, "hit"), Told::Nothing),
+            (call(0), Told::Answered),
+            (call(5), Told::Answered),
+            (call(13), Told::Failed),
+            (call(14), Told::Failed),
             (Err(rejected), Told::Rejected),
             (Err(timeout), Told::Failed),
             (Err(RouterError::NoReplica("iris".into())), Told::Failed),

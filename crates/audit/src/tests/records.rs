@@ -42,6 +42,17 @@ async fn an_answer_that_is_read_whole_is_a_success() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_one_whatever_status_its_protocol_says_it_with() {
+    let record = one(async |entry| {
+        let refused = entry.answer(Response::new(Full::from("")), Some(("no-token", StatusCode::UNAUTHORIZED)));
+        refused.into_body().collect().await.unwrap();
+    })
+    .await;
+    check(&record, "denied", "caller");
+    assert_eq!(record["event.reason"], "no-token");
+}
+
+#[tokio::test]
 async fn an_answer_of_which_a_server_asks_no_more_than_its_length_is_whole() {
     let record = one(async |entry| {
         let mut body = entry.answer(Response::new(Full::from("answer")), None).into_body();

@@ -222,6 +222,9 @@ fn without_steps_or_by_hand_a_version_takes_over_at_once() {
     assert!(without(json!({"replicas": 10, "rollout": rollout()})).is_some());
     assert_eq!(without(json!({"replicas": 10, "rollout": rollout(), "version": "1"})), None, "it is taken back");
     assert!(without(json!({"rollout": rollout(), "version": "2"})).is_some(), "the model's own version");
+    let returned = || ended(RolloutPhase::Returned);
+    let later = Scene { spec: json!({"replicas": 10}), ..Scene::with(returned()) };
+    assert_eq!(later.current(), Some(returned()), "the rules of later ones do not let one take over that went back");
     let promoted = |version: &str| Scene { annotations: json!({names::PROMOTE: version}), ..Scene::with(under_way()) };
     assert_eq!(promoted("2").current(), None);
     assert_eq!(promoted("1").current(), Some(under_way()));

@@ -14,6 +14,7 @@ use http::{
     HeaderMap, Request, Response, Uri, Version, header,
     uri::{Authority, Scheme},
 };
+use http_body::Body as _;
 use hyper::{
     body::Incoming,
     client::conn::http2::{self, SendRequest},
@@ -171,6 +172,8 @@ impl Stream {
     /// Sends a request, which is that of HTTP/1.1, and waits for the head of its answer.
     pub(super) async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, SendFailure> {
         let (parts, body) = in_http2(request, &self.lane.scheme).into_parts();
+        // With its head all of it has left, perhaps in the moment in which the other end said that it closes.
+        let may_be_read = body.is_end_stream() && !parts.method.is_safe();
         let (tape, body) = Tape::of(body);
         let sent = self.lane.sender.clone().try_send_request(Request::from_parts(parts, body)).await;
         match sent {
@@ -188,7 +191,12 @@ impl Stream {
                 if never_left || refused == Refused::WithAll {
                     self.lane.retired.store(true, Relaxed);
                 }
-                let unread = never_left || refused != Refused::Not;
+                let unread = match refused {
+                    _ if never_left => true,
+                    Refused::Not => false,
+                    Refused::Alone => true,
+                    Refused::WithAll => !may_be_read,
+                };
                 let unsent = if unread { tape.rewound() } else { None };
                 let here = refused != Refused::Alone;
                 Err(SendFailure { unsent, here, error: error.into_error() })

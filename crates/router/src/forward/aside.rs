@@ -49,7 +49,7 @@ impl Aside<'_> {
 
 fn said(failure: Failure) -> String {
     match failure {
-        Failure::NotSent(reason) | Failure::Broken(reason) => reason,
+        Failure::NotSent(reason) | Failure::Full(reason) | Failure::Broken(reason) => reason,
         Failure::Timeout => "no answer in time".into(),
         Failure::Caller(error) => error.detail,
     }

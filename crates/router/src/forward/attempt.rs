@@ -13,7 +13,7 @@ use tokio::time::{timeout, timeout_at};
 use super::{Relay, answer::Pooled, outgoing::outgoing};
 use crate::{
     clock,
-    endpoint::{Endpoint, InFlight, Link, SendFailure, Transport},
+    endpoint::{Endpoint, InFlight, Link, NoLink, SendFailure, Transport},
     grpc::{self, Ended},
     tunnel,
 };
@@ -28,6 +28,8 @@ const TUNNELS_MAX: usize = 4096;
 pub(super) enum Failure {
     /// Nothing of the request reached it; what was to be sent is in `body` still.
     NotSent(String),
+    /// KEA has as many connections with it as it may; what was to be sent is in `body` still.
+    Full(String),
     /// It broke off after it had at least a part of the request.
     Broken(String),
     /// It took too long.
@@ -59,7 +61,8 @@ pub(super) async fn attempt(relay: &Relay<'_>, endpoint: &Arc<Endpoint>, body: &
     in_flight.answered(status.is_some_and(|status| !status.is_server_error()));
     match (&answered, status) {
         (_, Some(status)) if !is_fault(relay, endpoint, status) => endpoint.condition.succeeded(clock::now()),
-        (Err(Failure::Caller(_)), _) => {}
+        // Neither says anything of the replica.
+        (Err(Failure::Caller(_) | Failure::Full(_)), _) => {}
         _ => relay.failed(endpoint),
     }
     let (mut response, link) = answered?;
@@ -127,7 +130,7 @@ async fn exchange(
 ) -> Result<(hyper::Response<Incoming>, Option<Link>), Failure> {
     if is_upgrade(relay, endpoint) {
         if endpoint.in_flight() > TUNNELS_MAX {
-            return Err(Failure::NotSent(format!("replica {} has {TUNNELS_MAX} requests under way", endpoint.name)));
+            return Err(Failure::Full(format!("replica {} has {TUNNELS_MAX} requests under way", endpoint.name)));
         }
         let connected = within(relay, endpoint, endpoint.connect_for_good()).await?;
         return alone(relay, endpoint, body, connected).await;
@@ -178,12 +181,15 @@ async fn alone(
 async fn within<T>(
     relay: &Relay<'_>,
     endpoint: &Endpoint,
-    connected: impl Future<Output = Result<T, String>>,
+    connected: impl Future<Output = Result<T, impl Into<NoLink>>>,
 ) -> Result<T, Failure> {
     let within = relay.connect_within();
     let refused = |error| Failure::NotSent(format!("replica {} cannot be reached: {error}", endpoint.name));
     match timeout(within, connected).await {
-        Ok(connected) => connected.map_err(refused),
+        Ok(connected) => connected.map_err(|why| match why.into() {
+            NoLink::Full => Failure::Full(format!("all connections with replica {} are full", endpoint.name)),
+            NoLink::Failed(error) => refused(error),
+        }),
         Err(_elapsed) => Err(refused(format!("no connection within {} ms", within.as_millis()))),
     }
 }

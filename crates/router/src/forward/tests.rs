@@ -9,11 +9,10 @@ use futures_util::StreamExt;
 use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
 use kea_core::{
-    Contract, Engine, Field, Function, Layout, Settings, ValueType,
+    Engine, Settings,
     quantity::Span,
     routing::{RoutingSnapshot, ServiceRoute, VersionRoute},
     service::ReplicaAddress,
-    tensor::Datatype,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -99,17 +98,6 @@ async fn serve(mut stream: TcpStream, does: Does, requests: Arc<AtomicUsize>, to
 
 /// A service with these replicas, by round robin.
 fn service(replicas: &[&Replica], settings: Settings) -> Arc<ServiceEntry> {
-    let field = Field::new("x", ValueType::Scalar { datatype: Datatype::Fp64 });
-    let function = |name: &str, idempotent| Function {
-        name: name.into(),
-        description: String::new(),
-        layout: Layout::Features,
-        inputs: vec![field.clone()],
-        outputs: Vec::new(),
-        idempotent,
-        deterministic: true,
-    };
-    let functions = vec![function("again", true), function("once", false)];
     let address = |(n, replica): (usize, &&Replica)| ReplicaAddress {
         name: format!("iris-1-{n}").into(),
         address: replica.address,
@@ -118,7 +106,7 @@ fn service(replicas: &[&Replica], settings: Settings) -> Arc<ServiceEntry> {
         version: "1".parse().unwrap(),
         made_at: 0,
         engine: Engine::Onnx,
-        contract: Some(Arc::new(Contract { functions, ..Contract::default() })),
+        contract: Some(crate::testing::contract()),
         replicas: replicas.iter().enumerate().map(address).collect(),
     };
     let id: kea_core::ServiceId = "iris".parse().unwrap();

@@ -154,6 +154,17 @@ mod tests {
         assert_eq!(told.await, Ok(Theirs::TooLarge));
     }
 
+    #[test]
+    fn nothing_is_kept_once_nobody_waits_for_it() {
+        let (tell, told) = oneshot::channel();
+        let mut watched = Watched::new(chunks(Vec::new()), tell);
+        watched.see(&"ab".into());
+        assert_eq!(watched.seen.len(), 1);
+        drop(told);
+        watched.see(&"c".into());
+        assert_eq!(watched.seen.len(), 0);
+    }
+
     #[tokio::test]
     async fn of_a_caller_who_leaves_nothing_is_told() {
         let (mut body, told) = watched(chunks(vec![Ok("ab".into()), Ok("c".into())]));

@@ -16,22 +16,6 @@ use kea_core::{
 
 use super::Outcome;
 
-/// Upper bounds of the histogram's buckets as Prometheus writes them, in microseconds; those of other durations.
-const BOUNDS: [(u64, &str); 12] = [
-    (1_000, "0.001"),
-    (2_500, "0.0025"),
-    (5_000, "0.005"),
-    (10_000, "0.01"),
-    (25_000, "0.025"),
-    (50_000, "0.05"),
-    (100_000, "0.1"),
-    (250_000, "0.25"),
-    (500_000, "0.5"),
-    (1_000_000, "1"),
-    (2_500_000, "2.5"),
-    (10_000_000, "10"),
-];
-
 /// What the counters mean, once at the head of the page.
 pub(crate) const HELP: &str = "\
 # HELP kea_shadow_requests_total Requests of which a version in shadow was to get a copy, by what became of that.
@@ -119,7 +103,7 @@ impl Copies {
         for (outcome, count) in outcomes {
             let _ = writeln!(out, "kea_shadow_requests_total{{{labels},outcome=\"{outcome}\"}} {count}");
         }
-        for (micros, bound) in BOUNDS {
+        for (micros, bound) in kea_audit::BUCKETS {
             let below: u64 = latency.0[..=Latency::bucket(Duration::from_micros(micros))].iter().sum();
             let _ = writeln!(out, "kea_shadow_duration_seconds_bucket{{{labels},le=\"{bound}\"}} {below}");
         }

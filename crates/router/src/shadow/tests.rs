@@ -12,13 +12,12 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::BodyExt;
 use kea_core::{
-    Contract, Engine, Field, Function, Layout, Settings, ValueType,
+    Engine, Settings,
     quantity::Span,
     resilience::LimitSettings,
     routing::{RoutingSnapshot, VersionRoute},
     service::ReplicaAddress,
     shadow::ShadowCounts,
-    tensor::Datatype,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -93,22 +92,11 @@ async fn serve(
 }
 
 fn version(name: &str, replica: &Replica) -> VersionRoute {
-    let field = Field::new("x", ValueType::Scalar { datatype: Datatype::Fp64 });
-    let function = |name: &str, idempotent| Function {
-        name: name.into(),
-        description: String::new(),
-        layout: Layout::Features,
-        inputs: vec![field.clone()],
-        outputs: Vec::new(),
-        idempotent,
-        deterministic: true,
-    };
-    let functions = vec![function("again", true), function("once", false)];
     VersionRoute {
         version: name.parse().unwrap(),
         made_at: 0,
         engine: Engine::Onnx,
-        contract: Some(Arc::new(Contract { functions, ..Contract::default() })),
+        contract: Some(crate::testing::contract()),
         replicas: vec![ReplicaAddress { name: name.into(), address: replica.address }],
     }
 }

@@ -206,6 +206,41 @@ async fn a_call_of_grpc_ends_with_its_callers_time() {
 }
 
 #[tokio::test]
+async fn callers_in_a_hurry_say_nothing_of_a_replica() {
+    let server = Server::that(|_| Does::Hang).await;
+    let ejected = async |headers: &[(&str, &str)], timeout: &str| {
+        let gateway = gateway(Http2, &[server.address], json!({"timeout": timeout})).await;
+        for _ in 0..6 {
+            assert_eq!(post(&gateway, headers, Body::empty()).await.status(), StatusCode::GATEWAY_TIMEOUT);
+        }
+        !gateway.router.metrics().contains("kea_ejections_total{service=\"app\",version=\"1\"} 0\n")
+    };
+    assert!(!ejected(&[GRPC, ("grpc-timeout", "20m")], "5s").await);
+    assert!(ejected(&[GRPC], "20ms").await, "one that is silent for all of the service's time is left alone");
+}
+
+#[tokio::test]
+async fn what_may_have_left_with_its_head_is_not_sent_again() {
+    let server = Server::after(2, |_| Does::Echo).await;
+    let gateway = gateway(Http2, &[server.address, server.address], json!({})).await;
+    assert_eq!(post(&gateway, &[], Body::empty()).await.status(), StatusCode::BAD_GATEWAY);
+    let mut get = request(&gateway, "x", &[], Body::empty());
+    *get.method_mut() = http::Method::GET;
+    assert_eq!(gateway.router.handle(get).await.status(), StatusCode::OK);
+    assert_eq!((server.requests(), server.connections()), (1, 3));
+}
+
+#[tokio::test]
+async fn a_web_service_is_asked_for_no_connection_elsewhere() {
+    let server = Server::that(|_| Does::Echo).await;
+    let gateway = gateway(Http2, &[server.address], json!({})).await;
+    let mut connect = request(&gateway, "x", &[], Body::empty());
+    *connect.method_mut() = http::Method::CONNECT;
+    assert_eq!(gateway.router.handle(connect).await.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(server.connections(), 0);
+}
+
+#[tokio::test]
 async fn a_replica_is_told_what_is_left_of_the_time_and_not_whom_to_ask() {
     let server = Server::that(|_| Does::Echo).await;
     let gateway = gateway(Http2, &[server.address], json!({})).await;

@@ -16,7 +16,10 @@ use kea_core::resilience::RateKey;
 use redis::{Script, ScriptInvocation};
 
 use super::{Bucket, Quota, Rule, who::Who};
-use crate::link::{Away, Link, RedisUrl};
+use crate::{
+    clock,
+    link::{Away, Link, RedisUrl},
+};
 
 /// How long a request waits for the count. With the timer's own millisecond it goes on within five.
 const COUNT: Duration = Duration::from_millis(3);
@@ -76,9 +79,17 @@ impl Taken {
         Self { key, by: *by, bucket: *bucket, level }
     }
 
-    /// Gives the request back to this router's own count: it was let pass here, and not there.
-    fn give_back(&self) {
-        let _ = self.level.fetch_update(Relaxed, Relaxed, |full_at| full_at.checked_sub(self.bucket.emission()));
+    /// Settles this router's own count of a request that was let pass here, and not there. The rule that refuses does so here,
+    /// too, for as long as it would there, so that a flood is not all asked of Redis; to the others it is given back.
+    fn settle(&self, told: i64) {
+        let emission = self.bucket.emission();
+        if told >= 0 {
+            let _ = self.level.fetch_update(Relaxed, Relaxed, |full_at| full_at.checked_sub(emission));
+        } else {
+            let full = emission.saturating_mul(u64::from(self.bucket.burst).saturating_sub(1));
+            let early = told.unsigned_abs().saturating_mul(1000);
+            self.level.fetch_max(clock::now().saturating_add(full).saturating_add(early), Relaxed);
+        }
     }
 
     fn quota(&self, told: i64) -> Quota {
@@ -108,10 +119,10 @@ impl SharedRates {
     pub(super) async fn take(&self, taken: &[Taken]) -> Option<Quota> {
         // That it failed is counted, and told once, by the link.
         let told = self.ask(taken).await.ok()?;
-        let quotas = taken.iter().zip(told).map(|(taken, told)| taken.quota(told));
+        let quotas = taken.iter().zip(&told).map(|(taken, told)| taken.quota(*told));
         let tightest = quotas.reduce(Quota::tighter)?;
         if !tightest.allowed {
-            taken.iter().for_each(Taken::give_back);
+            taken.iter().zip(&told).for_each(|(taken, told)| taken.settle(*told));
         }
         Some(tightest)
     }

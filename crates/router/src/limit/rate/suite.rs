@@ -142,14 +142,34 @@ async fn routers_of_one_redis_count_together() {
 }
 
 #[tokio::test]
-async fn a_request_that_others_used_up_costs_nothing_here() {
+async fn what_others_used_up_is_asked_of_redis_once() {
     let (server, limit) = (RedisServer::start(&[]), slow(5));
     let shared = shared(server.port()).await;
     let (one, other) = (Router::new(&limit, Some(shared.clone())), Router::new(&limit, Some(shared)));
     assert_eq!(one.allowed("ada", 5).await, 5);
-    assert_eq!(other.allowed("ada", 9).await, 0);
+    assert!(!other.count("ada").await.allowed);
     let alone = Router { shared: None, ..other };
-    assert_eq!(alone.allowed("ada", 9).await, 5, "what was refused by all was given back");
+    let refused = alone.count("ada").await;
+    assert!(!refused.allowed, "the rest of a flood ends here");
+    let hours = refused.after.as_secs_f64() / 3600.0;
+    assert!((0.9..=1.0).contains(&hours), "for as long as in Redis: {hours}");
+    assert_eq!(alone.allowed("bob", 9).await, 5, "others are not refused with it");
+}
+
+#[tokio::test]
+async fn who_is_refused_by_one_rule_takes_nothing_by_another() {
+    let server = RedisServer::start(&[]);
+    let (shared, rules) = (shared(server.port()).await, RateLimiter::new(&[slow(9), slow(2)]));
+    let take = async |user: &str| {
+        let both = [(0, Who::Everybody), (1, Who::User(user))];
+        let taken = both.map(|(at, who)| Taken::new("iris", at, &rules.rules[at], &who, Arc::default()));
+        shared.take(&taken).await.unwrap()
+    };
+    for allowed in [true, true, false, false, false, false, false, false, false, false] {
+        assert_eq!(take("ada").await.allowed, allowed);
+    }
+    let quota = take("bob").await;
+    assert!(quota.allowed, "what all have together was not used up by ada: {quota:?}");
 }
 
 #[tokio::test]
