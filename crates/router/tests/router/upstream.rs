@@ -220,14 +220,14 @@ async fn callers_in_a_hurry_say_nothing_of_a_replica() {
 }
 
 #[tokio::test]
-async fn what_may_have_left_with_its_head_is_not_sent_again() {
-    let server = Server::after(2, |_| Does::Echo).await;
-    let gateway = gateway(Http2, &[server.address, server.address], json!({})).await;
-    assert_eq!(post(&gateway, &[], Body::empty()).await.status(), StatusCode::BAD_GATEWAY);
-    let mut get = request(&gateway, "x", &[], Body::empty());
-    *get.method_mut() = http::Method::GET;
-    assert_eq!(gateway.router.handle(get).await.status(), StatusCode::OK);
-    assert_eq!((server.requests(), server.connections()), (1, 3));
+async fn what_may_have_left_with_its_head_is_not_sent_again_unless_it_does_no_harm() {
+    for (method, status, requests) in [("POST", StatusCode::BAD_GATEWAY, 0), ("GET", StatusCode::OK, 1)] {
+        let server = Server::after(1, |_| Does::Echo).await;
+        let gateway = gateway(Http2, &[server.address, server.address], json!({})).await;
+        let mut asked = request(&gateway, "x", &[], Body::empty());
+        *asked.method_mut() = method.parse().unwrap();
+        assert_eq!((gateway.router.handle(asked).await.status(), server.requests()), (status, requests), "{method}");
+    }
 }
 
 #[tokio::test]
