@@ -17,7 +17,7 @@ pub(crate) const HOP_BY_HOP: [HeaderName; 9] = [
 
 /// Drops them, and those that `Connection` names.
 pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    // Looking each of them up takes longer than looking over what is there, of which one is such a header at most.
+    // Looking each of them up takes longer than looking over what is there: most heads have one of them, or none.
     let found: Vec<HeaderName> = headers.keys().filter(|name| HOP_BY_HOP.contains(name)).cloned().collect();
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
