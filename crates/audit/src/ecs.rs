@@ -1,10 +1,10 @@
 //! A record as a line of JSON, in the names of the Elastic Common Schema; what that has no name for is below `kea.`.
 
-use kea_core::span::SpanId;
 use serde::{Serialize, Serializer};
 
 use crate::{
     mask,
+    object::Object,
     record::{Outcome, Record, Stage},
 };
 
@@ -13,95 +13,6 @@ const ECS_VERSION: &str = "8.17.0";
 
 /// Bytes of a path that are written.
 const LONGEST_PATH: usize = 2048;
-
-/// Names are flat (`http.request.method`): the schema allows it, and a line is found with `grep`. What is not known is
-/// not there.
-#[derive(Serialize)]
-struct Line<'a> {
-    #[serde(rename = "@timestamp", serialize_with = "micros")]
-    timestamp: jiff::Timestamp,
-    #[serde(rename = "ecs.version")]
-    ecs_version: &'static str,
-    #[serde(rename = "event.kind")]
-    kind: &'static str,
-    #[serde(rename = "event.dataset")]
-    dataset: &'static str,
-    #[serde(rename = "event.category")]
-    category: [&'static str; 1],
-    #[serde(rename = "event.type")]
-    event_type: [&'static str; 1],
-    #[serde(rename = "event.action")]
-    action: &'a str,
-    #[serde(rename = "event.outcome")]
-    event_outcome: &'static str,
-    #[serde(rename = "event.duration")]
-    nanoseconds: u64,
-    #[serde(rename = "event.reason", skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    #[serde(rename = "http.request.id")]
-    request_id: &'a str,
-    #[serde(rename = "trace.id")]
-    trace_id: &'a str,
-    #[serde(rename = "span.id", skip_serializing_if = "Option::is_none", serialize_with = "shown")]
-    span: Option<SpanId>,
-    #[serde(rename = "parent.id", skip_serializing_if = "Option::is_none", serialize_with = "shown")]
-    parent: Option<SpanId>,
-    #[serde(rename = "http.request.method")]
-    method: &'a str,
-    #[serde(rename = "url.path")]
-    path: &'a str,
-    #[serde(rename = "http.request.body.bytes")]
-    request_bytes: u64,
-    #[serde(rename = "http.request.body.content", skip_serializing_if = "Option::is_none")]
-    request_content: Option<String>,
-    #[serde(rename = "http.response.status_code", skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-    #[serde(rename = "http.response.body.bytes")]
-    response_bytes: u64,
-    #[serde(rename = "http.response.body.content", skip_serializing_if = "Option::is_none")]
-    response_content: Option<String>,
-    #[serde(rename = "client.ip")]
-    client: std::net::IpAddr,
-    #[serde(rename = "user.name", skip_serializing_if = "Option::is_none")]
-    user: Option<&'a str>,
-    #[serde(rename = "user.roles", skip_serializing_if = "Option::is_none")]
-    roles: Option<&'a [String]>,
-    #[serde(rename = "service.name", skip_serializing_if = "Option::is_none")]
-    service: Option<&'a str>,
-    #[serde(rename = "service.version", skip_serializing_if = "Option::is_none")]
-    version: Option<&'a str>,
-    #[serde(rename = "host.name")]
-    host: &'a str,
-    #[serde(rename = "kea.outcome")]
-    outcome: &'static str,
-    #[serde(rename = "kea.fault")]
-    fault: &'static str,
-    #[serde(rename = "kea.protocol")]
-    protocol: &'a str,
-    #[serde(rename = "kea.grpc_status", skip_serializing_if = "Option::is_none")]
-    grpc_status: Option<u32>,
-    #[serde(rename = "kea.function", skip_serializing_if = "Option::is_none")]
-    function: Option<&'a str>,
-    #[serde(rename = "kea.replica", skip_serializing_if = "Option::is_none")]
-    replica: Option<&'a str>,
-    #[serde(rename = "kea.cache", skip_serializing_if = "Option::is_none")]
-    cache: Option<&'a str>,
-    #[serde(rename = "kea.key", skip_serializing_if = "Option::is_none")]
-    key: Option<&'a str>,
-    // Microseconds of each stage.
-    #[serde(rename = "kea.micros.authenticate")]
-    authenticate: u32,
-    #[serde(rename = "kea.micros.validate")]
-    validate: u32,
-    #[serde(rename = "kea.micros.cache")]
-    cache_stage: u32,
-    #[serde(rename = "kea.micros.balance")]
-    balance: u32,
-    #[serde(rename = "kea.micros.upstream")]
-    upstream: u32,
-    #[serde(rename = "kea.micros.respond")]
-    respond: u32,
-}
 
 /// What KEA says of the trail itself: that it begins, and what it found.
 #[derive(Debug, Serialize)]
@@ -144,61 +55,74 @@ fn micros<S: Serializer>(time: &jiff::Timestamp, serializer: S) -> Result<S::Ok,
     serializer.collect_str(&format_args!("{time:.6}"))
 }
 
-#[allow(clippy::ref_option, reason = "the signature is serde's")]
-fn shown<S: Serializer>(id: &Option<SpanId>, serializer: S) -> Result<S::Ok, S::Error> {
-    id.map(|id| id.to_string()).serialize(serializer)
+/// Appends the record as a JSON object. Names are flat (`http.request.method`): the schema allows it, and a line is found
+/// with `grep`. What is not known is not there.
+pub(crate) fn render(record: &Record, host: &str, out: &mut Vec<u8>) {
+    let mut line = Object::begin(out);
+    event(record, &mut line);
+    exchange(record, &mut line);
+    place(record, host, &mut line);
+    outcome(record, &mut line);
+    line.end();
 }
 
-/// Appends the record as a JSON object.
-pub(crate) fn render(record: &Record, host: &str, out: &mut Vec<u8>) {
-    let [authenticate, validate, cache_stage, balance, upstream, respond] =
-        Stage::ALL.map(|s| record.stages[s as usize]);
+fn event(record: &Record, line: &mut Object<'_>) {
     let (category, event_type) = kind(record);
+    line.shown("@timestamp", format_args!("{:.6}", record.time));
+    line.text("ecs.version", ECS_VERSION);
+    line.text("event.kind", "event");
+    line.text("event.dataset", "kea.audit");
+    line.texts("event.category", [category]);
+    line.texts("event.type", [event_type]);
+    line.text("event.action", record.action);
+    line.text("event.outcome", event_outcome(record.outcome));
+    line.number("event.duration", record.total.saturating_mul(1000));
+    line.some_text("event.reason", record.problem);
+}
+
+/// The request and its answer.
+fn exchange(record: &Record, line: &mut Object<'_>) {
     let path = record.uri.path();
-    let line = Line {
-        timestamp: record.time,
-        ecs_version: ECS_VERSION,
-        kind: "event",
-        dataset: "kea.audit",
-        category: [category],
-        event_type: [event_type],
-        action: record.action,
-        event_outcome: event_outcome(record.outcome),
-        nanoseconds: record.total.saturating_mul(1000),
-        reason: record.problem,
-        request_id: &record.request_id,
-        trace_id: &record.trace_id,
-        span: record.span.map(|span| span.id),
-        parent: record.span.and_then(|span| span.parent),
-        method: record.method.as_str(),
-        path: &path[..path.floor_char_boundary(LONGEST_PATH)],
-        request_bytes: record.request_bytes,
-        request_content: record.payload.as_ref().map(mask::request),
-        status: Some(record.status).filter(|status| *status > 0),
-        response_bytes: record.response_bytes,
-        response_content: record.payload.as_ref().map(mask::response),
-        client: record.client,
-        user: record.user.as_ref().map(|user| &*user.name),
-        roles: record.user.as_ref().map(|user| &*user.roles),
-        service: record.service.as_deref(),
-        version: record.version.as_deref(),
-        host,
-        outcome: record.outcome.as_str(),
-        fault: record.fault.as_str(),
-        protocol: record.protocol,
-        grpc_status: record.grpc_status,
-        function: record.function.as_deref(),
-        replica: record.replica.as_deref(),
-        cache: record.cache,
-        key: record.user.as_ref().and_then(|user| user.key.as_deref()),
-        authenticate,
-        validate,
-        cache_stage,
-        balance,
-        upstream,
-        respond,
-    };
-    write(&line, out);
+    line.text("http.request.id", &record.request_id);
+    line.text("trace.id", &record.trace_id);
+    if let Some(span) = record.span {
+        line.shown("span.id", span.id);
+        span.parent.into_iter().for_each(|parent| line.shown("parent.id", parent));
+    }
+    line.text("http.request.method", record.method.as_str());
+    line.text("url.path", &path[..path.floor_char_boundary(LONGEST_PATH)]);
+    line.number("http.request.body.bytes", record.request_bytes);
+    line.some_text("http.request.body.content", record.payload.as_ref().map(mask::request).as_deref());
+    line.some_number("http.response.status_code", Some(record.status).filter(|status| *status > 0));
+    line.number("http.response.body.bytes", record.response_bytes);
+    line.some_text("http.response.body.content", record.payload.as_ref().map(mask::response).as_deref());
+}
+
+/// Who called what, and where.
+fn place(record: &Record, host: &str, line: &mut Object<'_>) {
+    line.shown("client.ip", record.client);
+    if let Some(user) = &record.user {
+        line.text("user.name", &user.name);
+        line.texts("user.roles", user.roles.iter().map(String::as_str));
+    }
+    line.some_text("service.name", record.service.as_deref());
+    line.some_text("service.version", record.version.as_deref());
+    line.text("host.name", host);
+}
+
+/// What the schema has no names for.
+fn outcome(record: &Record, line: &mut Object<'_>) {
+    line.text("kea.outcome", record.outcome.as_str());
+    line.text("kea.fault", record.fault.as_str());
+    line.text("kea.protocol", record.protocol);
+    line.some_number("kea.grpc_status", record.grpc_status);
+    line.some_text("kea.function", record.function.as_deref());
+    line.some_text("kea.replica", record.replica.as_deref());
+    line.some_text("kea.cache", record.cache);
+    line.some_text("kea.key", record.user.as_ref().and_then(|user| user.key.as_deref()));
+    for stage in Stage::ALL {
+        line.number(stage.field(), record.stages[stage as usize]);
+    }
 }
 
 /// Appends anything of this room as a JSON object.

@@ -9,6 +9,7 @@ mod chain;
 mod ecs;
 mod files;
 mod mask;
+mod object;
 mod query;
 mod queue;
 mod record;
