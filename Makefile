@@ -24,7 +24,8 @@ build: ## Builds the binary
 run: build tools ## Starts KEA, trains and deploys a real model, and shows what to call; ends with Ctrl-C
 	scripts/run $(KEA)
 
-test: check unit worker e2e cluster ## Everything: format, lints, documentation, licences, unit, worker, end-to-end, browser and cluster tests
+test: format-check deny unit worker e2e ## Everything: format, lints, documentation, licences, unit, worker, end-to-end, browser and cluster tests
+	$(MAKE) cluster BESIDE='$(MAKE) lint doc'
 
 check: format-check lint doc deny ## What needs no running parts
 
@@ -62,11 +63,12 @@ endurance: $(VENV)/made ## Ten minutes of load in which replicas are killed, han
 	cargo build --locked --bin kea
 	KEA_ENDURANCE_SECONDS=$(or $(SECONDS),600) KEA_BIN=$(CURDIR)/target/debug/kea $(PY) -m pytest -s tests/e2e/test_endurance.py
 
+# A cluster waits more than it computes: BESIDE is a command that uses the time.
 cluster: $(VENV)/made ## Tests of operator and routers in the Kubernetes that KUBECONFIG or KEA_CLUSTER gives; see scripts/with-cluster
 	scripts/apt-install binutils docker-registry git skopeo
 	cargo build --locked --bin kea
 	export KEA_BIN=$(CURDIR)/target/debug/kea
-	scripts/with-cluster --first tests/cluster/prepare $(PY) -m pytest tests/cluster $(PYTEST_ARGS)
+	$(if $(BESIDE),scripts/beside '$(BESIDE)') scripts/with-cluster --first tests/cluster/prepare $(PY) -m pytest tests/cluster $(PYTEST_ARGS)
 
 image: ## Makes KEA's own image and pushes it: make image IMAGE=registry.example/kea:1 [BASE=…]
 	@[ -n "$(IMAGE)" ] || { echo "make image: say where it goes, as IMAGE=registry.example/kea:1" >&2; exit 2; }
