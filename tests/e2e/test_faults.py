@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -190,7 +191,8 @@ def test_a_hanging_model_is_answered_for_in_time_and_started_again(shared_kea: K
     kea.deploy("hangs", models.custom("hangs", HANGS), replicas=2, timeout="2s", loadBalancer=rule)
     answer = kea.predict("hangs", {"seconds": 3600})
     assert answer.status_code == 504 and answer.elapsed.total_seconds() < 4, answer.text
-    assert "2" in answer.json()["detail"]
+    # By the gateway, or by the replica a moment before, which was told how much was left.
+    assert re.search(r"did not answer within (19\d\d|2000) ms", answer.json()["detail"]), answer.text
     # While one replica hangs, callers who come again are answered by the other, soon by both.
     kea.wait_for(lambda: kea.predict("hangs", {"seconds": 0}).status_code == 200, "an answer of the other", 10)
 
