@@ -13,6 +13,7 @@ from load import Load
 
 # Version 1 calls it 0, version 2 counts the other way round.
 SETOSA = {"X": [5.1, 3.5, 1.4, 0.2]}
+LABEL = {"label": 0}
 
 RULES = {"steps": [{"weight": 20, "pause": "2s"}, {"weight": 60, "pause": "2s"}], "minRequests": 30, "maxP99": "10s"}
 
@@ -88,6 +89,25 @@ def test_a_version_that_takes_other_inputs_goes_back(space: Space, routers: Rout
     # A rollback puts up with it.
     assert kea.request("POST", f"/services/{name}/rollback").status_code == 200
     assert "rollout" not in space.deployed(name, "1")
+
+
+def test_a_version_that_answers_copies_differently_goes_back_before_it_answers_anybody(
+    space: Space, routers: Routers
+) -> None:
+    name = started(space, routers, "in-shadow")
+    steps = [{"shadow": True, "pause": "2s"}, {"weight": 50, "pause": "2s"}]
+    space.patch("mld", name, {"rollout": {"steps": steps, "minRequests": 30, "maxDifferenceRate": 0.1}})
+    first, second = routers()
+    with Load(first, name, SETOSA, LABEL, threads=1) as one, Load(second, name, SETOSA, LABEL, threads=1) as other:
+        space.patch("mlm", name, {"image": space.images["iris-2"], "version": "2"})
+        why = space.failed(name, "version 2 went back at step 1 of 2: ", "answered differently")["reason"]
+        one.more(20)
+        other.more(20)
+    assert why.startswith("version 2 went back at step 1 of 2: 100 % of its "), why
+    for load in (one, other):
+        load.assert_all_answered()
+        load.assert_versions("1")
+    wait_for(lambda: not space.pods(name, "2"), "its replicas to end")
 
 
 def test_nobody_but_the_operator_is_told_what_routers_count(cluster: Cluster, kea: Gateway) -> None:

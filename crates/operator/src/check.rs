@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use kea_core::{
     VersionId, change,
     port::DeployError,
-    rollout::RolloutRules,
     service::{Canary, ModelSpec, Resources},
     shadow::Shadow,
 };
@@ -81,19 +80,6 @@ pub(crate) fn versions(named: Option<&VersionId>, canary: Option<&Canary>) -> Re
 /// The version that is to be a shadow.
 pub(crate) fn shadow(shadow: Option<&Shadow>) -> Result<(), Fault> {
     shadow.map_or(Ok(()), |shadow| version("shadow/version", &shadow.version))
-}
-
-/// In a cluster each router knows what its own copies came to, and nobody sums them up.
-pub(crate) fn rollout(rules: Option<&RolloutRules>) -> Result<(), Fault> {
-    let mut steps = rules.into_iter().flat_map(|rules| &rules.steps);
-    match steps.position(|step| step.shadow) {
-        None => Ok(()),
-        Some(at) => {
-            let detail = "a step in shadow needs one machine, as `kea serve` runs on: in a cluster send copies to the new \
-                          version with `shadow` first, and begin `steps` with a share";
-            Err(Fault::of(&format!("rollout/steps/{at}/shadow"), detail))
-        }
-    }
 }
 
 /// Variables have the names that every Kubernetes takes; newer ones take more.

@@ -158,6 +158,12 @@ fn taking_over<'a>(seen: &Seen<'a>) -> Option<&'a RolloutStatus> {
     (told.phase != RolloutPhase::Promoted).then_some(told)
 }
 
+/// What a version waits for whose rollout is at a step in shadow that has begun.
+fn in_shadow(seen: &Seen<'_>) -> Option<String> {
+    let record = seen.rollout.filter(|record| record.is_progressing() && record.step_started_at.is_some())?;
+    seen.acting()?.shadow().map(|_| record.told.in_shadow())
+}
+
 /// Whether a version is as it was asked for.
 fn is_whole(seen: &Seen<'_>, version: &VersionId, wanted: u32) -> bool {
     ready(seen.pods, version) >= wanted && !seen.written.contains(version) && rolled_out(seen, version, wanted)
@@ -308,7 +314,7 @@ fn why(
                 let waiting = waiting(seen, Some(&wish.version), Some(image), ready, wish.replicas);
                 format!("{} {}: {waiting}", beside(seen), wish.version)
             };
-            let on_trial = taking_over(seen).and_then(RolloutStatus::on_trial);
+            let on_trial = in_shadow(seen).or_else(|| taking_over(seen)?.on_trial());
             waits(match (on_trial, seen.canary, taking_over(seen)) {
                 (Some(on_trial), ..) => on_trial,
                 (None, Some(canary), Some(told)) => {

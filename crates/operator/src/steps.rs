@@ -9,6 +9,7 @@ use kea_core::{
     quantity::Span,
     rollout::{Rollout, RolloutPhase, RolloutRules, RolloutStatus, StepSeen, Verdict, judge},
     service::Canary,
+    shadow::Shadow,
     tally::Tally,
 };
 
@@ -114,11 +115,25 @@ pub(crate) fn acting(wish: Wish, rollout: Option<&RolloutRecord>, records: &[Ver
         return wish;
     };
     let Some(from) = records.iter().find(|record| record.version == told.from) else { return wish };
-    let weight = wish.settings.rollout.weight(told.step.saturating_sub(1));
-    let role = Role::Canary(Canary { version: wish.version.clone(), weight });
+    let role = role(&wish, told.step.saturating_sub(1));
     let new = CanaryWish { version: wish.version, model: wish.model, role };
     let canary = (told.phase == RolloutPhase::Progressing).then_some(new);
     Wish { version: from.version.clone(), model: from.model.clone(), canary, ..wish }
+}
+
+/// What the new version gets at a step, counted from 0.
+fn role(wish: &Wish, step: usize) -> Role {
+    let (rules, version) = (&wish.settings.rollout, &wish.version);
+    let canary = || Role::Canary(Canary { version: version.clone(), weight: rules.weight(step) });
+    rules.shadow(step, version).map_or_else(canary, Role::Shadow)
+}
+
+/// The new version as the shadow that it is for routers, once its step in shadow has begun.
+pub(crate) fn copies(owner: &MlDeployment, wish: &Wish) -> Option<Shadow> {
+    let record = owner.status.as_ref()?.rollout.as_ref().filter(|record| record.told.version == wish.version)?;
+    let has_begun = record.is_progressing() && record.step_started_at.is_some();
+    let shadow = || wish.settings.rollout.shadow(record.told.step.saturating_sub(1), &wish.version);
+    has_begun.then(shadow).flatten()
 }
 
 /// The share of the requests that routers give the new version. One that was promoted keeps its own until it is live.
@@ -148,7 +163,7 @@ pub(crate) fn looked(record: &RolloutRecord, rules: &RolloutRules, look: &Look<'
     let elapsed = after.step_started_at.map(|began| passed(began, look, rules, step));
     let compared = look.counts.compared(rules);
     let seen = StepSeen { failure: look.failure, elapsed, new: &look.counts.new, live: compared };
-    after.told.requests = look.counts.new.requests;
+    after.told.requests = rules.judged_by(step, &look.counts.new).requests;
     let verdict = judge(rules, step, &seen);
     let verdict = with_all_numbers(verdict, &after, rules, look);
     decide(after, verdict)

@@ -169,7 +169,7 @@ fn settings(
     let (settings, canary, shadow) = match (wish, before) {
         (Ok(wish), _) if !wish.paused => {
             let canary = wish.canary().or_else(|| steps::share(deployment, &wish.version));
-            let shadow = wish.shadow();
+            let shadow = wish.shadow().or_else(|| steps::copies(deployment, &wish));
             (wish.settings, canary, shadow)
         }
         (_, Some(before)) => return (before.settings.clone(), before.canary.clone(), before.shadow.clone()),
@@ -258,7 +258,11 @@ pub(crate) fn details(caches: &Caches, deployment: &MlDeployment, cluster: &Clus
         false => Some("the operator has not looked at it yet".into()),
     };
     let steps = steps(conditions, is_current, told.map_or("0/0", |told| &told.ready));
-    let taking = rollout.map(|rollout| taking(rollout, live.as_ref()));
+    let shadow = wish.as_ref().ok().and_then(|wish| wish.shadow().or_else(|| steps::copies(deployment, wish)));
+    let taking = rollout.map(|rollout| match &shadow {
+        Some(shadow) if shadow.version == rollout.version => rollout.copying(),
+        _ => taking(rollout, live.as_ref()),
+    });
     Some(ServiceDetails {
         model_name: wish.as_ref().map_or_else(|_| deployment.name().to_string(), |wish| wish.model_name.clone()),
         status: state,
@@ -268,7 +272,7 @@ pub(crate) fn details(caches: &Caches, deployment: &MlDeployment, cluster: &Clus
         engine: told.and_then(|told| told.engine),
         image: told.filter(|_| is_current).and_then(|told| told.image.clone()),
         canary: wish.as_ref().ok().and_then(|wish| wish.canary().or_else(|| steps::share(deployment, &wish.version))),
-        shadow: wish.as_ref().ok().and_then(Wish::shadow).map(Into::into),
+        shadow: shadow.map(Into::into),
         rollout: rollout.cloned(),
         replicas: wish.as_ref().map_or_else(|_| deployment.replicas(), |wish| wish.replicas),
         ready_replicas: told.map_or(0, |told| told.ready_replicas),

@@ -169,7 +169,6 @@ pub(crate) fn wish(
     check::shadow(shadow.as_ref()).map_err(|fault| refused(fault.into()))?;
     change::canary(canary.as_ref()).map_err(refused)?;
     Shadow::check(shadow.as_ref(), canary.as_ref(), request.rollout.as_ref()).map_err(refused)?;
-    check::rollout(request.rollout.as_ref()).map_err(|fault| refused(fault.into()))?;
     change::one_way_of_taking_over(canary.as_ref(), request.rollout.as_ref()).map_err(refused)?;
     let is_named = matches!((&pinned, &model_version), (Some(pinned), Some(of_model)) if pinned != of_model);
     let asked = Asked { object: &model_object, model: record, pinned, of_model: model_version };

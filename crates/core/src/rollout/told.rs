@@ -44,6 +44,20 @@ impl RolloutStatus {
         (*phase == RolloutPhase::Progressing && *weight > 0).then(told)
     }
 
+    /// What a version waits for that gets copies of the requests, and has no share.
+    pub fn in_shadow(&self) -> String {
+        let Self { version, from, step, steps, reason, .. } = self;
+        let copies = format!("version {version} gets copies of the requests at step {step} of {steps}: {reason}");
+        format!("{copies}; version {from} answers")
+    }
+
+    /// The last step of the deployment of a version that gets copies of the requests.
+    pub fn copying(&self) -> StepStatus {
+        let Self { step, steps, reason, .. } = self;
+        let detail = format!("copies, step {step} of {steps}: {reason}");
+        StepStatus { name: TAKE_THE_REQUESTS.into(), state: StepState::Running, detail }
+    }
+
     /// Whether the new version has the requests, or which of them, as the last step of a deployment.
     pub fn taking(&self) -> StepStatus {
         let Self { version, phase, step, steps, weight, reason, .. } = self;

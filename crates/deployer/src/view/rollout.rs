@@ -18,12 +18,7 @@ pub(super) fn returned(state: &ServiceState) -> Option<String> {
 /// What a version that takes over step by step waits for, once it has a share, or gets copies.
 pub(super) fn on_trial(state: &ServiceState) -> Option<String> {
     let rollout = status(state)?;
-    if !gets_copies(state, &rollout) {
-        return rollout.on_trial();
-    }
-    let RolloutStatus { version, from, step, steps, reason, .. } = rollout;
-    let copies = format!("version {version} gets copies of the requests at step {step} of {steps}: {reason}");
-    Some(format!("{copies}; version {from} answers"))
+    if gets_copies(state, &rollout) { Some(rollout.in_shadow()) } else { rollout.on_trial() }
 }
 
 /// Whether a version under way gets copies alone, and has what it needs for that.
@@ -59,10 +54,7 @@ pub(super) fn taking(state: &ServiceState, version: &VersionState) -> StepStatus
     let is_live = state.live.as_ref() == Some(version);
     let told = |state, detail| StepStatus { name: TAKE_THE_REQUESTS.into(), state, detail };
     match status(state).filter(|_| !is_live) {
-        Some(rollout) if gets_copies(state, &rollout) => {
-            let RolloutStatus { step, steps, reason, .. } = rollout;
-            told(StepState::Running, format!("copies, step {step} of {steps}: {reason}"))
-        }
+        Some(rollout) if gets_copies(state, &rollout) => rollout.copying(),
         Some(rollout) => rollout.taking(),
         None => told(if is_live { StepState::Done } else { StepState::Pending }, format!("version {version}")),
     }

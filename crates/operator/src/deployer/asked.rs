@@ -43,7 +43,6 @@ pub(super) fn check_settings(request: &UpdateRequest) -> Result<(), DeployError>
     Shadow::check(request.shadow.as_ref(), request.canary.as_ref(), request.rollout.as_ref())?;
     check::shadow(request.shadow.as_ref())?;
     check::env(request.env.as_ref())?;
-    check::rollout(request.rollout.as_ref())?;
     change::one_way_of_taking_over(request.canary.as_ref(), request.rollout.as_ref())?;
     check::versions(request.version.as_ref(), request.canary.as_ref())?;
     change::changed_settings(&mut kea_core::Settings::default(), request)

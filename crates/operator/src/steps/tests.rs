@@ -281,6 +281,32 @@ fn a_share_lasts_from_the_first_step_until_the_version_is_live_or_back() {
 }
 
 #[test]
+fn a_step_in_shadow_gives_copies_and_is_judged_by_them() {
+    let rules = json!({"steps": [{"shadow": true}, {"weight": 50}], "minRequests": 10, "maxDifferenceRate": 0.1});
+    let scene = |rollout| Scene { spec: json!({"replicas": 4, "rollout": rules}), ..Scene::with(rollout) };
+    let waits = scene(begin(v("2"), v("1"), 2, at(0)));
+    let wish = acting(waits.wish(), waits.current().as_ref(), &[record("1"), record("2")]);
+    assert_eq!((wish.version.as_str(), wish.canary(), wish.of_canary().unwrap().replicas), ("1", None, 4));
+    let copied = |scene: &Scene| copies(&scene.owner(), &scene.wish()).map(|shadow| shadow.version.to_string());
+    assert_eq!((wish.shadow().unwrap().percent(), copied(&waits)), (100, None), "its replicas come first");
+
+    let rules = waits.wish().settings.rollout;
+    let first = looked(waits.rollout.as_ref().unwrap(), &rules, &look(0, true, &Counts::default()));
+    assert_eq!((told(&first).2, copied(&scene(first.clone()))), (0, Some("2".into())));
+    let answered = |same: u64, different: u64| {
+        let mut counts = counts((500, 500), 60);
+        (counts.new.shadow.counts.same, counts.new.shadow.counts.different) = (same, different);
+        looked(&first, &rules, &look(60, true, &counts))
+    };
+    assert_eq!(told(&answered(17, 3)).0, RolloutPhase::Returned);
+    let few = answered(9, 0);
+    assert_eq!((few.told.step, few.told.requests), (1, 9), "{}", few.told.reason);
+    let second = answered(20, 0);
+    assert_eq!((second.told.step, copied(&scene(second.clone()))), (2, None), "{}", second.told.reason);
+    assert_eq!(scene(second).acting(), ("1".into(), Some(("2".into(), 50, 2))));
+}
+
+#[test]
 fn each_step_and_each_end_is_told_once() {
     let change = |after: &RolloutRecord, before: Option<&RolloutRecord>| after.change(before, &rules());
     let first = under_way();
