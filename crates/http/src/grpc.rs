@@ -36,6 +36,7 @@ pub enum Code {
     Unimplemented = 12,
     Internal = 13,
     Unavailable = 14,
+    DataLoss = 15,
     Unauthenticated = 16,
 }
 
@@ -87,6 +88,14 @@ pub(crate) fn refused(mut response: Response, code: Code, message: &str) -> Resp
 /// The status that these fields, of an answer's head or its trailers, tell of.
 pub fn told(fields: &HeaderMap) -> Option<u32> {
     fields.get(STATUS)?.to_str().ok()?.parse().ok()
+}
+
+/// Whether a call with that status failed by its server, and not by its caller: those that OpenTelemetry calls errors of
+/// servers (<https://opentelemetry.io/docs/specs/semconv/rpc/grpc/>).
+pub fn is_failure(code: u32) -> bool {
+    use Code::{DataLoss, DeadlineExceeded, Internal, Unavailable, Unimplemented, Unknown};
+    let failures = [Unknown, DeadlineExceeded, Unimplemented, Internal, Unavailable, DataLoss];
+    failures.iter().any(|failure| *failure as u32 == code)
 }
 
 /// How long the caller waits, where it says so.

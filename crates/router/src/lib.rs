@@ -8,6 +8,7 @@ mod audited;
 mod balance;
 pub mod cache;
 mod clock;
+mod counted;
 mod endpoint;
 mod error;
 mod forward;

@@ -22,6 +22,7 @@ use kea_http::{ApiError, replica_tls::ReplicaTls};
 use crate::{
     RouterError, audited,
     cache::{self, CacheKey, Caching, Lookup, ResponseCache, Scope, kept, owner_of},
+    counted::Counted,
     error, health, identify,
     limit::{self, SharedRates},
     metrics, path, shadow, sticky,
@@ -127,30 +128,24 @@ impl Router {
         tunnel::guard(&self.auth, &mut request);
         let admitted = identify::admit(&table, &self.auth, &self.policies, request)?; // 401, 403, 404, 405, 503
         audited::admitted(&record, &admitted);
-        let metrics = admitted.version().metrics.clone();
+        let counted = Counted::of(&admitted);
         let rates = admitted.service.rates.as_ref();
-        let counted = rates.and_then(|rates| rates.count(&admitted, self.shared_rates.as_ref()));
-        let quota = match counted {
-            Some(counted) => Some(counted.by_all().await),
+        let rated = rates.and_then(|rates| rates.count(&admitted, self.shared_rates.as_ref()));
+        let quota = match rated {
+            Some(rated) => Some(rated.by_all().await),
             None => None,
         };
         let sticky = sticky::new_cookie(&admitted);
-        // Whoever asks for a version by name is none of those among whom it is tried.
-        let on_trial = admitted.any_version && admitted.service.route.canary.is_some();
         let mut asked = None;
         let routed = async {
             limit::within(&admitted, quota)?; // 429
             let call = validate::call(admitted, self.body_limit).await?; // 400, 413, 415
             audited::valid(&record, &call);
-            asked = on_trial.then(Instant::now);
+            asked = counted.on_trial.then(Instant::now);
             self.caching.answer(call).await // from the cache, else 502, 503, 504
         };
         let answered: Result<Response, RouterError> = routed.await;
-        if on_trial {
-            metrics.trial.count(&answered, asked);
-        }
-        let mut response = answered.unwrap_or_else(|error| ApiError::from(error).into_response());
-        metrics.answered(response.status());
+        let mut response = counted.answered(answered, asked.map(|asked| asked.elapsed()));
         quota.inspect(|quota| quota.mark(response.headers_mut()));
         response.headers_mut().extend(sticky.map(|cookie| (SET_COOKIE, cookie)));
         Ok(response)

@@ -5,7 +5,7 @@ use std::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::Duration,
 };
 
 use axum::response::Response;
@@ -27,7 +27,7 @@ struct Counts {
 
 /// What a request tells of the version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+pub(crate) enum Told {
     Answered,
     Failed,
     Rejected,
@@ -36,9 +36,8 @@ enum Told {
 }
 
 impl Trial {
-    /// Counts a request, which was handed to the version at that time.
-    pub(crate) fn count(&self, answered: &Result<Response, RouterError>, asked: Option<Instant>) {
-        let told = told(answered);
+    /// Counts what a request tells; the head of its answer `took` so long, since it was handed to the version.
+    pub(crate) fn count(&self, told: Told, took: Option<Duration>) {
         if told == Told::Nothing {
             return;
         }
@@ -50,8 +49,8 @@ impl Trial {
             Told::Failed => drop(add(&counts.errors)),
             Told::Answered | Told::Nothing => {}
         }
-        if let Some(asked) = asked.filter(|_| told != Told::Rejected) {
-            add(&counts.latency[Latency::bucket(asked.elapsed())]);
+        if let Some(took) = took.filter(|_| told != Told::Rejected) {
+            add(&counts.latency[Latency::bucket(took)]);
         }
     }
 
@@ -73,11 +72,12 @@ impl Default for Counts {
     }
 }
 
-fn told(answered: &Result<Response, RouterError>) -> Told {
+/// What the head of an answer tells, or why there is none.
+pub(crate) fn told(answered: &Result<Response, RouterError>) -> Told {
     use RouterError as E;
     match answered {
         Ok(response) if response.headers().get(cache::CACHE).is_some_and(|state| state == "hit") => Told::Nothing,
-        Ok(response) if response.status().is_server_error() || is_failed_call(response) => Told::Failed,
+        Ok(response) if response.status().is_server_error() => Told::Failed,
         Ok(_) => Told::Answered,
         Err(E::Rejected(_)) => Told::Rejected,
         Err(E::NoContract(_) | E::NoReplica(_) | E::Unreachable { .. } | E::Broken(_)) => Told::Failed,
@@ -86,17 +86,8 @@ fn told(answered: &Result<Response, RouterError>) -> Told {
     }
 }
 
-/// Whether the head of an answer says that a call of gRPC failed by its server: in HTTP that is a success.
-fn is_failed_call(response: &Response) -> bool {
-    use kea_http::grpc::{Code, told};
-    let faults = [Code::Unknown, Code::DeadlineExceeded, Code::Internal, Code::Unavailable];
-    told(response.headers()).is_some_and(|code| faults.iter().any(|fault| *fault as u32 == code))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http::StatusCode;
     use kea_openapi::validate::Rejection;
 
@@ -106,13 +97,6 @@ mod tests {
         let mut response = Response::new(axum::body::Body::empty());
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
         response.headers_mut().insert("kea-cache", cache.parse().unwrap());
-        Ok(response)
-    }
-
-    /// An answer of gRPC that ends with its head.
-    fn call(status: u32) -> Result<Response, RouterError> {
-        let mut response = answer(200, "bypass")?;
-        response.headers_mut().insert("grpc-status", status.into());
         Ok(response)
     }
 
@@ -128,10 +112,6 @@ mod tests {
             (answer(500, "bypass"), Told::Failed),
             (answer(503, "bypass"), Told::Failed),
             (answer(200, "hit"), Told::Nothing),
-            (call(0), Told::Answered),
-            (call(5), Told::Answered),
-            (call(13), Told::Failed),
-            (call(14), Told::Failed),
             (Err(rejected), Told::Rejected),
             (Err(timeout), Told::Failed),
             (Err(RouterError::NoReplica("iris".into())), Told::Failed),
@@ -147,11 +127,12 @@ mod tests {
     fn requests_are_counted_with_their_time() {
         let trial = Trial::default();
         assert_eq!(trial.tally(), Tally::default());
-        let asked = Some(Instant::now());
-        trial.count(&answer(200, "bypass"), asked);
-        trial.count(&answer(500, "bypass"), asked);
-        trial.count(&answer(200, "hit"), asked);
-        trial.count(&Err(RouterError::Rejected(Rejection::Invalid(Vec::new()))), None);
+        let took = Some(Duration::from_millis(1));
+        for (told, took) in
+            [(Told::Answered, took), (Told::Failed, took), (Told::Nothing, took), (Told::Rejected, None)]
+        {
+            trial.count(told, took);
+        }
         let Tally { requests, rejected, errors, latency, .. } = trial.tally();
         assert_eq!((requests, rejected, errors, latency.0.iter().sum::<u64>()), (3, 1, 1, 2));
     }
