@@ -10,6 +10,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -198,11 +199,12 @@ def test_records_are_followed_as_they_come(iris: Kea) -> None:
 
 
 def test_bodies_are_kept_for_whom_the_rules_say_and_without_what_is_masked(iris: Kea) -> None:
-    rules = {"payload": {"sample": 1, "mask": ["/inputs/X", "/predictions/*/label"]}}
+    rules = {"keep": "720h", "payload": {"sample": 1, "mask": ["/inputs/X", "/predictions/*/label"]}}
     answer = iris.request("PUT", "/logs/rules/iris", json=rules)
     assert answer.status_code == 200, answer.text
     assert iris.request("GET", "/logs/rules/iris").json()["payload"]["sample"] == 1
-    assert iris.request("PUT", "/logs/rules/iris", json={"calls": "some"}).status_code == 400
+    for wrong in ({"calls": "some"}, {"keep": "1s"}):
+        assert iris.request("PUT", "/logs/rules/iris", json=wrong).status_code == 400, wrong
     for wrong in [{"sample": 2}, {"maxBytes": "1Gi"}, {"mask": ["inputs"]}, {"masks": []}]:
         assert iris.request("PUT", "/logs/rules/iris", json={"payload": wrong}).status_code == 400, wrong
 
@@ -213,6 +215,8 @@ def test_bodies_are_kept_for_whom_the_rules_say_and_without_what_is_masked(iris:
 
     record = iris.wait_for(kept, "the rules to hold", 10)
     assert json.loads(record["http.request.body.content"]) == {"inputs": {"X": "***"}}
+    came, ends = (datetime.fromisoformat(record[name]) for name in ("@timestamp", "kea.audit.expires"))
+    assert timedelta(0) <= came + timedelta(days=30) - ends < timedelta(seconds=1), record
     assert "***" in record["http.response.body.content"] or "label" not in record["http.response.body.content"]
     assert iris.request("PUT", "/logs/rules/iris", json={}).status_code == 200
 

@@ -7,6 +7,7 @@
 
 mod chain;
 mod ecs;
+mod expiry;
 mod files;
 mod mask;
 mod object;

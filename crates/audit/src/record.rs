@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http::{Method, Uri};
 use jiff::Timestamp;
-use kea_core::{Settings, service::RecordedCalls, span::SpanId};
+use kea_core::{Settings, quantity::Span as TimeSpan, service::RecordedCalls, span::SpanId};
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -175,6 +175,8 @@ pub struct Record {
     pub response_bytes: u64,
     /// Whether the service's rules have it written, once it is known which service that is.
     pub calls: RecordedCalls,
+    /// How long the service's rules have it kept; as long as its file where they say nothing.
+    pub keep: Option<TimeSpan>,
     /// Microseconds of each stage, as [`Stage`] numbers them.
     pub stages: [u32; 6],
     /// Microseconds of all of it.
@@ -212,6 +214,7 @@ impl Record {
             request_bytes: 0,
             response_bytes: 0,
             calls: RecordedCalls::All,
+            keep: None,
             stages: [0; 6],
             total: 0,
             payload: None,
@@ -225,6 +228,12 @@ impl Record {
             RecordedCalls::Failed => self.outcome != Outcome::Success,
             RecordedCalls::None => false,
         }
+    }
+
+    /// From when on it may be removed. What is too far to be counted never comes.
+    pub(crate) fn expires(&self) -> Option<Timestamp> {
+        let keep = jiff::SignedDuration::try_from(self.keep?.0).ok()?;
+        self.time.checked_add(keep).ok()
     }
 
     /// Decides outcome and fault, once all is known.

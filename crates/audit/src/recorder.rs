@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use kea_core::{Settings, service::RecordedCalls};
+use kea_core::{Settings, service::AuditRules};
 use pin_project_lite::pin_project;
 
 use crate::{
@@ -91,9 +91,9 @@ impl Recorder {
         });
     }
 
-    /// Which calls of its service are written.
-    pub fn calls(&self, calls: RecordedCalls) {
-        self.with(|record| record.calls = calls);
+    /// Which calls of its service are written, and for how long.
+    pub fn rules(&self, AuditRules { calls, keep, .. }: &AuditRules) {
+        self.with(|record| (record.calls, record.keep) = (*calls, *keep));
     }
 
     /// The replica that it is sent to.

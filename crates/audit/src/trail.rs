@@ -4,7 +4,10 @@ use std::{
     fmt::Write,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::JoinHandle,
 };
 
@@ -14,6 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Begin, Entry, Limits, Query, SinkOptions,
     chain::Head,
+    expiry,
     files::{Files, Found, Position},
     queue::{Message, Queue},
     series::Series,
@@ -63,6 +67,8 @@ pub struct Trail {
     queue: Arc<Queue>,
     series: Arc<Series>,
     written: Arc<Written>,
+    /// Records that were removed, as their time was over.
+    removed: Arc<AtomicU64>,
     position: watch::Receiver<Position>,
     sinks: Vec<Arc<SinkStatus>>,
     traced: Option<f64>,
@@ -104,6 +110,10 @@ impl Trail {
         let sinks = made(sinks, folder.as_deref())?;
         let run = move || writer.run(&messages);
         let thread = std::thread::Builder::new().name("audit".into()).spawn(run).map_err(AuditError::Thread)?;
+        let removed = Arc::new(AtomicU64::new(0));
+        if let Some(folder) = folder.clone() {
+            tasks.spawn(expiry::tend(folder, positions.clone(), removed.clone(), stopping.clone()));
+        }
         let statuses = sinks.iter().map(|sink| sink.status.clone()).collect();
         for sink in sinks {
             tasks.spawn(sink::pump(sink, positions.clone(), stopping.clone()));
@@ -113,6 +123,7 @@ impl Trail {
             queue,
             series,
             written,
+            removed,
             position: positions,
             sinks: statuses,
             traced,
@@ -169,6 +180,7 @@ impl Trail {
         let records = self.written.records.load(Ordering::Relaxed);
         let failures = self.written.failures.load(Ordering::Relaxed);
         let (queued, dropped) = (self.queue.queued(), self.queue.dropped());
+        let removed = self.removed.load(Ordering::Relaxed);
         // Writing to a String cannot fail.
         let _ = write!(
             out,
@@ -178,6 +190,8 @@ impl Trail {
              # TYPE kea_audit_dropped_total counter\nkea_audit_dropped_total {dropped}\n\
              # HELP kea_audit_queue_records Audit records that wait for the writer.\n\
              # TYPE kea_audit_queue_records gauge\nkea_audit_queue_records {queued}\n\
+             # HELP kea_audit_expired_total Audit records that were removed, as their service's time for them was over.\n\
+             # TYPE kea_audit_expired_total counter\nkea_audit_expired_total {removed}\n\
              # HELP kea_audit_write_failures_total Times that the audit trail could not be written.\n\
              # TYPE kea_audit_write_failures_total counter\nkea_audit_write_failures_total {failures}\n"
         );

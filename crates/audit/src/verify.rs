@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -37,6 +38,8 @@ pub enum Problem {
     Missing(u64),
     /// It has a number that was there before: put in, or moved.
     Inserted(u64),
+    /// Its record was removed before its time was over.
+    RemovedEarly,
     /// It is none of KEA's lines.
     Foreign,
     /// So many lines at the end are gone, says `audit.head`.
@@ -54,6 +57,8 @@ pub struct Verdict {
     pub lines: u64,
     /// Files that were read.
     pub files: usize,
+    /// Of these, lines whose record was removed, as its time was over.
+    pub expired: u64,
     /// Lines that a crash tore, which the line after them tells of.
     pub torn: u64,
     /// Number and hash of the last line: what was noted elsewhere can be compared with it.
@@ -70,6 +75,7 @@ impl fmt::Display for Finding {
             Problem::Missing(1) => f.write_str("a line before this one is missing"),
             Problem::Missing(lines) => write!(f, "{lines} lines before this one are missing"),
             Problem::Inserted(number) => write!(f, "this line was put in or moved: number {number} was there before"),
+            Problem::RemovedEarly => f.write_str("the record of this line was removed before its time was over"),
             Problem::Foreign => f.write_str("this is no line of the trail"),
             Problem::Truncated(lines) => write!(f, "{lines} lines after this one are missing: `audit.head` knows them"),
             Problem::NotAsNoted(number) => write!(f, "line number {number} is not there as it was noted"),
@@ -84,7 +90,8 @@ impl fmt::Display for Finding {
 /// # Errors
 /// Where they cannot be read; what is in them is a finding.
 pub fn verify(folder: &Path, noted: Option<(u64, String)>) -> io::Result<Verdict> {
-    let mut reader = Reader { verdict: Verdict::default(), head: None, foreign: None, noted };
+    let now = Timestamp::now();
+    let mut reader = Reader { verdict: Verdict::default(), now, head: None, foreign: None, noted };
     for number in numbers(folder)? {
         let path = files::path(folder, number);
         reader.file(&path)?;
@@ -96,6 +103,7 @@ pub fn verify(folder: &Path, noted: Option<(u64, String)>) -> io::Result<Verdict
 
 struct Reader {
     verdict: Verdict,
+    now: Timestamp,
     /// The last line that was right, or is taken as such.
     head: Option<Head>,
     /// A line that is none of the chain, until the next one says whether a crash tore it.
@@ -155,10 +163,16 @@ impl Reader {
         let missing = link.sequence - before.sequence - 1;
         if missing > 0 {
             find(Problem::Missing(missing));
-        } else if link.follows(&before.hash) {
-            self.verdict.lines += 1;
-        } else {
+        } else if !link.follows(&before.hash) {
             find(Problem::Altered);
+        } else {
+            match link.expiring.filter(|expiring| expiring.removed.is_some()) {
+                Some(removed) if removed.at > self.now => find(Problem::RemovedEarly),
+                removed => {
+                    self.verdict.lines += 1;
+                    self.verdict.expired += u64::from(removed.is_some());
+                }
+            }
         }
         self.head = Some(link.head());
     }

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
@@ -111,7 +112,7 @@ impl Writer {
                 self.series.count(&record);
                 if record.is_kept() {
                     self.written.records.fetch_add(1, Ordering::Relaxed);
-                    self.line(|host, out| ecs::render(&record, host, out));
+                    self.line(record.expires(), |host, out| ecs::render(&record, host, out));
                 }
             }
             Message::Flush(reply) => self.flushes.push(reply),
@@ -122,11 +123,11 @@ impl Writer {
 
     /// Writes what KEA says of the trail itself.
     pub(crate) fn note(&mut self, action: &str, reason: Option<&str>, torn: Option<&str>) {
-        self.line(|host, out| ecs::write(&Note { reason, torn, ..Note::new(action, host) }, out));
+        self.line(None, |host, out| ecs::write(&Note { reason, torn, ..Note::new(action, host) }, out));
     }
 
     /// Appends a line to those that are to be written.
-    fn line(&mut self, render: impl FnOnce(&str, &mut Vec<u8>)) {
+    fn line(&mut self, expires: Option<Timestamp>, render: impl FnOnce(&str, &mut Vec<u8>)) {
         if self.files.as_ref().is_some_and(|files| files.is_full_with(self.pending.len())) {
             self.rotate();
         }
@@ -134,7 +135,7 @@ impl Writer {
         let start = self.pending.len();
         let first = files.is_new() && start == 0;
         render(&self.host, &mut self.pending);
-        self.head.append(&mut self.pending, start, first);
+        self.head.append(&mut self.pending, start, first, expires);
     }
 
     /// Begins the next file, unless the disk has not taken what belongs to this one.

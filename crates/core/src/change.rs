@@ -1,6 +1,6 @@
 //! What a request changes of a service, checked: the same rules on one machine and in a cluster.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     ServiceId, Settings, VersionId,
@@ -15,6 +15,9 @@ use crate::{
 
 /// As many replicas as anyone runs; more is a slip of the keyboard.
 const REPLICAS_MAX: u32 = 1000;
+
+/// The shortest time for which a record is kept: what is due is looked for as often.
+const SHORTEST_KEEP: Duration = Duration::from_secs(60);
 
 /// A request that cannot be met: the JSON pointer to its field, and what to do.
 pub fn invalid(pointer: &str, detail: impl Into<String>) -> DeployError {
@@ -96,6 +99,11 @@ pub fn changed_settings(settings: &mut Settings, change: &UpdateRequest) -> Resu
     labels.as_ref().map_or(Ok(()), check_labels)?;
     if let Some(audit) = &audit {
         check_payload(&audit.payload)?;
+        if audit.keep.is_some_and(|keep| keep.0 < SHORTEST_KEEP) {
+            let detail =
+                "a record is kept for a minute at least: give for example `720h`, or `calls: none` for no records";
+            return Err(invalid("/audit/keep", detail));
+        }
     }
     load_balancer.as_ref().map_or(Ok(()), LoadBalancing::check)?;
     health.as_ref().map_or(Ok(()), HealthSettings::check)?;

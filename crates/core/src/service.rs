@@ -260,6 +260,10 @@ pub fn is_label(name: &str, value: &str) -> bool {
 pub struct AuditRules {
     /// Which calls have a record.
     pub calls: RecordedCalls,
+    /// How long records of calls are kept, by the time that holds when they are written; as long as the trail has room
+    /// where nothing is said, and never longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Span>,
     /// What is kept of the bodies of requests and answers. Nothing unless it is asked for.
     pub payload: PayloadRules,
 }

@@ -45,7 +45,7 @@ pub(crate) fn admitted(record: &Recorder, admitted: &Admitted) {
     let contract = version.validator.as_ref().filter(|_| version.engine != Engine::External).map(|v| v.contract());
     let known = contract.is_some_and(|contract| contract.function(&admitted.function).is_some());
     record.version(name(&version.version), known);
-    record.calls(admitted.service.route.settings.audit.calls);
+    record.rules(&admitted.service.route.settings.audit);
     record.ended(Stage::Authenticate);
 }
 

@@ -135,6 +135,35 @@ fn take(bytes: &[u8], batch: &mut Batch) {
         // What a crash tore has no hash, and is no record.
         let Some((link, text)) = Link::read(line).zip(std::str::from_utf8(line).ok()) else { continue };
         batch.next.sequence = link.sequence;
+        if link.expiring.is_some_and(|expiring| expiring.removed.is_some()) {
+            batch.lost += 1;
+            continue;
+        }
         batch.lines.push(Line { text: text.into(), hash: link.hash.into() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        chain::Head,
+        ecs::{self, Note},
+    };
+
+    #[test]
+    fn what_expired_before_it_was_taken_is_counted_as_lost() {
+        let (mut head, mut line) = (Head::start(), Vec::new());
+        ecs::write(&Note::new("test", "here"), &mut line);
+        head.append(&mut line, 0, true, Some(jiff::Timestamp::UNIX_EPOCH));
+        let taken = |line: &[u8]| {
+            let mut batch = Batch::default();
+            take(line, &mut batch);
+            (batch.lines.len(), batch.lost, batch.next.sequence)
+        };
+        assert_eq!(taken(&line), (1, 0, 1));
+        let left = Link::read(line.strip_suffix(b"\n").unwrap()).unwrap().expiring.unwrap().left().unwrap();
+        line[..left.len()].copy_from_slice(&left);
+        assert_eq!(taken(&line), (0, 1, 1));
     }
 }

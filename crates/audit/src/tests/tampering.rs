@@ -2,18 +2,23 @@
 
 use std::{fs, path::Path};
 
+use jiff::{Timestamp, ToSpan};
 use proptest::prelude::*;
 
 use crate::{
     Limits,
     chain::Head,
     ecs::{self, Note},
-    files::{self, Files},
+    expiry::Expiry,
+    files::{self, Files, Position},
     verify::{Problem, verify},
 };
 
 /// Lines in files of four each.
 const LINES: usize = 10;
+
+/// Those of them whose record is kept for a time alone, which is over at that hour of 1970.
+const EXPIRING: [usize; 3] = [2, 4, 9];
 
 /// A trail of [`LINES`] lines, and its lines with the files they are in.
 fn written(folder: &Path) -> Vec<(u64, String)> {
@@ -22,7 +27,8 @@ fn written(folder: &Path) -> Vec<(u64, String)> {
     for number in 0..LINES {
         let mut line = Vec::new();
         ecs::write(&Note { reason: Some(&number.to_string()), ..Note::new("test", "here") }, &mut line);
-        head.append(&mut line, 0, files.is_new());
+        let expires = EXPIRING.contains(&number).then(|| Timestamp::UNIX_EPOCH + (number as i64).hours());
+        head.append(&mut line, 0, files.is_new(), expires);
         files.append(&line, &head).unwrap();
         if number % 4 == 3 {
             files.rotate(&head).unwrap();
@@ -71,6 +77,48 @@ fn a_finding_names_what_was_done_and_where() {
     assert_eq!(swapped, [(2, Problem::Missing(1)), (3, Problem::Inserted(6))]);
     let truncated = found(|lines| lines.truncate(8));
     assert_eq!(truncated, [(0, Problem::Truncated(2))]);
+}
+
+/// Removes what is due at that hour of 1970, as far as the third line of the last file; how many records that were.
+fn sweep(expiry: &mut Expiry, folder: &Path, hour: i64) -> u64 {
+    let end = Position { file: 9, offset: u64::MAX, sequence: 10 };
+    let size = fs::metadata(files::path(folder, 9)).unwrap().len();
+    expiry.sweep(folder, Position { offset: size, ..end }, Timestamp::UNIX_EPOCH + hour.hours()).unwrap()
+}
+
+#[test]
+fn records_are_removed_when_their_time_is_over_and_the_chain_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let before = written(path);
+    let modified = |number| fs::metadata(files::path(path, number)).unwrap().modified().unwrap();
+    let times = [1, 5, 9].map(modified);
+    let mut expiry = Expiry::default();
+    assert_eq!([1, 2, 2, 8, 9].map(|hour| sweep(&mut expiry, path, hour)), [0, 1, 0, 1, 1]);
+    for (number, ((_, was), (_, is))) in before.iter().zip(read(path)).enumerate() {
+        assert_eq!((is.len(), *was != is), (was.len(), EXPIRING.contains(&number)), "{is}");
+        assert_eq!(is.contains("event.action"), *was == is, "{is}");
+    }
+    assert_eq!([1, 5, 9].map(modified), times);
+    let verdict = verify(path, None).unwrap();
+    assert_eq!((verdict.findings, verdict.lines, verdict.expired), (Vec::new(), 10, 3));
+    // The chain goes on from a line whose record is gone.
+    let (_, found) = Files::open(path, Limits::default()).unwrap();
+    assert_eq!((found.head.sequence, found.missing, found.torn), (10, None, None));
+}
+
+#[test]
+fn a_record_that_is_removed_before_its_time_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut files, _) = Files::open(folder.path(), Limits::default()).unwrap();
+    let (mut head, mut line) = (Head::start(), Vec::new());
+    ecs::write(&Note { reason: Some("the record"), ..Note::new("test", "here") }, &mut line);
+    let later = Timestamp::now() + 1.hour();
+    head.append(&mut line, 0, true, Some(later));
+    files.append(&line, &head).unwrap();
+    assert_eq!(Expiry::default().sweep(folder.path(), files.position(), Timestamp::now()).unwrap(), 0);
+    assert_eq!(Expiry::default().sweep(folder.path(), files.position(), later).unwrap(), 1);
+    assert_eq!(verify(folder.path(), None).unwrap().findings[0].problem, Problem::RemovedEarly);
 }
 
 #[test]

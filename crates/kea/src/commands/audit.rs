@@ -166,12 +166,16 @@ fn held_against_its_chain(output: Output, folder: PathBuf, noted: Option<&str>) 
         Ok(verdict) => verdict,
         Err(source) => return Err(Failure::File { path: folder, source }),
     };
-    let Verdict { lines, files, torn, head: (number, hash), findings } = &verdict;
+    let Verdict { lines, files, expired, torn, head: (number, hash), findings } = &verdict;
     let told: Vec<String> = findings.iter().map(ToString::to_string).collect();
     let result = json!({
-        "lines": lines, "files": files, "torn": torn, "findings": told, "head": {"sequence": number, "hash": hash},
+        "lines": lines, "files": files, "expired": expired, "torn": torn, "findings": told,
+        "head": {"sequence": number, "hash": hash},
     });
     let mut human = told.clone();
+    if *expired > 0 {
+        human.push(format!("the records of {expired} lines were removed, as their time was over"));
+    }
     human.push(format!("{lines} lines in {files} files are as they were written, the last one is {number}:{hash}"));
     output.result(&result, &human.join("\n"))?;
     if findings.is_empty() { Ok(()) } else { Err(Failure::Tampered(findings.len())) }
