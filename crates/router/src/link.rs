@@ -1,7 +1,7 @@
 //! The connection to a Redis, which is its own circuit breaker: where there is none, nothing is asked and nobody waits.
 //!
 //! A connection that breaks, or that is too slow several times in a row, is given up. One task makes another one, asks it
-//! something, and only then lets requests have it.
+//! what requests ask, and only then lets requests have it: a Redis that is there, and will not do what it is for, is away.
 
 mod url;
 
@@ -14,8 +14,13 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use futures_util::future::BoxFuture;
 use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, aio::MultiplexedConnection};
-use tokio::{sync::Notify, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::Notify,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 
 pub use url::{RedisUrl, RedisUrlError};
 
@@ -27,6 +32,20 @@ const CONNECT: Duration = Duration::from_secs(1);
 
 /// Pauses between attempts to connect, from the first to the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// How long a connection has to hold for the pauses to begin anew: one that does not is told of, and tried, less often.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// What a connection is for.
+#[derive(Clone, Copy)]
+pub(crate) struct Purpose {
+    /// As the log calls it.
+    pub(crate) name: &'static str,
+    /// How long a request waits for an answer.
+    pub(crate) limit: Duration,
+    /// Asks for something of the kind that requests ask for.
+    pub(crate) question: fn(MultiplexedConnection) -> BoxFuture<'static, RedisResult<()>>,
+}
 
 /// Redis did not answer, and why.
 #[derive(Debug)]
@@ -44,13 +63,12 @@ struct Shared {
     /// Failures since the last answer.
     in_a_row: AtomicU32,
     failures: AtomicU64,
-    /// What it is for, as the log calls it.
-    purpose: &'static str,
+    purpose: Purpose,
     place: String,
 }
 
 impl Link {
-    pub(crate) fn open(url: &RedisUrl, purpose: &'static str) -> Self {
+    pub(crate) fn open(url: &RedisUrl, purpose: Purpose) -> Self {
         let shared = Arc::new(Shared {
             connection: ArcSwapOption::empty(),
             given_up: Notify::new(),
@@ -85,10 +103,7 @@ impl Link {
                 Ok(answer)
             }
             Ok(Err(error)) => Err(self.shared.failed(&connection, error.is_unrecoverable_error(), reason(&error))),
-            Err(_elapsed) => {
-                let reason = format!("it did not answer within {} ms", limit.as_millis());
-                Err(self.shared.failed(&connection, false, reason))
-            }
+            Err(_elapsed) => Err(self.shared.failed(&connection, false, late(limit))),
         }
     }
 }
@@ -109,7 +124,7 @@ impl Shared {
             let current = self.connection.compare_and_swap(&Some(connection.clone()), None);
             if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection)) {
                 let Self { place, purpose, .. } = self;
-                tracing::warn!(redis = place, reason, "{purpose} is bypassed until Redis answers again");
+                tracing::warn!(redis = place, reason, "{} is bypassed until Redis answers again", purpose.name);
                 self.given_up.notify_one();
             }
         }
@@ -122,16 +137,21 @@ async fn keep(shared: Arc<Shared>, client: Client) {
     let mut told = false;
     let mut pause = PAUSES.0;
     loop {
-        match connect(&client).await {
+        match connect(&client, &shared.purpose).await {
             Ok(connection) => {
                 shared.in_a_row.store(0, Ordering::Relaxed);
                 shared.connection.store(Some(Arc::new(connection)));
-                tracing::info!(redis = shared.place, "{} is in Redis", shared.purpose);
-                (told, pause) = (true, PAUSES.0);
+                tracing::info!(redis = shared.place, "{} is in Redis", shared.purpose.name);
+                told = true;
+                let since = Instant::now();
                 shared.given_up.notified().await;
+                if since.elapsed() >= STEADY {
+                    pause = PAUSES.0;
+                }
             }
             Err(reason) if !told => {
-                tracing::warn!(redis = shared.place, reason, "Redis cannot be reached: {} is bypassed", shared.purpose);
+                let name = shared.purpose.name;
+                tracing::warn!(redis = shared.place, reason, "Redis cannot be used: {name} is bypassed");
                 told = true;
             }
             Err(_) => {}
@@ -141,19 +161,29 @@ async fn keep(shared: Arc<Shared>, client: Client) {
     }
 }
 
-/// A connection on which Redis has answered.
-async fn connect(client: &Client) -> Result<MultiplexedConnection, String> {
+/// A connection on which Redis has answered what requests ask. The first answer may take as long as connecting, as a script
+/// is sent with it; the second one no longer than requests wait.
+async fn connect(client: &Client, purpose: &Purpose) -> Result<MultiplexedConnection, String> {
     let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(None);
     let connected = async {
-        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        redis::cmd("PING").query_async::<()>(&mut connection).await?;
+        let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        (purpose.question)(connection.clone()).await?;
         Ok(connection)
     };
-    let connected: Result<RedisResult<_>, _> = timeout(CONNECT, connected).await;
-    match connected {
-        Ok(connected) => connected.map_err(|error| reason(&error)),
-        Err(_elapsed) => Err(format!("it did not answer within {} s", CONNECT.as_secs())),
+    let connection = within(CONNECT, connected).await?;
+    within(purpose.limit, (purpose.question)(connection.clone())).await?;
+    Ok(connection)
+}
+
+async fn within<T>(limit: Duration, asked: impl Future<Output = RedisResult<T>>) -> Result<T, String> {
+    match timeout(limit, asked).await {
+        Ok(answered) => answered.map_err(|error| reason(&error)),
+        Err(_elapsed) => Err(late(limit)),
     }
+}
+
+fn late(limit: Duration) -> String {
+    format!("it did not answer within {} ms", limit.as_millis())
 }
 
 /// Errors of Redis hold no secrets: a password is sent, and never repeated.

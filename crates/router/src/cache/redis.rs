@@ -16,12 +16,13 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use kea_core::VersionId;
-use redis::Pipeline;
+use redis::{Pipeline, RedisResult, aio::MultiplexedConnection};
 use tokio::sync::Semaphore;
 
 use super::{CacheAway, CacheKey, Entry, Generation, Lookup, ResponseCache, Scope, codec};
-use crate::link::{Away, Link, RedisUrl};
+use crate::link::{Away, Link, Purpose, RedisUrl};
 
 /// How long a look-up may take. With the timer's own millisecond it is bypassed within five.
 const LOOK_UP: Duration = Duration::from_millis(3);
@@ -51,6 +52,15 @@ pub struct RedisCache {
     bytes: AtomicU64,
 }
 
+/// Writes and reads a key, which is forgotten at once.
+fn question(mut link: MultiplexedConnection) -> BoxFuture<'static, RedisResult<()>> {
+    Box::pin(async move {
+        let mut both = redis::pipe();
+        both.cmd("SET").arg("kea1:{}:test").arg(1).arg("PX").arg(1).ignore().cmd("MGET").arg("kea1:{}:test").ignore();
+        both.query_async(&mut link).await
+    })
+}
+
 impl RedisCache {
     /// A cache in the Redis of that URL. Nothing waits for it to be there.
     pub fn new(url: &RedisUrl) -> Self {
@@ -61,7 +71,7 @@ impl RedisCache {
     pub(crate) fn with_patience(url: &RedisUrl, patience: Duration) -> Self {
         let on_the_way = Semaphore::new(ON_THE_WAY);
         Self {
-            link: Link::open(url, "the response cache"),
+            link: Link::open(url, Purpose { name: "the response cache", limit: patience, question }),
             patience,
             on_the_way,
             dropped: AtomicU64::new(0),

@@ -12,13 +12,14 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use kea_core::resilience::RateKey;
-use redis::{Script, ScriptInvocation};
+use redis::{RedisResult, Script, ScriptInvocation, aio::MultiplexedConnection};
 
 use super::{Bucket, Quota, Rule, who::Who};
 use crate::{
     clock,
-    link::{Away, Link, RedisUrl},
+    link::{Away, Link, Purpose, RedisUrl},
 };
 
 /// How long a request waits for the count. With the timer's own millisecond it goes on within five.
@@ -98,6 +99,15 @@ impl Taken {
     }
 }
 
+/// Counts a request of nobody, which is forgotten at once.
+fn question(mut link: MultiplexedConnection) -> BoxFuture<'static, RedisResult<()>> {
+    Box::pin(async move {
+        let script = Script::new(SCRIPT);
+        let (emission, depth) = (1, 1_000_000);
+        script.key("kea1:{}:r:test").arg(emission).arg(depth).invoke_async::<Vec<i64>>(&mut link).await.map(drop)
+    })
+}
+
 impl SharedRates {
     /// A count in the Redis of that URL. Nothing waits for it to be there.
     pub fn new(url: &RedisUrl) -> Self {
@@ -106,7 +116,8 @@ impl SharedRates {
 
     /// One that may take longer, as on a machine that runs many tests.
     pub(crate) fn with_patience(url: &RedisUrl, patience: Duration) -> Self {
-        Self { link: Link::open(url, "the shared count of rates"), patience, script: Script::new(SCRIPT) }
+        let purpose = Purpose { name: "the shared count of rates", limit: patience, question };
+        Self { link: Link::open(url, purpose), patience, script: Script::new(SCRIPT) }
     }
 
     /// Whether Redis is asked at the moment.

@@ -193,6 +193,36 @@ async fn a_redis_that_dies_leaves_each_router_its_own_count_and_is_used_again() 
 }
 
 #[tokio::test]
+async fn a_redis_that_will_not_count_is_away_until_it_does() {
+    let server = RedisServer::start(&[]);
+    let router = Router::new(&slow(100), Some(shared(server.port()).await));
+    let counts = router.shared.clone().unwrap();
+    let client = redis::Client::open(format!("redis://127.0.0.1:{}", server.port())).unwrap();
+    let mut admin = client.get_multiplexed_async_connection().await.unwrap();
+    let mut may = async |rule: &str| {
+        let mut change = redis::cmd("ACL");
+        change.arg("SETUSER").arg("default").arg(format!("{rule}evalsha")).arg(format!("{rule}eval"));
+        change.query_async::<()>(&mut admin).await.unwrap();
+    };
+    may("-").await;
+    while counts.is_up() {
+        assert!(router.count("ada").await.allowed);
+    }
+    let mut looker = client.get_multiplexed_async_connection().await.unwrap();
+    let mut connections = async || {
+        let told: String = redis::cmd("INFO").arg("stats").query_async(&mut looker).await.unwrap();
+        let count = told.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+        count.unwrap().trim().parse::<u64>().unwrap()
+    };
+    let before = connections().await;
+    while connections().await < before + 3 {
+        assert!(!counts.is_up(), "it answers, and does not count");
+    }
+    may("+").await;
+    until(|| counts.is_up()).await;
+}
+
+#[tokio::test]
 async fn a_redis_that_hangs_is_not_waited_for() {
     let server = RedisServer::start(&[]);
     let router = Router::new(&slow(100), Some(shared(server.port()).await));
