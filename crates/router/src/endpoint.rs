@@ -5,6 +5,7 @@ mod lanes;
 mod link;
 mod tape;
 mod target;
+mod wire;
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -118,7 +119,7 @@ impl Endpoint {
 
     /// A new connection that no other request gets to know.
     pub(crate) async fn connect_alone(&self) -> Result<Link, String> {
-        self.dialled(self.stream().await?).await
+        self.dialled(self.stream().await?, self.lanes.as_ref().map(|lanes| lanes.counted())).await
     }
 
     async fn connect_shared(&self, lanes: &Lanes) -> Result<Link, NoLink> {
@@ -126,10 +127,11 @@ impl Endpoint {
         if let Some(stream) = lanes.room() {
             return Ok(Link::Shared(stream));
         }
-        if lanes.is_full() {
-            return Err(NoLink::Full);
+        if let Some(stream) = lanes.room_at_last().await {
+            return Ok(Link::Shared(stream));
         }
-        let link = self.connect_alone().await?;
+        let one_more = lanes.one_more().ok_or(NoLink::Full)?;
+        let link = self.dialled(self.stream().await?, Some(one_more)).await?;
         match &link {
             Link::Shared(stream) => lanes.share(stream),
             Link::Own(_) => lanes.declined(),

@@ -17,6 +17,7 @@ use super::{
     Endpoint,
     lanes::{self, Stream},
     link::{Driven, Link},
+    wire::Alive,
 };
 use crate::clock;
 
@@ -62,28 +63,28 @@ impl Said {
 }
 
 impl Endpoint {
-    /// A connection that nobody else knows.
-    pub(super) async fn dialled(&self, tcp: TcpStream) -> Result<Link, String> {
+    /// A connection that nobody else knows, and that is counted where it may be of HTTP/2.
+    pub(super) async fn dialled(&self, tcp: TcpStream, alive: Option<Alive>) -> Result<Link, String> {
         match &self.transport {
             Transport::Http1 => Ok(Link::Own(Driven::plain(tcp).await.map_err(|error| error.to_string())?)),
-            Transport::Http2 => Ok(Link::Shared(Box::pin(self.http2(TokioIo::new(tcp), Scheme::HTTP)).await?)),
-            Transport::Tls(tls) => Box::pin(self.within_tls(tls, tcp)).await,
+            Transport::Http2 => Ok(Link::Shared(Box::pin(self.http2(TokioIo::new(tcp), Scheme::HTTP, alive)).await?)),
+            Transport::Tls(tls) => Box::pin(self.within_tls(tls, tcp, alive)).await,
         }
     }
 
-    async fn within_tls(&self, tls: &ReplicaTls, tcp: TcpStream) -> Result<Link, String> {
+    async fn within_tls(&self, tls: &ReplicaTls, tcp: TcpStream, alive: Option<Alive>) -> Result<Link, String> {
         let stream = self.agreed(tls, tcp, false).await?;
         match is_http2(&stream) {
-            true => Ok(Link::Shared(self.http2(TokioIo::new(stream), Scheme::HTTPS).await?)),
+            true => Ok(Link::Shared(self.http2(TokioIo::new(stream), Scheme::HTTPS, alive).await?)),
             false => Ok(Link::Own(Driven::tls(stream).await.map_err(|error| self.told(&error))?)),
         }
     }
 
-    async fn http2<T>(&self, io: T, scheme: Scheme) -> Result<Stream, String>
+    async fn http2<T>(&self, io: T, scheme: Scheme, alive: Option<Alive>) -> Result<Stream, String>
     where
         T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
-        lanes::begin(io, scheme).await.map_err(|error| self.told(&error))
+        lanes::begin(io, scheme, alive).await.map_err(|error| self.told(&error))
     }
 
     /// TLS with the replica. Why there is none is in the log: callers have no business with certificates of replicas.

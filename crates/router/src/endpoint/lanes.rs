@@ -4,9 +4,13 @@
 //! requests are on it is counted here, so that none waits within it for one that ends late. There are no pings: servers
 //! of gRPC take those for an attack.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use axum::body::Body;
@@ -21,12 +25,25 @@ use hyper::{
     rt::{Read, Write},
 };
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit, oneshot, watch},
+    time::timeout,
+};
 
-use super::{link::SendFailure, tape::Tape};
+use super::{
+    link::SendFailure,
+    tape::Tape,
+    wire::{Alive, Wire},
+};
 
 /// Requests on one connection, where the replica does not want fewer.
 const STREAMS: usize = 100;
+
+/// Requests on a connection whose replica has not said yet how many it wants: further ones wait for its first word.
+const AT_FIRST: usize = 7;
+
+/// How long that is waited for. It is the first that a server says.
+const FIRST_WORD: Duration = Duration::from_millis(200);
 
 /// Connections to one replica: with [`STREAMS`] as many requests as tunnels.
 const LANES_MAX: usize = 40;
@@ -50,6 +67,8 @@ pub(super) struct Lanes {
     opening: Semaphore,
     /// Whether the replica chose HTTP/1.1 when it was asked.
     declined: AtomicBool,
+    /// Connections that there are, those among them that take no more requests.
+    alive: Arc<AtomicUsize>,
 }
 
 /// One connection.
@@ -63,6 +82,10 @@ pub(super) struct Lane {
     answers: AtomicU64,
     /// Takes no more requests.
     retired: AtomicBool,
+    /// Whether the replica has said how many it wants.
+    has_said: watch::Receiver<bool>,
+    /// Dropped with the last of its requests, which ends the connection.
+    _used: oneshot::Sender<()>,
 }
 
 /// One request's part of a connection, counted until this is dropped.
@@ -71,11 +94,14 @@ pub(crate) struct Stream {
     /// Answers that had come before.
     seen: u64,
     answered: bool,
+    /// What is sent; with it ends what was not sent yet.
+    tape: Option<Tape>,
 }
 
 impl Default for Lanes {
     fn default() -> Self {
-        Self { open: Mutex::default(), opening: Semaphore::new(1), declined: AtomicBool::new(false) }
+        let (declined, alive) = (AtomicBool::new(false), Arc::default());
+        Self { open: Mutex::default(), opening: Semaphore::new(1), declined, alive }
     }
 }
 
@@ -92,9 +118,27 @@ impl Lanes {
         open.iter().find(|lane| lane.has_room()).map(|lane| Stream::on(lane.clone()))
     }
 
-    /// Whether there may be no further connection.
-    pub(super) fn is_full(&self) -> bool {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).len() >= LANES_MAX
+    /// The same, once the replica has said of the latest connection how many requests it wants on it.
+    pub(super) async fn room_at_last(&self) -> Option<Stream> {
+        let latest = self.open.lock().unwrap_or_else(PoisonError::into_inner).last().cloned()?;
+        // What comes before an answer has come, too: it wants as many as it was thought to want at first.
+        if latest.answers.load(Relaxed) > 0 {
+            return None;
+        }
+        let mut has_said = latest.has_said.clone();
+        // One that says nothing in time gets no more on it, and another connection is tried.
+        let _ = timeout(FIRST_WORD, has_said.wait_for(|has_said| *has_said)).await;
+        self.room()
+    }
+
+    /// A further connection, where there may be one.
+    pub(super) fn one_more(&self) -> Option<Alive> {
+        (self.alive.load(Relaxed) < LANES_MAX).then(|| self.counted())
+    }
+
+    /// A connection that has to be.
+    pub(super) fn counted(&self) -> Alive {
+        Alive::new(&self.alive)
     }
 
     /// Waits until nobody else opens a connection, where that is worthwhile.
@@ -133,7 +177,7 @@ impl Lane {
 }
 
 /// Begins HTTP/2 on a connection, for a first request.
-pub(super) async fn begin<T>(io: T, scheme: Scheme) -> Result<Stream, hyper::Error>
+pub(super) async fn begin<T>(io: T, scheme: Scheme, alive: Option<Alive>) -> Result<Stream, hyper::Error>
 where
     T: Read + Write + Unpin + Send + 'static,
 {
@@ -142,16 +186,22 @@ where
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_max_send_streams(AT_FIRST)
         .max_header_list_size(HEADER_LIST_BYTES)
         .max_send_buf_size(SEND_BUFFER);
-    let (sender, mut connection) = builder.handshake(io).await?;
-    let most = Arc::new(AtomicUsize::new(STREAMS));
-    let said = most.clone();
+    let ((said, has_said), (used, unused)) = (watch::channel(false), oneshot::channel());
+    let (wire, greeting) = Wire::new(io, unused, alive);
+    let (sender, mut connection) = builder.handshake(wire).await?;
+    let most = Arc::new(AtomicUsize::new(AT_FIRST));
+    let heard = most.clone();
     tokio::spawn(async move {
+        let mut greeting = Some(greeting);
         let driven = std::future::poll_fn(|context| {
-            let polled = std::pin::Pin::new(&mut connection).poll(context);
+            // What the replica says first wakes nobody else who could look at it.
+            greeting.take_if(|greeting| Pin::new(greeting).poll(context).is_ready());
+            let polled = Pin::new(&mut connection).poll(context);
             if polled.is_pending() {
-                said.store(connection.current_max_send_streams(), Relaxed);
+                hear(connection.current_max_send_streams(), &heard, &said);
             }
             polled
         });
@@ -160,13 +210,19 @@ where
         }
     });
     let (streams, answers, retired) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicBool::new(false));
-    Ok(Stream::on(Arc::new(Lane { sender, scheme, streams, most, answers, retired })))
+    Ok(Stream::on(Arc::new(Lane { sender, scheme, streams, most, answers, retired, has_said, _used: used })))
+}
+
+/// As long as the replica has said nothing, the number is the one with which the connection began.
+fn hear(number: usize, most: &AtomicUsize, said: &watch::Sender<bool>) {
+    most.store(number, Relaxed);
+    said.send_if_modified(|said| number != AT_FIRST && !std::mem::replace(said, true));
 }
 
 impl Stream {
     fn on(lane: Arc<Lane>) -> Self {
         lane.streams.fetch_add(1, Relaxed);
-        Self { seen: lane.answers.load(Relaxed), lane, answered: false }
+        Self { seen: lane.answers.load(Relaxed), lane, answered: false, tape: None }
     }
 
     /// Sends a request, which is that of HTTP/1.1, and waits for the head of its answer.
@@ -179,6 +235,7 @@ impl Stream {
         match sent {
             Ok(mut response) => {
                 tape.stop();
+                self.tape = Some(tape);
                 self.answered = true;
                 self.lane.answers.fetch_add(1, Relaxed);
                 // That of the caller's connection is another.
@@ -253,4 +310,32 @@ fn take_host(headers: &mut HeaderMap) -> Option<Authority> {
     headers.remove(header::CONNECTION);
     headers.remove(header::UPGRADE);
     Authority::try_from(headers.remove(header::HOST)?.as_bytes()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper_util::rt::TokioIo;
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::endpoint::wire::FAREWELL;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_counts_until_it_has_ended() {
+        let lanes = Lanes::default();
+        // It takes the first bytes, and nothing after them.
+        let (near, _far) = tokio::io::duplex(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len());
+        let stream = begin(TokioIo::new(near), Scheme::HTTP, lanes.one_more()).await.unwrap();
+        lanes.share(&stream);
+        let others: Vec<_> = (1..LANES_MAX).map(|_| lanes.one_more().unwrap()).collect();
+        // Nobody was answered on it: it takes no more requests.
+        drop(stream);
+        assert!(lanes.room().is_none() && lanes.one_more().is_none());
+        sleep(FAREWELL / 2).await;
+        assert!(lanes.one_more().is_none());
+        sleep(FAREWELL).await;
+        assert!(lanes.one_more().is_some());
+        drop(others);
+        assert_eq!(lanes.alive.load(Relaxed), 0);
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use axum::body::Body;
@@ -15,7 +15,8 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 /// Bytes that are kept of a body until its request is answered.
 const KEEP: usize = 64 << 10;
 
-/// The end that stays with the sender.
+/// The end that stays with the sender. Once it is dropped nobody has any use for what is left of the body: its request is
+/// over, and the other end is told so.
 pub(super) struct Tape(Arc<Mutex<State>>);
 
 /// The end that is sent.
@@ -27,6 +28,10 @@ struct State {
     bytes: usize,
     /// Whether all that has gone is kept.
     whole: bool,
+    /// Whether the rest is not to be sent.
+    cut: bool,
+    /// Who sends it, while there is nothing to send.
+    waits: Option<Waker>,
 }
 
 enum Part {
@@ -38,7 +43,8 @@ impl Tape {
     /// What is kept of `body`, and what to send in its place.
     pub(super) fn of(body: Body) -> (Self, Body) {
         let whole = !body.is_end_stream();
-        let state = Arc::new(Mutex::new(State { body, kept: VecDeque::new(), bytes: 0, whole: true }));
+        let state =
+            Arc::new(Mutex::new(State { body, kept: VecDeque::new(), bytes: 0, whole: true, cut: false, waits: None }));
         let sent = if whole { Body::new(Recorded(state.clone())) } else { Body::empty() };
         (Self(state), sent)
     }
@@ -57,6 +63,17 @@ impl Tape {
             true => Some(Body::new(Again { kept, body })),
             false => None,
         }
+    }
+}
+
+impl Drop for Tape {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0);
+        state.cut = !state.body.is_end_stream();
+        // What wakes may run at once, and look at it.
+        let waits = state.waits.take();
+        drop(state);
+        waits.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -90,11 +107,16 @@ impl HttpBody for Recorded {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let mut state = lock(&self.0);
+        if state.cut {
+            let over = h2::Error::from(h2::Reason::CANCEL);
+            return Poll::Ready(Some(Err(axum::Error::new(over))));
+        }
         let polled = Pin::new(&mut state.body).poll_frame(context);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => state.keep(frame),
             Poll::Ready(Some(Err(_))) => state.give_up(),
-            Poll::Ready(None) | Poll::Pending => {}
+            Poll::Ready(None) => {}
+            Poll::Pending => state.waits = Some(context.waker().clone()),
         }
         polled
     }
@@ -180,6 +202,18 @@ mod tests {
         tape.stop();
         text(sent).await;
         assert!(tape.rewound().is_none());
+    }
+
+    #[tokio::test]
+    async fn once_nobody_waits_for_an_answer_the_rest_is_not_sent() {
+        let parts = futures_util::stream::iter([Ok::<_, axum::Error>("a")]);
+        let endless = Body::from_stream(futures_util::StreamExt::chain(parts, futures_util::stream::pending()));
+        let (tape, mut sent) = Tape::of(endless);
+        assert!(sent.frame().await.unwrap().is_ok());
+        let rest = tokio::spawn(async move { sent.frame().await });
+        tokio::task::yield_now().await;
+        drop(tape);
+        assert!(rest.await.unwrap().unwrap().is_err());
     }
 
     #[test]

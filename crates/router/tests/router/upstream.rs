@@ -6,6 +6,7 @@ use std::{
 };
 
 use axum::body::Body;
+use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use kea_core::contract::WebProtocol::{self, Http1, Http2};
@@ -78,6 +79,32 @@ async fn a_replica_that_wants_few_requests_on_a_connection_gets_more_connections
     let (first, second) = tokio::join!(calls, others);
     assert!(first.iter().chain(&second).all(|answer| answer.status() == StatusCode::GATEWAY_TIMEOUT));
     assert_eq!((server.requests(), server.connections()), (22, 2));
+}
+
+#[tokio::test]
+async fn a_first_burst_is_no_more_than_the_replica_wants() {
+    let server = Server::wanting(8, |_| Does::Hang).await;
+    let gateway = gateway(Http2, &[server.address], json!({"timeout": "2s"})).await;
+    let answers = futures_util::future::join_all((0..24).map(|_| post(&gateway, &[], Body::empty()))).await;
+    assert!(answers.iter().all(|answer| answer.status() == StatusCode::GATEWAY_TIMEOUT));
+    assert_eq!((server.requests(), server.connections()), (24, 3));
+}
+
+#[tokio::test]
+async fn what_a_caller_sends_ends_with_the_answer() {
+    let server = Server::that(|_| Does::Listen).await;
+    let gateway = gateway(Http2, &[server.address], json!({})).await;
+    let endless = || {
+        let first = stream::iter([Ok::<_, std::convert::Infallible>("one")]);
+        Body::from_stream(first.chain(stream::pending()))
+    };
+    // The caller leaves, or its time is over.
+    drop(post(&gateway, &[], endless()).await);
+    until(|| server.cuts() == 1).await;
+    let answer = post(&gateway, &[GRPC, ("grpc-timeout", "200m")], endless()).await;
+    assert_eq!(whole(answer).await.1["grpc-status"], "4");
+    until(|| server.cuts() == 2).await;
+    assert_eq!(server.connections(), 1);
 }
 
 #[tokio::test]

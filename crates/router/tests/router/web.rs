@@ -55,6 +55,8 @@ pub(crate) enum Does {
     Echo,
     /// Answers, and then sends more than anybody reads.
     Flood,
+    /// Begins an answer, and reads what is sent as long as it comes.
+    Listen,
     /// Begins an answer, and hangs up.
     BreakOff,
     /// Says that its answer has more bytes than it sends.
@@ -79,6 +81,7 @@ pub(crate) struct Server {
 struct Seen {
     connections: AtomicUsize,
     requests: AtomicUsize,
+    cuts: AtomicUsize,
 }
 
 impl Server {
@@ -125,9 +128,14 @@ impl Server {
     pub(crate) fn requests(&self) -> usize {
         self.seen.requests.load(Ordering::SeqCst)
     }
+
+    /// Requests that ended before their bodies did.
+    pub(crate) fn cuts(&self) -> usize {
+        self.seen.cuts.load(Ordering::SeqCst)
+    }
 }
 
-async fn serve(stream: TcpStream, most: Option<u32>, does: impl Fn(usize) -> Does, seen: &Seen) {
+async fn serve(stream: TcpStream, most: Option<u32>, does: impl Fn(usize) -> Does, seen: &Arc<Seen>) {
     let mut builder = h2::server::Builder::new();
     if let Some(most) = most {
         builder.max_concurrent_streams(most);
@@ -138,6 +146,7 @@ async fn serve(stream: TcpStream, most: Option<u32>, does: impl Fn(usize) -> Doe
         match does(seen.requests.fetch_add(1, Ordering::SeqCst) + 1) {
             Does::Echo => drop(tokio::spawn(echo(request, respond))),
             Does::Flood => drop(tokio::spawn(flood(respond))),
+            Does::Listen => drop(tokio::spawn(listen(request, respond, seen.clone()))),
             Does::BreakOff => {
                 let mut body = respond.send_response(Response::new(()), false).unwrap();
                 body.send_data(Bytes::from("part"), false).unwrap();
@@ -178,6 +187,22 @@ async fn echo(request: Request<h2::RecvStream>, mut respond: h2::server::SendRes
     match body.trailers().await {
         Ok(trailers) => answer.send_trailers(trailers.unwrap_or_default()).unwrap(),
         Err(_) => answer.send_reset(h2::Reason::CANCEL),
+    }
+}
+
+/// Begins an answer, and reads on.
+async fn listen(request: Request<h2::RecvStream>, mut respond: h2::server::SendResponse<Bytes>, seen: Arc<Seen>) {
+    let _answer = respond.send_response(Response::new(()), false).unwrap();
+    let mut body = request.into_body();
+    while let Some(data) = body.data().await {
+        match data {
+            Ok(data) => body.flow_control().release_capacity(data.len()).unwrap(),
+            Err(error) => {
+                assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
+                seen.cuts.fetch_add(1, Ordering::SeqCst);
+                return;
+            }
+        }
     }
 }
 
