@@ -55,8 +55,8 @@ fn limit_of(service: &ServiceEntry) -> Duration {
 pub(crate) async fn send(call: &mut ValidCall) -> Result<Response, RouterError> {
     let service = call.admitted.service.clone();
     let settings = &service.route.settings;
-    let limit = limit(call);
-    let deadline = Instant::now() + limit;
+    let (limit, came) = (limit(call), Instant::now());
+    let deadline = came + limit;
     service.budget.deposit(settings.limits.retry_percent);
     let record = Recorder::of(&call.parts.extensions);
     let place = service.gate.enter(&settings.limits, deadline).await.map_err(|shed| {
@@ -75,8 +75,20 @@ pub(crate) async fn send(call: &mut ValidCall) -> Result<Response, RouterError> 
     let (parts, function, client) = (&call.parts, &*call.admitted.function, call.admitted.client);
     let (is_idempotent, began) = (is_idempotent(version, function), Instant::now());
     let (service, is_hurried) = (&*service, limit < limit_of(&service));
-    let relay =
-        Relay { is_hurried, parts, function, is_idempotent, client, service, version, record, upload, began, deadline };
+    let relay = Relay {
+        is_hurried,
+        parts,
+        function,
+        is_idempotent,
+        client,
+        service,
+        version,
+        record,
+        upload,
+        came,
+        began,
+        deadline,
+    };
     let answered = relay.send(body).await;
     relay.tell(&place, answered.as_ref().err());
     let answered = answered.map_err(|failed| failed.error(service.route.id.to_string(), limit));
@@ -139,6 +151,8 @@ pub(super) struct Relay<'a> {
     record: Recorder,
     /// How far the body is, where it is streamed.
     upload: Option<Progress>,
+    /// Before it waited for its place.
+    came: Instant,
     began: Instant,
     deadline: Instant,
     /// Whether the deadline is the caller's own, and before the service's.

@@ -29,6 +29,7 @@ impl Aside<'_> {
     /// The head of a replica's answer, or why there is none.
     pub(crate) async fn send(self, body: Bytes) -> Result<Response, String> {
         let Self { service, version, parts, function, client, deadline } = self;
+        let now = Instant::now();
         let relay = Relay {
             parts,
             function,
@@ -38,7 +39,8 @@ impl Aside<'_> {
             version,
             record: Recorder::default(),
             upload: None,
-            began: Instant::now(),
+            came: now,
+            began: now,
             deadline,
             is_hurried: false,
         };

@@ -84,7 +84,7 @@ pub(super) async fn attempt(relay: &Relay<'_>, endpoint: &Arc<Endpoint>, body: &
     let patience = if relay.version.engine == Engine::External { SILENCE_MAX } else { relay.left() };
     let body = Pooled::new(body, link, in_flight, patience);
     let body = match is_grpc {
-        true => Body::new(Ended::new(body, &relay.parts.headers, relay.began)),
+        true => Body::new(Ended::new(body, &relay.parts.headers, relay.came)),
         false => Body::new(body),
     };
     Ok(Response::from_parts(parts, body))

@@ -60,7 +60,7 @@ fn to_web_service(endpoint: &Endpoint, relay: &Relay<'_>, request: &mut Request<
     }
     headers.insert(header::HOST, endpoint.host.clone());
     if grpc::is_call(relay.parts) {
-        grpc::prepare(headers, relay.began);
+        grpc::prepare(headers, relay.came);
     }
     match protocol {
         Some(protocol) => kea_http::upgrade::ask(headers, protocol),

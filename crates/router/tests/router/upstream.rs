@@ -279,6 +279,22 @@ async fn a_replica_is_told_what_is_left_of_the_time_and_not_whom_to_ask() {
 }
 
 #[tokio::test]
+async fn a_call_that_waited_for_its_place_has_less_time_left() {
+    let server = Server::that(|request| if request == 1 { Does::Hang } else { Does::Echo }).await;
+    let one = json!({"limits": {"concurrency": 1}});
+    let gateway = gateway(Http2, &[server.address], one).await;
+    let first = post(&gateway, &[GRPC, ("grpc-timeout", "300m")], Body::empty());
+    let waits = async {
+        until(|| server.requests() == 1).await;
+        post(&gateway, &[GRPC, ("grpc-timeout", "4S")], Body::empty()).await
+    };
+    let (_, answer) = tokio::join!(first, waits);
+    let told = answer.headers()["x-sent-grpc-timeout"].to_str().unwrap().to_owned();
+    let micros: u64 = told.strip_suffix('u').unwrap().parse().unwrap();
+    assert!(micros < 3_900_000, "{told}");
+}
+
+#[tokio::test]
 async fn a_service_of_http1_takes_no_grpc() {
     let server = Server::that(|_| Does::Echo).await;
     let gateway = gateway(Http1, &[server.address], json!({})).await;
