@@ -155,8 +155,13 @@ async fn begin_device(
     Recorded(record): Recorded,
     Path(provider): Path<String>,
     CameFrom(origin): CameFrom,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     record.action("beginSsoDevice", false);
+    // It has no body, so that a browser sends it for any page: each would count against its visitor's address.
+    if kea_auth::is_of_other_site(&headers) {
+        return Err(errors::other_site());
+    }
     let device = state.sso.begin_device(&provider, &origin).await.map_err(errors::of_sso)?;
     let answer = SsoDevice {
         user_code: device.user_code,

@@ -10,6 +10,9 @@ use crate::{AuthError, api_keys::KEY_PREFIX};
 /// Longest token that is looked at: several times what a user with many roles needs.
 const TOKEN_MAX: usize = 8 * 1024;
 
+/// Header in which a browser says whose page sent a request.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// Header of an API key, beside `Authorization`.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -76,6 +79,14 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 /// where the browser says where it comes from.
 pub fn is_of_this_site(headers: &HeaderMap) -> bool {
     headers.contains_key(CSRF_HEADER) && headers.get(ORIGIN).is_none_or(|origin| is_of_host(origin, headers.get(HOST)))
+}
+
+/// Whether a browser says that a page of another site made it send the request. Programs say nothing of the kind.
+pub fn is_of_other_site(headers: &HeaderMap) -> bool {
+    match headers.get(FETCH_SITE).map(HeaderValue::as_bytes) {
+        Some(site) => !matches!(site, b"same-origin" | b"none"),
+        None => headers.get(ORIGIN).is_some_and(|origin| !is_of_host(origin, headers.get(HOST))),
+    }
 }
 
 /// Drops what a caller is known by, before a request goes on to a service: none of it is the service's business.

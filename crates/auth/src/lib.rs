@@ -31,7 +31,8 @@ use std::sync::Arc;
 
 pub use authenticator::{ADMIN_ROLE, ADMIN_USERNAME, AuthSettings, Authenticator, SECURITY_ROLE};
 pub use credential::{
-    ACCESS_COOKIE, CSRF_HEADER, REFRESH_COOKIE, cookie, drop_credentials, drop_own_cookies, is_of_this_site,
+    ACCESS_COOKIE, CSRF_HEADER, REFRESH_COOKIE, cookie, drop_credentials, drop_own_cookies, is_of_other_site,
+    is_of_this_site,
 };
 pub use error::{AuthError, IdentityError};
 pub use sessions::Origin;
