@@ -5,6 +5,7 @@ use std::{fmt::Write, time::Duration};
 
 use axum::{body::Body, response::Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
+use kea_core::{management::BASE_PATH, own_route::KEA_SEGMENTS};
 
 /// The status of a call.
 pub const STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -62,6 +63,16 @@ impl Code {
 /// Whether a request is a call of gRPC: in HTTP/2, and of its type.
 pub fn is_call(version: Version, headers: &HeaderMap) -> bool {
     version >= Version::HTTP_2 && headers.get(header::CONTENT_TYPE).is_some_and(|value| is_type(value.as_bytes()))
+}
+
+/// Whether calls may have that path: none of KEA's own but those of a service. Whoever asks the management API for something is
+/// answered as it answers, whatever they say of their body.
+pub fn may_have(path: &str) -> bool {
+    match path.strip_prefix(BASE_PATH).and_then(|rest| rest.strip_prefix("/services/")) {
+        // The service's name, and the two of a call.
+        Some(of_service) => of_service.matches('/').count() >= 2,
+        None => !path.split('/').nth(1).is_some_and(|first| KEA_SEGMENTS.contains(&first)),
+    }
 }
 
 /// `application/grpc`, with the language of messages after a `+`; that of browsers (`grpc-web`) is another.
@@ -154,6 +165,18 @@ mod tests {
         }
         for other in ["application/grpc-web", "application/grpcx", "application/json"] {
             assert!(!check(Version::HTTP_2, other), "{other}");
+        }
+    }
+
+    #[test]
+    fn paths_of_the_management_api_are_no_calls() {
+        for path in ["/a.B/C", "/iris/a.B/C", "/api/v1/k8c/services/iris/a.B/C", "/apis/x", "/"] {
+            assert!(may_have(path), "{path}");
+        }
+        let own =
+            ["/api/v1/k8c/auth/login", "/api/v1/k8c/services", "/api/v1/k8c/services/iris/rollback", "/v2/models/iris"];
+        for path in own.into_iter().chain(["/auth/sso", "/docs/iris", "/healthz", "/api"]) {
+            assert!(!may_have(path), "{path}");
         }
     }
 

@@ -21,7 +21,7 @@ pub async fn rim<F: Future<Output = Response>>(mut request: Request, inner: impl
     let id = given.unwrap_or_else(|| RequestId::of(request.headers()));
     let had_body = !request.body().is_end_stream();
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let is_grpc = grpc::is_call(request.version(), request.headers());
+    let is_grpc = grpc::is_call(request.version(), request.headers()) && grpc::may_have(uri.path());
     let shape = if is_grpc { problem::Shape::Grpc } else { problem::Shape::of(uri.path()) };
     request.extensions_mut().insert(id.clone());
 

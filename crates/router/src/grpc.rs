@@ -27,7 +27,7 @@ const SERVICE: HeaderName = HeaderName::from_static("kea-service");
 /// itself, or whose route it came by.
 pub(crate) fn standard_uri(routes: &OwnRoutes, host: &str, uri: &Uri, headers: &HeaderMap) -> Option<(Uri, Prefix)> {
     let path = uri.path();
-    let method = method(path).filter(|_| is_plain(path))?;
+    let method = method(path).filter(|_| is_plain(path) && grpc::may_have(path))?;
     let named = headers.get(SERVICE).map(HeaderValue::to_str);
     let service = match &named {
         Some(name) => name.as_ref().ok()?.parse::<ServiceId>().ok()?.to_string(),
@@ -185,6 +185,7 @@ mod tests {
         for made_up in ["../x", "a/b", "", "A b"] {
             assert_eq!(found("/greet.Greeter/SayHello", Some(made_up)), None, "{made_up}");
         }
+        assert_eq!(found("/api/v1/k8c/auth/login", Some("app")), None, "that is KEA's own");
         for hidden in ["/greet.Greeter/%2e%2e", "/greet.Greeter/..", "/greet.Greeter/a%2fb"] {
             assert_eq!(found(hidden, Some("app")), None, "{hidden}");
         }
