@@ -242,7 +242,7 @@ async fn look(
     let look = Look {
         now: Timestamp::now(),
         is_ready: is_known && replicas > 0 && status::ready(pods, version) >= replicas,
-        failure: failure.as_deref(),
+        failure: failure.as_ref(),
         counts: &counts,
     };
     Some(steps::looked(&record, &new.wish.settings.rollout, &look))

@@ -177,6 +177,10 @@ pub struct RolloutRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub silent_since: Option<Timestamp>,
+    /// Since when the new version has not run for a reason that may pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub failing_since: Option<Timestamp>,
 }
 
 /// One condition, in Kubernetes' conventions.

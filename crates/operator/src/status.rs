@@ -245,15 +245,24 @@ fn lasting(
     Some((trouble.reason, format!("pod {name}: {}", trouble.message)))
 }
 
+/// Why a version does not run.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) why: String,
+    /// Whether it may pass, as a registry that does not answer.
+    pub(crate) passes: bool,
+}
+
 /// Why a version does not run by a fault of its own. A node that a cluster has not got yet is none.
-pub(crate) fn failure(VersionWish { wish, image }: VersionWish<'_>, pods: &[std::sync::Arc<Pod>]) -> Option<String> {
-    if let Image::Failed(refusal) = image {
-        return Some(refusal.message.clone());
+pub(crate) fn failure(VersionWish { wish, image }: VersionWish<'_>, pods: &[std::sync::Arc<Pod>]) -> Option<Failure> {
+    if let Image::Failed(Refusal { reason, message }) = image {
+        return Some(Failure { why: message.clone(), passes: *reason == "ImageUnknown" });
     }
     if ready(pods, &wish.version) >= wish.replicas {
         return None;
     }
-    lasting(pods, &wish.version, |reason| reason != "Unschedulable").map(|(_, message)| message)
+    let (reason, why) = lasting(pods, &wish.version, |reason| reason != "Unschedulable")?;
+    Some(Failure { why, passes: reason == "ImagePull" })
 }
 
 /// Why Kubernetes makes no pods of a Deployment: a quota, or an admission that refuses them.

@@ -16,6 +16,7 @@ use kea_core::{
 use crate::{
     names,
     resources::{MlDeployment, RolloutRecord},
+    status::Failure,
     version::VersionRecord,
     wish::{CanaryWish, Role, Wish},
 };
@@ -27,8 +28,9 @@ const COUNTED: Duration = Duration::from_secs(60);
 /// How much later than the step a router may begin to count without a word: it hears of the step by its watch.
 const LATE: Duration = Duration::from_secs(10);
 
-/// How long a step waits for routers that do not tell, where there is no `progressDeadline`.
-const SILENT: Duration = Duration::from_secs(600);
+/// How long a step waits for what may pass, routers that do not tell and images that cannot be pulled, where there is no
+/// `progressDeadline`.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What all routers have counted at a step.
 #[derive(Clone, Debug, Default)]
@@ -48,8 +50,8 @@ pub(crate) struct Look<'a> {
     pub(crate) now: Timestamp,
     /// Whether all replicas for the step are ready.
     pub(crate) is_ready: bool,
-    /// Why it will not run.
-    pub(crate) failure: Option<&'a str>,
+    /// Why it does not run.
+    pub(crate) failure: Option<&'a Failure>,
     pub(crate) counts: &'a Counts,
 }
 
@@ -88,7 +90,7 @@ pub(crate) fn current(
 fn begin(version: VersionId, from: VersionId, steps: usize, started_at: Timestamp) -> RolloutRecord {
     let (phase, reason) = (RolloutPhase::Progressing, String::new());
     let told = RolloutStatus { version, from, phase, step: 1, steps, weight: 0, requests: 0, reason, started_at };
-    RolloutRecord { told, step_started_at: None, silent_since: None }
+    RolloutRecord { told, step_started_at: None, silent_since: None, failing_since: None }
 }
 
 /// Whether a rollout is that of what is asked for now, and nobody has asked for anything else since.
@@ -160,33 +162,54 @@ pub(crate) fn looked(record: &RolloutRecord, rules: &RolloutRules, look: &Look<'
     }
     let is_silent = after.step_started_at.is_some() && look.counts.silent.is_some();
     after.silent_since = is_silent.then(|| record.silent_since.unwrap_or(look.now));
+    let passing = look.failure.filter(|failure| failure.passes);
+    after.failing_since = passing.map(|_| record.failing_since.unwrap_or(look.now));
+    // One that has lasted for long enough does not pass.
+    let passing = passing.filter(|_| !is_over(after.failing_since, rules, look));
+    let failure = look.failure.filter(|_| passing.is_none()).map(|failure| failure.why.as_str());
     let elapsed = after.step_started_at.map(|began| passed(began, look, rules, step));
     let compared = look.counts.compared(rules);
-    let seen = StepSeen { failure: look.failure, elapsed, new: &look.counts.new, live: compared };
+    let seen = StepSeen { failure, elapsed, new: &look.counts.new, live: compared };
     after.told.requests = rules.judged_by(step, &look.counts.new).requests;
     let verdict = judge(rules, step, &seen);
     let verdict = with_all_numbers(verdict, &after, rules, look);
+    let verdict = match passing {
+        Some(failure) => once_it_runs(verdict, failure),
+        None => verdict,
+    };
     decide(after, verdict)
 }
 
 fn decide(record: RolloutRecord, verdict: Verdict) -> RolloutRecord {
-    let RolloutRecord { told, step_started_at, silent_since } = record;
+    let RolloutRecord { told, step_started_at, .. } = record;
+    let over = |told, step_started_at| RolloutRecord { told, step_started_at, silent_since: None, failing_since: None };
     match verdict {
-        Verdict::Wait(reason) => {
-            RolloutRecord { told: RolloutStatus { reason, ..told }, step_started_at, silent_since }
-        }
-        Verdict::Advance(reason) => {
-            let told = RolloutStatus { step: told.step + 1, requests: 0, reason, ..told };
-            RolloutRecord { told, step_started_at: None, silent_since: None }
-        }
+        Verdict::Wait(reason) => RolloutRecord { told: RolloutStatus { reason, ..told }, ..record },
+        Verdict::Advance(reason) => over(RolloutStatus { step: told.step + 1, requests: 0, reason, ..told }, None),
         Verdict::Promote(reason) => {
-            let told = RolloutStatus { phase: RolloutPhase::Promoted, reason, ..told };
-            RolloutRecord { told, step_started_at, silent_since: None }
+            over(RolloutStatus { phase: RolloutPhase::Promoted, reason, ..told }, step_started_at)
         }
         Verdict::Return(reason) => {
-            let told = RolloutStatus { phase: RolloutPhase::Returned, weight: 0, reason, ..told };
-            RolloutRecord { told, step_started_at, silent_since: None }
+            over(RolloutStatus { phase: RolloutPhase::Returned, weight: 0, reason, ..told }, step_started_at)
         }
+    }
+}
+
+/// Whether what may pass has lasted for as long as it is waited for.
+fn is_over(since_when: Option<Timestamp>, rules: &RolloutRules, look: &Look<'_>) -> bool {
+    since_when.is_some_and(|when| since(when, look.now) >= patience(rules))
+}
+
+fn patience(rules: &RolloutRules) -> Duration {
+    rules.progress_deadline.map_or(PATIENCE, |deadline| deadline.0)
+}
+
+/// The same verdict, unless it would let a version go on of which a replica does not run.
+fn once_it_runs(verdict: Verdict, Failure { why, .. }: &Failure) -> Verdict {
+    match verdict {
+        Verdict::Return(reason) => Verdict::Return(reason),
+        Verdict::Wait(reason) => Verdict::Wait(format!("{reason}: {why}")),
+        Verdict::Advance(_) | Verdict::Promote(_) => Verdict::Wait(format!("it does not run: {why}")),
     }
 }
 
@@ -211,8 +234,8 @@ fn with_all_numbers(verdict: Verdict, record: &RolloutRecord, rules: &RolloutRul
     let needed = needed(rules, record.told.step.saturating_sub(1));
     let Some(missing) = look.counts.missing(whole, needed) else { return verdict };
     // A router that counts anew will have counted for long enough; one that says nothing may never say anything.
-    let most = rules.progress_deadline.map_or(SILENT, |deadline| deadline.0);
-    let is_over = record.silent_since.is_some_and(|silent| since(silent, look.now) >= most);
+    let most = patience(rules);
+    let is_over = is_over(record.silent_since, rules, look);
     match verdict {
         Verdict::Return(reason) => Verdict::Return(reason),
         _ if is_over => Verdict::Return(format!("it could not be judged for {}: {missing}", Span(most))),

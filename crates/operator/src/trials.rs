@@ -72,7 +72,7 @@ impl Trials {
 
     /// The same rollout at its step of now.
     fn counted(&self, id: &ServiceId, record: &RolloutRecord, before: Option<Counting>) -> Counting {
-        let RolloutRecord { told, step_started_at, silent_since: _ } = record;
+        let RolloutRecord { told, step_started_at, silent_since: _, failing_since: _ } = record;
         let tally = |version: &VersionId| self.traffic.tally(id, version);
         let mut counting = before.unwrap_or_else(|| Counting {
             started_at: told.started_at,

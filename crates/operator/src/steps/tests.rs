@@ -76,8 +76,9 @@ fn it_goes_back_once_a_rule_is_broken_also_by_a_part_of_the_numbers() {
     assert_eq!((told(&bad).0, told(&bad).2), (RolloutPhase::Returned, 0));
     let part = Counts { silent: Some("router b is silent".into()), ..counts((50, 25), 20) };
     assert_eq!(told(&looked(&first, &rules(), &look(20, true, &part))).0, RolloutPhase::Returned);
-    let failure = Look { failure: Some("no image"), ..look(20, true, &part) };
-    assert_eq!(told(&looked(&first, &rules(), &failure)).3, "it does not run: no image");
+    let crashed = Failure { why: "it crashed".into(), passes: false };
+    let failure = Look { failure: Some(&crashed), ..look(20, true, &part) };
+    assert_eq!(told(&looked(&first, &rules(), &failure)).3, "it does not run: it crashed");
 }
 
 #[test]
@@ -95,6 +96,29 @@ fn without_the_numbers_of_all_routers_it_waits_and_goes_back_in_the_end() {
     let deadline = RolloutRules { progress_deadline: Some(Span(Duration::from_secs(60))), ..rules() };
     let silent = looked(&first, &deadline, &look(301, true, &part));
     assert_eq!(told(&looked(&silent, &deadline, &look(361, true, &part))).0, RolloutPhase::Returned);
+}
+
+#[test]
+fn a_registry_that_is_away_for_a_moment_ends_nothing() {
+    let away = Failure { why: "no answer of the registry".into(), passes: true };
+    let counts = counts((50, 0), 500);
+    let at_time =
+        |seconds, is_away: bool| Look { failure: is_away.then_some(&away), ..look(seconds, !is_away, &counts) };
+    let record = begin(v("2"), v("1"), 2, at(0));
+    let waits = looked(&record, &rules(), &at_time(0, true));
+    let told_of = "its replicas are not ready: no answer of the registry";
+    assert_eq!(told(&waits), (RolloutPhase::Progressing, 1, 0, told_of));
+    let still = looked(&waits, &rules(), &at_time(599, true));
+    assert_eq!((told(&still).0, still.failing_since), (RolloutPhase::Progressing, Some(at(0))));
+    let over = looked(&still, &rules(), &at_time(600, true));
+    assert_eq!(told(&over).0, RolloutPhase::Returned);
+    assert_eq!(told(&over).3, "it does not run: no answer of the registry");
+    let begun = looked(&still, &rules(), &at_time(599, false));
+    assert_eq!((begun.step_started_at, begun.failing_since), (Some(at(599)), None));
+    // A replica that is to be made anew keeps the others from going on.
+    let later = looked(&begun, &rules(), &at_time(1000, true));
+    assert_eq!((told(&later).1, told(&later).3), (1, "it does not run: no answer of the registry"));
+    assert_eq!(told(&looked(&later, &rules(), &at_time(1001, false))).1, 2);
 }
 
 #[test]
@@ -256,28 +280,11 @@ fn the_version_before_stays_until_the_new_one_is_promoted() {
         told: RolloutStatus { step: 2, ..under_way().told },
         step_started_at: None,
         silent_since: None,
+        failing_since: None,
     };
     assert_eq!(Scene::with(second).acting(), ("1".into(), Some(("2".into(), 50, 5))), "replicas come first");
     assert_eq!(Scene::with(ended(RolloutPhase::Returned)).acting(), ("1".into(), None));
     assert_eq!(Scene::with(ended(RolloutPhase::Promoted)).acting(), ("2".into(), None));
-}
-
-#[test]
-fn a_share_lasts_from_the_first_step_until_the_version_is_live_or_back() {
-    let shared = |scene: &Scene, version: &str| share(&scene.owner(), &v(version)).map(|canary| canary.weight);
-    assert_eq!(shared(&Scene::new(), "2"), None);
-    assert_eq!(
-        shared(&Scene::with(begin(v("2"), v("1"), 2, at(0))), "2"),
-        Some(0),
-        "what is live is counted from now on"
-    );
-    assert_eq!(shared(&Scene::with(under_way()), "2"), Some(10));
-    assert_eq!(shared(&Scene::with(under_way()), "3"), None, "another version is asked for");
-    assert_eq!(shared(&Scene::with(ended(RolloutPhase::Returned)), "2"), None);
-    let promoted = || Scene::with(ended(RolloutPhase::Promoted));
-    assert_eq!(shared(&promoted(), "2"), Some(10));
-    let live = Scene { live: "2", ..promoted() };
-    assert_eq!((shared(&live, "2"), live.current().unwrap().told.weight), (None, 100));
 }
 
 #[test]
@@ -307,13 +314,31 @@ fn a_step_in_shadow_gives_copies_and_is_judged_by_them() {
 }
 
 #[test]
+fn a_share_lasts_from_the_first_step_until_the_version_is_live_or_back() {
+    let shared = |scene: &Scene, version: &str| share(&scene.owner(), &v(version)).map(|canary| canary.weight);
+    assert_eq!(shared(&Scene::new(), "2"), None);
+    assert_eq!(
+        shared(&Scene::with(begin(v("2"), v("1"), 2, at(0))), "2"),
+        Some(0),
+        "what is live is counted from now on"
+    );
+    assert_eq!(shared(&Scene::with(under_way()), "2"), Some(10));
+    assert_eq!(shared(&Scene::with(under_way()), "3"), None, "another version is asked for");
+    assert_eq!(shared(&Scene::with(ended(RolloutPhase::Returned)), "2"), None);
+    let promoted = || Scene::with(ended(RolloutPhase::Promoted));
+    assert_eq!(shared(&promoted(), "2"), Some(10));
+    let live = Scene { live: "2", ..promoted() };
+    assert_eq!((shared(&live, "2"), live.current().unwrap().told.weight), (None, 100));
+}
+
+#[test]
 fn each_step_and_each_end_is_told_once() {
     let change = |after: &RolloutRecord, before: Option<&RolloutRecord>| after.change(before, &rules());
     let first = under_way();
     assert_eq!(change(&first, None).unwrap(), "version 2 is to take over from version 1 in 2 steps");
     assert_eq!(change(&first, Some(&first)), None);
     let told = RolloutStatus { step: 2, reason: "all is well".into(), ..first.told.clone() };
-    let second = RolloutRecord { told, step_started_at: None, silent_since: None };
+    let second = RolloutRecord { told, step_started_at: None, silent_since: None, failing_since: None };
     let expected = "version 2 goes on to step 2 of 2, 50 % of the requests: all is well";
     assert_eq!(change(&second, Some(&first)).unwrap(), expected);
     assert!(change(&ended(RolloutPhase::Returned), Some(&first)).unwrap().contains("goes back to version 1 at step 1"));

@@ -34,7 +34,7 @@ fn record(step: usize, has_begun: bool) -> RolloutRecord {
         reason: String::new(),
         started_at,
     };
-    RolloutRecord { told, step_started_at: has_begun.then_some(started_at), silent_since: None }
+    RolloutRecord { told, step_started_at: has_begun.then_some(started_at), silent_since: None, failing_since: None }
 }
 
 fn scene() -> (Arc<Counted>, Trials, ServiceId) {
