@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use argon2::Params;
 use http::HeaderMap;
 use jiff::Timestamp;
@@ -78,6 +78,8 @@ pub struct Authenticator {
     /// Providers whose own tokens are taken, and those of their tokens that are verified.
     pub(crate) issuers: TrustedIssuers,
     pub(crate) foreign: Cache<Box<str>, Arc<Foreign>>,
+    /// Issuers of the providers by which people log in here; `None` before anybody has said which.
+    pub(crate) providers: ArcSwapOption<Vec<String>>,
 }
 
 impl Authenticator {
@@ -94,13 +96,13 @@ impl Authenticator {
         settings: AuthSettings,
         params: Params,
     ) -> Result<Self, AuthError> {
-        let snapshot = ArcSwap::from_pointee(Snapshot::load(&*store, None).await?);
+        let snapshot = ArcSwap::from_pointee(Snapshot::load(&*store, None, None).await?);
         let passwords = Passwords::new(params);
         let verified = Cache::builder().max_capacity(KEPT_TOKENS).build();
         let (throttle, reloading) = (Throttle::new(), tokio::sync::Mutex::default());
         let foreign = Cache::builder().max_capacity(KEPT_TOKENS).time_to_live(FOREIGN_KEPT).build();
-        let issuers = TrustedIssuers::default();
-        Ok(Self { store, settings, passwords, throttle, snapshot, reloading, verified, issuers, foreign })
+        let (issuers, providers) = (TrustedIssuers::default(), ArcSwapOption::empty());
+        Ok(Self { store, settings, passwords, throttle, snapshot, reloading, verified, issuers, foreign, providers })
     }
 
     /// Takes tokens of these issuers in place of KEA's own.
@@ -249,7 +251,8 @@ impl Authenticator {
     pub(crate) async fn reload(&self) -> Result<(), StoreError> {
         let _turn = self.reloading.lock().await;
         let before = self.snapshot.load_full();
-        let fresh = Snapshot::load(&*self.store, Some(&before)).await?;
+        let providers = self.providers.load_full();
+        let fresh = Snapshot::load(&*self.store, Some(&before), providers.as_deref().map(Vec::as_slice)).await?;
         self.snapshot.store(Arc::new(fresh));
         Ok(())
     }

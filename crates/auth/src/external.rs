@@ -111,9 +111,12 @@ impl Authenticator {
         Err(busy("the user").into())
     }
 
-    /// Gives all users of providers the roles that their groups have by these settings, and none where their provider is
-    /// gone: what was taken back in the configuration is taken from sessions and keys as well.
+    /// Gives all users of these providers the roles that their groups have by these settings: what was taken back in the
+    /// configuration is taken from sessions and keys as well. Those of others have no such roles in this process, and are
+    /// left as they are in the store: another process may know their provider.
     pub(crate) async fn map_roles(&self, providers: &[Arc<Provider>]) -> Result<(), SsoError> {
+        let issuers = providers.iter().map(|provider| provider.settings().issuer.as_str().to_owned()).collect();
+        self.providers.store(Some(Arc::new(issuers)));
         let mut steps = 0;
         loop {
             let seen = self.store.revision().await?;
@@ -121,7 +124,7 @@ impl Authenticator {
             // Others that start now change the same users, and may have other settings.
             let most = TRIES + 2 * users.len();
             let Some(after) = users.into_iter().find_map(|user| mapped(user, providers)) else {
-                return Ok(self.follow().await?);
+                return Ok(self.reload().await?);
             };
             if steps == most {
                 return Err(busy("a user").into());
@@ -134,15 +137,13 @@ impl Authenticator {
     }
 }
 
-/// The user with the roles that their groups have now; `None` where they have those.
+/// The user with the roles that their groups have now; `None` where they have those, or their provider is not known.
 fn mapped(user: User, providers: &[Arc<Provider>]) -> Option<User> {
     let external = user.external.as_ref()?;
-    let provider = providers.iter().find(|provider| provider.settings().issuer.as_str() == external.issuer);
-    let roles = provider.map_or_else(Vec::new, |provider| {
-        let settings = provider.settings();
-        let names = external.groups.iter().filter_map(|group| group.strip_prefix(&settings.groups_prefix));
-        settings.roles_of(names)
-    });
+    let mut settings = providers.iter().map(|provider| provider.settings());
+    let settings = settings.find(|settings| settings.issuer.as_str() == external.issuer)?;
+    let names = external.groups.iter().filter_map(|group| group.strip_prefix(&settings.groups_prefix));
+    let roles = settings.roles_of(names);
     let external = (external.roles != roles).then(|| External { roles, ..external.clone() })?;
     Some(User { external: Some(external), ..user })
 }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use kea_core::port::{IdentityStore, RecordKind, Revision, StoreError, User};
+use kea_core::port::{External, IdentityStore, RecordKind, Revision, StoreError, User};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -45,8 +45,13 @@ pub(crate) struct Revoked {
 }
 
 impl Snapshot {
-    /// Reads the store. The revision comes first: what changes meanwhile makes another one, and is read once more.
-    pub(crate) async fn load(store: &dyn IdentityStore, before: Option<&Self>) -> Result<Self, StoreError> {
+    /// Reads the store. The revision comes first: what changes meanwhile makes another one, and is read once more. What other
+    /// providers than these say of their users counts for nothing, where it is known which there are.
+    pub(crate) async fn load(
+        store: &dyn IdentityStore,
+        before: Option<&Self>,
+        providers: Option<&[String]>,
+    ) -> Result<Self, StoreError> {
         let revision = store.revision().await?;
         let ring = KeyRing::load(store).await?;
         let (mut users, mut externals) = (HashMap::new(), HashMap::new());
@@ -55,7 +60,7 @@ impl Snapshot {
             if let Some(external) = &user.external {
                 externals.insert(external_key(&external.issuer, &external.subject), name.clone());
             }
-            users.insert(name, known(user));
+            users.insert(name, known(user, providers));
         }
         let revoked = store.records(RecordKind::RevokedSession).await?;
         let revoked = revoked.into_iter().map(|record| record.id).collect();
@@ -126,7 +131,11 @@ impl Snapshot {
     }
 }
 
-fn known(user: User) -> KnownUser {
+fn known(mut user: User, providers: Option<&[String]>) -> KnownUser {
+    let is_of_them = |external: &mut External| providers.is_none_or(|known| known.contains(&external.issuer));
+    if let Some(external) = user.external.take_if(|external| !is_of_them(external)) {
+        tracing::debug!(user.username, external.issuer, "is a user of a provider that is not configured here");
+    }
     let roles = user.all_roles().into();
     let User { id, stamp, disabled, roles: own_roles, external, .. } = user;
     let groups = external.map(|external| external.groups.into()).unwrap_or_default();

@@ -297,11 +297,15 @@ async fn roles_that_groups_have_no_more_end_at_the_next_start() {
     assert_eq!(starts(&[ML]).await, (engineer.clone(), engineer.clone()));
     assert_eq!(starts(&["[roles]\nother = [\"engineer\"]"]).await, (vec![], vec![]));
     assert_eq!(starts(&["[roles]\nml = [\"security\"]"]).await.0, ["security"]);
-    assert_eq!(starts(&[]).await, (vec![], vec![]), "the provider is gone");
     assert_eq!(starts(&[ML]).await.0, engineer);
-    let revision = kea_core::port::IdentityStore::revision(&*scene.store).await.unwrap();
+    let revision = || async { kea_core::port::IdentityStore::revision(&*scene.store).await.unwrap() };
+    let before = revision().await;
     starts(&[ML]).await;
-    assert_eq!(kea_core::port::IdentityStore::revision(&*scene.store).await.unwrap(), revision, "nothing differs");
+    assert_eq!(revision().await, before, "nothing differs");
+    assert_eq!(starts(&[]).await, (vec![], vec![]), "the provider is gone");
+    assert!(scene.caller(&session.token).unwrap().groups.is_empty());
+    assert_eq!(revision().await, before, "others may know it");
+    assert_eq!(starts(&[ML]).await.0, engineer);
 }
 
 #[tokio::test]
