@@ -156,6 +156,22 @@ mod tests {
     }
 
     #[test]
+    fn a_browser_says_whose_page_it_was_and_a_program_says_nothing() {
+        let host = ("host", &b"kea.example"[..]);
+        let is_other = |pairs: &[(&'static str, &[u8])]| is_of_other_site(&headers(&[&[host], pairs].concat()));
+        for own in ["https://kea.example", "http://kea.example"] {
+            assert!(!is_other(&[("origin", own.as_bytes())]), "{own}");
+        }
+        for other in ["https://evil.example", "https://kea.example.evil", "null"] {
+            assert!(is_other(&[("origin", other.as_bytes())]), "{other}");
+        }
+        for (site, expected) in [("same-origin", false), ("none", false), ("same-site", true), ("cross-site", true)] {
+            assert_eq!(is_other(&[("sec-fetch-site", site.as_bytes())]), expected, "{site}");
+        }
+        assert!(!is_other(&[]));
+    }
+
+    #[test]
     fn the_token_follows_the_scheme() {
         check(&[("authorization", b"Bearer a.b-c._~+/=")], Ok(Credential::Token("a.b-c._~+/=")));
         check(&[("authorization", b"bearer abc")], Ok(Credential::Token("abc")));

@@ -123,14 +123,18 @@ impl Endpoint {
     }
 
     async fn connect_shared(&self, lanes: &Lanes) -> Result<Link, NoLink> {
-        let _turn = lanes.turn().await;
+        let turn = lanes.turn().await;
         if let Some(stream) = lanes.room() {
             return Ok(Link::Shared(stream));
         }
         if let Some(stream) = lanes.room_at_last().await {
             return Ok(Link::Shared(stream));
         }
-        let one_more = lanes.one_more().ok_or(NoLink::Full)?;
+        let one_more = match &turn {
+            Some(_) => lanes.one_more().ok_or(NoLink::Full)?,
+            // It will be of HTTP/1.1, as those before it.
+            None => lanes.counted(),
+        };
         let link = self.dialled(self.stream().await?, Some(one_more)).await?;
         match &link {
             Link::Shared(stream) => lanes.share(stream),

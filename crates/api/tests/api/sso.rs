@@ -98,6 +98,20 @@ async fn a_command_is_answered_in_json() {
 }
 
 #[tokio::test]
+async fn a_page_of_another_site_begins_no_login_of_a_device() {
+    let api = api().await;
+    for (name, value, status) in [
+        ("sec-fetch-site", "cross-site", 403),
+        ("origin", "https://evil.example", 403),
+        // The provider is away: it was asked.
+        ("sec-fetch-site", "same-origin", 502),
+    ] {
+        let answer = api.send("POST", "/auth/sso/corp/device", &[(name, value)], "").await;
+        assert_eq!(answer.status.as_u16(), status, "{name}: {value}");
+    }
+}
+
+#[tokio::test]
 async fn the_end_of_a_local_session_leads_nowhere_else() {
     let answer = api().await.call("POST", "/api/v1/k8c/auth/logout", "").await;
     assert_eq!((answer.status.as_u16(), answer.header("kea-provider-logout")), (204, ""));
