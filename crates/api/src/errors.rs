@@ -42,12 +42,6 @@ pub(crate) fn of_auth(error: AuthError) -> ApiError {
     }
 }
 
-/// Answer to a login that a page of another site began.
-pub(crate) fn other_site() -> ApiError {
-    let detail = "a page of another site cannot begin a login: use this server's page `/login`, or a program";
-    ApiError::new(StatusCode::FORBIDDEN, "cross-site", detail)
-}
-
 /// Answer to a change of users and keys that the Authenticator refuses; `pointer` is the field that it is about, where
 /// that is not known from the error.
 pub(crate) fn of_identity(error: IdentityError, pointer: &str) -> ApiError {

@@ -27,6 +27,12 @@ pub(super) fn of_sso(error: SsoError) -> ApiError {
     ApiError::new(status, kind, detail)
 }
 
+/// The answer to a login that a page of another site began.
+pub(super) fn other_site() -> ApiError {
+    let detail = "a page of another site cannot begin a login: use this server's page `/login`, or a program";
+    ApiError::new(StatusCode::FORBIDDEN, "cross-site", detail)
+}
+
 /// The answer to a command that says too little, or more than one place to go to.
 pub(super) fn half_a_command() -> ApiError {
     let detail = "give `next`, or for a command `port`, `challenge` and `state`";
