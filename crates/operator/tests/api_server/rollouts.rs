@@ -52,7 +52,9 @@ impl Traffic for Router {
         let count = requests.entry(version.to_string()).or_default();
         *count += 30;
         let fails = *self.fails.lock().unwrap() == Some(version.as_str());
-        Tally { requests: *count, errors: if fails { *count } else { 0 }, ..Tally::default() }
+        let mut tally = Tally { requests: *count, errors: if fails { *count } else { 0 }, ..Tally::default() };
+        tally.shadow.counts.same = *count;
+        tally
     }
 }
 
@@ -172,6 +174,25 @@ async fn a_version_takes_over_by_the_numbers_of_all_routers() {
         reasons.contains(&"RolloutPromoted".into()) && reasons.contains(&"RolloutProgressing".into()),
         "{reasons:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_gets_copies_before_it_gets_a_share() {
+    let (scene, _operator, routers) = scene().await;
+    let steps = json!([{"shadow": true, "pause": "100ms"}, {"weight": 60, "pause": "100ms"}]);
+    scene.server.objects.merge(&service(NAME), Part::Whole, &json!({"spec": {"rollout": {"steps": steps}}})).unwrap();
+    scene.model(NAME, "2");
+    scene.until_runs(NAME, "2").await;
+    for router in &routers {
+        scene.until("the router has followed", || router.shares().last() == Some(&None)).await;
+        assert_eq!(router.shares(), [None, Some(60), None]);
+        let tables = router.tables.lock().unwrap();
+        let routes = tables.iter().filter_map(|table| table.services.get(NAME));
+        let mut shadows: Vec<_> =
+            routes.map(|route| route.shadow.as_ref().map(|shadow| shadow.version.to_string())).collect();
+        shadows.dedup();
+        assert_eq!(shadows, [None, Some("2".into()), None]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
