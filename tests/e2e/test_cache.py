@@ -310,7 +310,7 @@ def test_a_redis_is_reached_over_tls_with_a_certificate_that_is_checked(binary: 
         kea = Kea(binary, tmp_path / "kea", None, {"KEA_CACHE_REDIS": redis.url})
         try:
             kea.start()
-            kea.wait_for(lambda: "Redis cannot be reached" in kea.log_file.read_text(), "the stranger to be refused")
+            kea.wait_for(lambda: "Redis cannot be used" in kea.log_file.read_text(), "the stranger to be refused")
             kea.stop()
             kea.env["SSL_CERT_FILE"] = str(redis.authority)
             kea.start()

@@ -56,6 +56,7 @@ DECIDED_BY_MEANING = {
     "predict": "takes what the service's own document says of `inputs`",
     "callFunction": "takes what the service's own document says of `inputs`",
     "validateRequest": "takes what the service's own document says of `requestPayload`",
+    "setLoggingRules": "keeps records for a minute at least, in whichever unit that is written",
     "clearCache": "names a service, with or without a function, or a key alone",
     "canI": "asks of a service where the verb is about one, and of none where it is not",
     "createKey": "names an owner and a time to come",

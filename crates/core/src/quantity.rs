@@ -158,7 +158,7 @@ as_text!(
     Span,
     "A duration: seconds, or text like `300ms`, `5s`, `1m30s`.",
     "5s",
-    "^([0-9]{1,9}(\\.[0-9]{1,9})?|[0-9]{1,6}h([0-9]{1,6}m)?([0-9]{1,6}s)?|[0-9]{1,6}m([0-9]{1,6}s)?|[0-9]{1,6}s|[0-9]{1,9}ms)$"
+    "^([0-9]{1,9}(\\.[0-9]{1,9})?|[0-9]{1,6}h([0-9]{1,6}m)?([0-9]{1,6}s)?|[0-9]{1,6}m([0-9]{1,6}s)?|[0-9]{1,13}s|[0-9]{1,16}ms)$"
 );
 as_text!(
     Cpu,
@@ -204,5 +204,13 @@ mod tests {
     fn a_number_in_json_is_a_quantity_too() {
         assert_eq!(serde_json::from_str::<Cpu>("2").unwrap().millis, 2000);
         assert_eq!(serde_json::from_str::<Span>("1.5").unwrap().0.as_millis(), 1500);
+    }
+
+    #[test]
+    fn the_longest_spans_are_written_as_they_are_read() {
+        for seconds in [LONGEST_S, LONGEST_S - 0.5] {
+            let written = seconds.to_string().parse::<Span>().unwrap().to_string();
+            assert_eq!(written.parse::<Span>().unwrap().0.as_secs_f64().to_bits(), seconds.to_bits(), "{written}");
+        }
     }
 }
