@@ -25,6 +25,7 @@ Values = dict[str, Any]
 EVERYTHING = (
     "--namespace ml --operators 1 --routers 5 --registry registry.example/models "
     "--builder-image registry.example/python:3 --url https://models.example --service-type LoadBalancer "
+    "--cache-redis-secret answers --rates-redis-secret rates --replica-ca-secret theirs --replica-certificate-secret ours "
     '--database-secret users --sso-secret corp --env ZONE=north --env FLAG=true --env COUNT=1 --env TEXT=a=\'"{{b}}"=ü'
 )
 EVERY_VALUE = {
@@ -36,6 +37,10 @@ EVERY_VALUE = {
     "service": {"type": "LoadBalancer"},
     "databaseSecret": "users",
     "ssoSecret": "corp",
+    "cacheRedisSecret": "answers",
+    "ratesRedisSecret": "rates",
+    "replicaCaSecret": "theirs",
+    "replicaCertificateSecret": "ours",
     "env": [
         {"name": "ZONE", "value": "north"},
         {"name": "FLAG", "value": "true"},
@@ -65,6 +70,9 @@ SAME: list[tuple[str, Values]] = [
     ),
     ("--webhook", {"webhook": True}),
     ("--webhook --namespace ml", {"webhook": True}),
+    ("--replica-mtls", {"replicaMtls": True}),
+    ("--replica-mtls --webhook --namespace ml", {"replicaMtls": True, "webhook": True}),
+    ("--replica-mtls --single-namespace", {"replicaMtls": True, "singleNamespace": True}),
     ("--gateway web", {"gateway": {"name": "web"}}),
     ("--namespace ml --gateway web --gateway-host a.example", {"gateway": {"name": "web", "host": "a.example"}}),
     (
@@ -179,6 +187,7 @@ def test_every_value_has_a_place_in_the_schema_and_the_other_way_round() -> None
         ({"gateway": {"host": "a.example"}}, "set gateway.name too"),
         ({"gateway": {"namespace": "edge"}}, "set gateway.name too"),
         ({"ssoSecret": "corp"}, "set url, or a host"),
+        ({"env": [{"name": "KEA_CACHE_REDIS", "value": "redis://u:p@host/0"}]}, "keep it in a Secret"),
     ],
     ids=json.dumps,
 )

@@ -100,7 +100,11 @@ mod tests {
             made_at: 7,
             engine: Engine::Onnx,
             contract: Some(Arc::default()),
-            replicas: vec![ReplicaAddress { name: "iris-1-x".into(), address: "10.0.0.7:8080".parse().unwrap() }],
+            replicas: vec![ReplicaAddress {
+                name: "iris-1-x".into(),
+                address: "10.0.0.7:8080".parse().unwrap(),
+                tls_name: None,
+            }],
         };
         ServiceRoute {
             id: "iris".parse().unwrap(),
@@ -121,7 +125,7 @@ mod tests {
 
     #[test]
     fn each_change_makes_another_route() {
-        let changes: [fn(&mut ServiceRoute); 14] = [
+        let changes: [fn(&mut ServiceRoute); 15] = [
             |route| route.id = "other".parse().unwrap(),
             |route| route.live = None,
             |route| route.versions.clear(),
@@ -136,6 +140,7 @@ mod tests {
             |route| route.versions[0].contract = None,
             |route| route.versions[0].contract = Some(Arc::default()),
             |route| route.versions[0].replicas.clear(),
+            |route| route.versions[0].replicas[0].tls_name = Some("iris.models.svc".into()),
         ];
         let before = route();
         for (at, change) in changes.into_iter().enumerate() {

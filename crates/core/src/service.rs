@@ -409,6 +409,8 @@ pub struct ReplicaAddress {
     pub name: Arc<str>,
     /// Where it listens.
     pub address: SocketAddr,
+    /// The name that its certificate must have, where it is reached by TLS alone, and asks for a certificate, too.
+    pub tls_name: Option<Arc<str>>,
 }
 
 /// A model made ready to be served on this machine.

@@ -183,7 +183,7 @@ fn takes_requests(state: &ServiceState, version: &VersionState) -> bool {
 fn version_route(version: &VersionState) -> VersionRoute {
     let address = |replica: &ReplicaState| {
         let address = replica.address.filter(|_| replica.phase == Phase::Ready)?;
-        Some(ReplicaAddress { name: replica.name.clone(), address })
+        Some(ReplicaAddress { name: replica.name.clone(), address, tls_name: None })
     };
     VersionRoute {
         version: version.version.id.clone(),

@@ -4,7 +4,7 @@
 pub mod replicas;
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -110,6 +110,12 @@ impl Tls {
             }
             Err(error) => tracing::error!(%error, "the changed certificate cannot be used; the one before still is"),
         }
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("files", &self.files).finish_non_exhaustive()
     }
 }
 

@@ -29,7 +29,7 @@ use kea_core::{
     port::{IdentityStore, PolicyStore},
     quantity::Span,
 };
-use kea_http::{ApiError, TrustedProxies};
+use kea_http::{ApiError, TrustedProxies, replica_tls::ReplicaTls};
 use kea_operator::{Client, ClusterGateway, ClusterSettings, Operator, SecretPolicies, SecretUsers, Trials};
 use kea_router::{Router, SharedRates};
 use kea_store::SqlStore;
@@ -97,6 +97,9 @@ pub(crate) struct OperatorArgs {
     /// Refuse MLModels and MLDeployments that cannot be while they are applied, by a validating webhook
     #[arg(long, env = "KEA_WEBHOOK")]
     webhook: bool,
+    /// Let replicas speak mutual TLS with routers, by certificates that are made and renewed here
+    #[arg(long, env = "KEA_REPLICA_MTLS")]
+    replica_mtls: bool,
     /// Address and port of the webhook
     #[arg(long, env = "KEA_WEBHOOK_LISTEN", default_value = "0.0.0.0:8443", value_name = "ADDRESS")]
     webhook_listen: SocketAddr,
@@ -202,6 +205,7 @@ fn settings(args: &ClusterArgs) -> ClusterSettings {
         builder_image: String::new(),
         registry: None,
         url: args.url.clone(),
+        replica_mtls: false,
         body_limit: BODY_LIMIT,
     }
 }
@@ -221,6 +225,7 @@ async fn operator(args: OperatorArgs) -> anyhow::Result<()> {
         image: args.image,
         builder_image: args.builder_image,
         registry: args.registry,
+        replica_mtls: args.replica_mtls,
         ..settings(&args.cluster)
     };
     let listener = listen(args.listen).await?;
@@ -305,10 +310,12 @@ async fn router(args: RouterArgs) -> anyhow::Result<()> {
     let cache = caching::open(redis.as_ref(), CACHE_BYTES);
     let rates = caching::redis(args.rates_redis.as_deref()).map_err(|why| anyhow!("`--rates-redis`: {why}"))?;
     let router = Router::new(auth.clone(), policies.clone(), cache, BODY_LIMIT);
-    let router = router.with_replica_tls(replica_tls.clone()).sharing_rates(rates.as_ref().map(SharedRates::new));
+    let own_tls = Arc::new(ReplicaTls::awaiting());
+    let router = router.with_replica_tls(replica_tls.clone()).with_own_replica_tls(own_tls.clone());
+    let router = router.sharing_rates(rates.as_ref().map(SharedRates::new));
     let router = Arc::new(router);
     let trials = Arc::new(Trials::new(router.clone()));
-    let gateway = ClusterGateway::new(client, settings, router.clone(), trials.clone());
+    let gateway = ClusterGateway::new(client, settings, router.clone(), trials.clone()).with_replica_tls(own_tls);
     let ready = Arc::new(AtomicBool::new(false));
     let (stopping, watching) = (CancellationToken::new(), CancellationToken::new());
     let audit = AuditConfig::default().with(&args.audit)?.start(std::env::temp_dir().join("kea-audit"))?;

@@ -13,7 +13,7 @@ use kea_core::{Framework, ServiceId, VersionId, contract::WebProtocol, quantity:
 use kea_logs::Format;
 use kea_server::{Confinement, EngineConfig, PythonModel, ServerConfig};
 
-use crate::{progress, signals};
+use crate::{edge::TlsArgs, progress, signals};
 
 /// How a replica is run. An image says it by variables, so that a cluster can say it otherwise.
 #[derive(Debug, Args)]
@@ -27,6 +27,11 @@ pub(crate) struct ModelServerArgs {
     /// Address and port to listen on
     #[arg(long, default_value = "127.0.0.1:0", env = "KEA_LISTEN")]
     listen: SocketAddr,
+    #[command(flatten)]
+    tls: TlsArgs,
+    /// Address and port at which /healthz and /readyz are answered without TLS, and nothing else [default: none]
+    #[arg(long, value_name = "ADDRESS", env = "KEA_PROBES_LISTEN")]
+    probes_listen: Option<SocketAddr>,
     /// The model's file or folder
     #[arg(long, value_name = "PATH", env = "KEA_MODEL", required_unless_present_any = ["command", "upstream"])]
     model: Option<PathBuf>,
@@ -152,10 +157,17 @@ pub(crate) fn confine(args: &ConfineArgs) -> ExitCode {
 
 fn config(args: ModelServerArgs) -> anyhow::Result<ServerConfig> {
     let engine = engine(&args)?;
+    let tls = args.tls.load()?;
+    anyhow::ensure!(
+        tls.is_none() || args.command.is_empty(),
+        "a command brings its own server: leave `--tls-certificate` out, or run beside it with `--upstream`"
+    );
     Ok(ServerConfig {
         service: args.service,
         version: args.version,
         listen: args.listen,
+        tls,
+        probes: args.probes_listen,
         engine,
         workers: args.workers.max(1),
         max_batch_rows: args.max_batch_rows.max(1),

@@ -1,6 +1,12 @@
 //! Answers of pods: little of each is read, and nothing of them is believed.
 
+use reqwest::{Client, ClientBuilder, redirect::Policy};
 use serde::de::DeserializeOwned;
+
+/// A client that asks pods, and nobody in their place.
+pub(crate) fn client() -> ClientBuilder {
+    Client::builder().no_proxy().redirect(Policy::none())
+}
 
 /// The document of an answer of at most `most` bytes.
 ///

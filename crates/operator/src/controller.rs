@@ -25,11 +25,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin, backoff,
+    admin, ask, backoff,
     error::Error,
     images::Images,
     lease::Candidate,
     metrics::Metrics,
+    mutual_tls::MutualTls,
     peers::{self, Peers},
     reconcile::{Context, reconcile},
     resources::MlDeployment,
@@ -85,11 +86,7 @@ impl Operator {
         let noted = pending.clone();
         let listener: Listener = Arc::new(move |change| noted.put(change));
         let budgets = disruption_budgets(&self.client).await?;
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .expect("a client without special wishes can be made");
+        let http = ask::client().build().expect("a client without special wishes can be made");
         let caches = Caches::start(&self.client, &self.settings, Some(&budgets), &listener, stop).await;
         let context = Arc::new(Context {
             images: Images::new(self.client.clone(), self.registries.clone()),
@@ -98,6 +95,7 @@ impl Operator {
             peers: Peers::new(&self.client, &self.settings.namespace, http.clone()),
             http,
             budgets,
+            mutual_tls: self.settings.replica_mtls.then(|| MutualTls::new(&self.client, &self.settings.namespace)),
             home: routers::home(&self.client, &self.settings).await,
             failures: backoff::Failures::default(),
             switched: Mutex::default(),
@@ -152,7 +150,7 @@ impl Operator {
         tokio::select! {
             // What is under way is dropped with the Lease: another operator may have it from then on.
             () = candidate.keep(stop) => {}
-            ((), ()) = async { tokio::join!(self.prepare(context), act(context, changed)) } => {}
+            ((), ()) = async { tokio::join!(self.prepare(context), certified(context, changed)) } => {}
         }
         context.metrics.leads(false);
         tracing::info!(identity = self.identity, "leads no more");
@@ -196,6 +194,16 @@ impl Pending {
 
     fn take(&self) -> HashSet<Change> {
         std::mem::take(&mut self.changes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Acts, and keeps the certificates of gateway and replicas meanwhile, where they have any.
+async fn certified(context: &Arc<Context>, changed: &Pending) {
+    let Some(mutual_tls) = &context.mutual_tls else { return act(context, changed).await };
+    mutual_tls.begin().await;
+    tokio::select! {
+        () = act(context, changed) => {}
+        () = mutual_tls.keep(|| changed.put(Change::All)) => {}
     }
 }
 

@@ -106,8 +106,8 @@ impl Images {
                 }));
             }
         };
-        let framework = facts.framework();
-        Ok(Image::Known(ImageRecord { reference: facts.reference, framework, web_service }))
+        let (framework, tls) = (facts.framework(), facts.serves_tls());
+        Ok(Image::Known(ImageRecord { reference: facts.reference, framework, web_service, tls }))
     }
 
     async fn inspect(&self, image: &str, logins: Vec<String>) -> Result<ImageFacts, std::sync::Arc<RegistryError>> {
@@ -208,7 +208,8 @@ impl Images {
             None => self.inspect(&reference, Vec::new()).await.ok().and_then(|facts| facts.framework()),
         };
         let web_service = (!wish.model.command.is_empty()).then_some(WEB_SERVICE_PORT);
-        ImageRecord { reference, framework: found, web_service }
+        // The Job has put this KEA's own program into it.
+        ImageRecord { reference, framework: found, web_service, tls: web_service.is_none() }
     }
 
     /// Removes Jobs of other builds than those of the versions that are asked for.

@@ -7,7 +7,7 @@ use crate::{
     admin::{ADMIN_SECRET, PASSWORD_KEY},
     crd::custom_resource_definitions,
     exposure::Exposure,
-    names,
+    mutual_tls, names,
     peers::{PEERS_PORT, PEERS_PORT_NAME, PEERS_SECRET, TOKEN_KEY},
     resources::GROUP,
     webhook,
@@ -38,6 +38,16 @@ pub struct InstallOptions {
     pub database_secret: Option<String>,
     /// Secret with a key `sso.toml`: the providers of single sign-on.
     pub sso_secret: Option<String>,
+    /// Secret with a key `url`: the Redis for the response cache of all routers.
+    pub cache_redis_secret: Option<String>,
+    /// Secret with a key `url`: the Redis in which routers count rates together.
+    pub rates_redis_secret: Option<String>,
+    /// Whether routers and KEA's own replicas speak mutual TLS.
+    pub replica_mtls: bool,
+    /// Secret with a key `ca.crt`: authorities of replicas elsewhere.
+    pub replica_ca_secret: Option<String>,
+    /// Secret with keys `tls.crt` and `tls.key`: what routers show to replicas elsewhere.
+    pub replica_certificate_secret: Option<String>,
     /// Further variables of operator and routers.
     pub env: Vec<(String, String)>,
     /// The type of the routers' Service.
@@ -62,6 +72,10 @@ pub fn manifests(options: &InstallOptions) -> Vec<Value> {
         all.push(named(options, component, "v1", "ServiceAccount", json!({})));
     }
     let mut wide = operator_rules();
+    if options.replica_mtls {
+        // Certificates of services, beside their pods. Names cannot be told beforehand.
+        wide.push(rule("", &["secrets"], &["create", "patch"]));
+    }
     // A right to what belongs to no namespace cannot be given in one.
     if !options.single_namespace {
         wide.extend(webhook_rules(options));
@@ -162,6 +176,10 @@ fn operator_own_rules(options: &InstallOptions) -> Vec<Value> {
     if options.webhook {
         rules.push(rule_of_one("", "secrets", webhook::SECRET, &["get", "update"]));
     }
+    if options.replica_mtls {
+        let own = [mutual_tls::AUTHORITY_SECRET, mutual_tls::GATEWAY_SECRET];
+        rules.extend(own.map(|name| rule_of_one("", "secrets", name, &["get", "update"])));
+    }
     rules
 }
 
@@ -181,6 +199,8 @@ fn router_own_rules() -> Vec<Value> {
     vec![
         rule("", &["secrets"], &["create"]),
         json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": own, "verbs": ["get", "update"]}),
+        // Also without mutual TLS: pods that still speak it after it was turned off are reached to their end.
+        rule_of_one("", "secrets", mutual_tls::GATEWAY_SECRET, &READ),
     ]
 }
 
@@ -221,6 +241,9 @@ fn operator(options: &InstallOptions) -> Value {
         env.push(json!({"name": "KEA_WEBHOOK", "value": "true"}));
         ports.push(json!({"name": "webhook", "containerPort": 8443, "protocol": "TCP"}));
     }
+    if options.replica_mtls {
+        env.push(json!({"name": "KEA_REPLICA_MTLS", "value": "true"}));
+    }
     let container = json!({
         "name": "operator",
         "image": options.image,
@@ -241,6 +264,12 @@ const AUDIT_FOLDER: &str = "/var/lib/kea/audit";
 /// Where a router finds the providers of single sign-on.
 const SSO_FOLDER: &str = "/etc/kea/sso";
 
+/// Where a router finds what it believes of replicas elsewhere, and shows to them, and the variables that say so.
+const REPLICA_CA_FOLDER: &str = "/etc/kea/replica-ca";
+const REPLICA_CA: [(&str, &str); 1] = [("KEA_REPLICA_CA", "ca.crt")];
+const REPLICA_CERTIFICATE_FOLDER: &str = "/etc/kea/replica-certificate";
+const REPLICA_CERTIFICATE: [(&str, &str); 2] = [("KEA_REPLICA_CERTIFICATE", "tls.crt"), ("KEA_REPLICA_KEY", "tls.key")];
+
 fn router(options: &InstallOptions) -> Value {
     let mut env = variables(options);
     env.push(json!({
@@ -251,11 +280,14 @@ fn router(options: &InstallOptions) -> Value {
         "name": "KEA_PEERS_TOKEN",
         "valueFrom": {"secretKeyRef": {"name": PEERS_SECRET, "key": TOKEN_KEY}},
     }));
-    env.extend(
-        options.database_secret.iter().map(
-            |secret| json!({"name": "KEA_DATABASE", "valueFrom": {"secretKeyRef": {"name": secret, "key": "url"}}}),
-        ),
-    );
+    for (name, secret) in [
+        ("KEA_DATABASE", &options.database_secret),
+        ("KEA_CACHE_REDIS", &options.cache_redis_secret),
+        ("KEA_RATES_REDIS", &options.rates_redis_secret),
+    ] {
+        let reference = |secret| json!({"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": "url"}}});
+        env.extend(secret.iter().map(reference));
+    }
     env.push(json!({"name": "KEA_AUDIT_DIR", "value": AUDIT_FOLDER}));
     let mut mounts = vec![json!({"name": "audit", "mountPath": AUDIT_FOLDER})];
     let mut volumes = vec![json!({"name": "audit", "emptyDir": {}})];
@@ -263,6 +295,15 @@ fn router(options: &InstallOptions) -> Value {
         env.push(json!({"name": "KEA_SSO", "value": format!("{SSO_FOLDER}/sso.toml")}));
         mounts.push(json!({"name": "sso", "mountPath": SSO_FOLDER, "readOnly": true}));
         volumes.push(json!({"name": "sso", "secret": {"secretName": secret}}));
+    }
+    for (name, secret, folder, files) in [
+        ("replica-ca", &options.replica_ca_secret, REPLICA_CA_FOLDER, &REPLICA_CA[..]),
+        ("replica-certificate", &options.replica_certificate_secret, REPLICA_CERTIFICATE_FOLDER, &REPLICA_CERTIFICATE),
+    ] {
+        let Some(secret) = secret else { continue };
+        env.extend(files.iter().map(|(name, file)| json!({"name": name, "value": format!("{folder}/{file}")})));
+        mounts.push(json!({"name": name, "mountPath": folder, "readOnly": true}));
+        volumes.push(json!({"name": name, "secret": {"secretName": secret}}));
     }
     let container = json!({
         "name": "router",
@@ -281,6 +322,8 @@ fn router(options: &InstallOptions) -> Value {
     });
     let mut router = deployment(options, "router", options.routers, 45, &container);
     router["spec"]["template"]["spec"]["volumes"] = json!(volumes);
+    // What this KEA's routers can, whether or not replicas want it.
+    router["spec"]["template"]["metadata"]["annotations"] = json!({names::TLS: names::MUTUAL});
     router
 }
 

@@ -40,6 +40,16 @@ pub(crate) const PROMOTE: &str = "ml.kea-project.io/promote";
 /// Annotation of an MLDeployment: when somebody asked for a version again that went back before.
 pub(crate) const TRY_AGAIN: &str = "ml.kea-project.io/try-again";
 
+/// Annotation of pods that speak mutual TLS: of replicas, which are reached by nothing else, and of routers, which can.
+/// What a pod speaks is a part of it, so that each is spoken to as it is while others are replaced.
+pub(crate) const TLS: &str = "ml.kea-project.io/tls";
+
+/// The value of [`TLS`].
+pub(crate) const MUTUAL: &str = "mutual";
+
+/// Annotation of the Secret with a service's certificate: what tells that from others.
+pub(crate) const SEAL: &str = "ml.kea-project.io/seal";
+
 /// Label that all of what KEA makes has.
 pub(crate) const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "kea");
 
@@ -106,6 +116,16 @@ pub(crate) fn of_build(service: &str, version: &VersionId, model: &str) -> Strin
     let (kept, cut) = service.split_at(service.len().min(45));
     let what = if cut.is_empty() { format!("{version}\0{model}") } else { format!("{version}\0{model}\0{service}") };
     format!("{}-build-{}", kept.trim_end_matches('-'), short_digest(&what))
+}
+
+/// Name of the Secret with a service's certificate.
+pub(crate) fn of_certificate(service: &str) -> String {
+    format!("{service}-kea-tls")
+}
+
+/// The name in the certificate of a service's replicas: that of its Service.
+pub(crate) fn tls_host(namespace: &str, service: &str) -> String {
+    format!("{service}.{namespace}.svc")
 }
 
 /// Name of an object of KEA's own that belongs to no namespace: two installations in one cluster have other names.

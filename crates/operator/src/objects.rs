@@ -1,6 +1,7 @@
 //! The objects that a service is made of, built from what is wanted: pure, so that a test can look at each field.
 
 mod build_job;
+mod certificate;
 mod deployment;
 mod service;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use kube::Resource;
 use serde_json::Value;
 
 pub(crate) use build_job::{BUILD_SETTINGS, build_job, model_text};
+pub(crate) use certificate::certificate;
 pub(crate) use deployment::deployment;
 pub(crate) use service::{autoscaler, disruption_budget, network_policy, service, service_account};
 
@@ -41,6 +43,8 @@ pub(crate) struct VersionParts<'a> {
     pub(crate) replica: Option<&'a ReplicaRecord>,
     pub(crate) replicas: u32,
     pub(crate) settings: &'a ClusterSettings,
+    /// Whether its pods are reached by mutual TLS alone.
+    pub(crate) mutual_tls: bool,
 }
 
 /// Why a part of the specification that is Kubernetes' own cannot be used.

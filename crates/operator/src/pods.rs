@@ -52,6 +52,18 @@ pub(crate) fn stays(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_none()
 }
 
+/// Whether a pod speaks mutual TLS.
+pub(crate) fn speaks_tls(pod: &Pod) -> bool {
+    pod.metadata.annotations.as_ref().is_some_and(|all| all.get(names::TLS).is_some_and(|value| value == names::MUTUAL))
+}
+
+/// The name that a pod's certificate must have, where it is reached by mutual TLS. It follows from where the pod is, and
+/// not from what it says.
+pub(crate) fn tls_name(pod: &Pod) -> Option<String> {
+    let namespace = pod.metadata.namespace.as_deref()?;
+    speaks_tls(pod).then(|| Some(names::tls_host(namespace, service(pod)?)))?
+}
+
 /// Where a pod answers.
 pub(crate) fn address(pod: &Pod) -> Option<SocketAddr> {
     port(pod, PORT_NAME)
@@ -235,6 +247,18 @@ mod tests {
         let trouble = trouble(&pod(json!({"conditions": [condition]}))).unwrap();
         assert_eq!(trouble.message, "no node can take it: 0/1 nodes are available: 1 Insufficient cpu.");
         assert!(trouble.lasting);
+    }
+
+    #[test]
+    fn a_pod_says_whether_it_speaks_tls_and_its_place_says_by_what_name() {
+        let labels = json!({"app.kubernetes.io/component": "model", "ml.kea-project.io/service": "iris"});
+        let of = |annotations: Value| {
+            let metadata = json!({"namespace": "team", "labels": labels, "annotations": annotations});
+            tls_name(&serde_json::from_value(json!({"metadata": metadata})).unwrap())
+        };
+        assert_eq!(of(json!({"ml.kea-project.io/tls": "mutual"})).as_deref(), Some("iris.team.svc"));
+        assert_eq!(of(json!({"ml.kea-project.io/tls": "none"})), None);
+        assert_eq!(of(Value::Null), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -36,13 +37,14 @@ use crate::{
     holders,
     images::{Image, Images},
     metrics::Metrics,
+    mutual_tls::{self, MutualTls},
     names,
     objects::{self, VersionParts},
     peers::{LOOKS, Peers},
     pods,
     resources::{DeploymentStatus, MlDeployment, RolloutRecord},
     rollout::{self, Plan, Strength},
-    routers::Home,
+    routers::{self, Home},
     settings::ClusterSettings,
     status::{self, Seen, VersionWish},
     steps::{self, Counts, Look},
@@ -84,6 +86,8 @@ pub(crate) struct Context {
     pub(crate) http: reqwest::Client,
     /// The API of PodDisruptionBudgets that this cluster has.
     pub(crate) budgets: ApiResource,
+    /// Mutual TLS with replicas, where they are to speak it.
+    pub(crate) mutual_tls: Option<MutualTls>,
     /// Where routers call replicas from.
     pub(crate) home: Home,
     /// Failures in a row of each object.
@@ -115,6 +119,11 @@ impl Context {
         self.peers.forget(namespace, name);
         let mut switched = self.switched.lock().unwrap_or_else(PoisonError::into_inner);
         switched.remove(&(namespace.to_string(), name.to_string()));
+    }
+
+    /// Whether replicas are to speak mutual TLS, and do not yet for the sake of a router that cannot.
+    fn waits_for_routers(&self) -> bool {
+        self.mutual_tls.is_some() && !routers::speak_tls(&self.caches.routers())
     }
 
     /// Whether the routers have had the time to follow the switch of a service.
@@ -164,12 +173,14 @@ async fn reconciled(owner: &MlDeployment, context: &Context) -> Result<Action, E
     let wish = match wish {
         Ok(wish) => wish,
         Err(refusal) => {
+            certify_idle(context, owner, &records).await;
             tell(context, &Seen::before(owner, Err(&refusal), &records, &pods, live.as_ref(), &context.settings))
                 .await?;
             return Ok(Action::requeue(RESYNC));
         }
     };
     if wish.paused {
+        certify_idle(context, owner, &records).await;
         tell(context, &Seen::before(owner, Ok(&wish), &records, &pods, live.as_ref(), &context.settings)).await?;
         return Ok(Action::requeue(RESYNC));
     }
@@ -217,7 +228,29 @@ async fn reconciled(owner: &MlDeployment, context: &Context) -> Result<Action, E
         (true, None, None) => RESYNC,
     };
     let is_on_trial = rollout.is_some_and(|rollout| rollout.is_progressing());
+    // No change tells that the last router of before is gone.
+    let next = if context.waits_for_routers() { next.min(LOOK_AGAIN) } else { next };
     Ok(Action::requeue(if is_on_trial { next.min(LOOKS) } else { next }))
+}
+
+/// Keeps the certificate of a service for which nothing else is done: its pods go on. What fails is tried again with the
+/// next look.
+async fn certify_idle(context: &Context, owner: &MlDeployment, records: &[VersionRecord]) {
+    if records.is_empty() {
+        return;
+    }
+    if let Err(error) = certify(context, &Applier { client: &context.client, owner }).await {
+        tracing::warn!("the certificate of its replicas cannot be kept: {error}");
+    }
+}
+
+async fn certify(context: &Context, applier: &Applier<'_>) -> Result<(), Error> {
+    let issuing = context.mutual_tls.as_ref().and_then(MutualTls::issuing);
+    if let Some(issuing) = issuing {
+        let written = issuing.certify(applier).await?;
+        context.metrics.applied(written);
+    }
+    Ok(())
 }
 
 /// What becomes of a new version that takes over step by step, where it is time to look at it.
@@ -302,8 +335,9 @@ async fn learn(context: &Context, records: &mut [VersionRecord], pods: &[Arc<Pod
     for record in records.iter_mut().filter(|record| record.replica.is_none()) {
         let ready =
             pods.iter().filter(|pod| pods::version(pod).as_ref() == Some(&record.version) && pods::is_ready(pod));
-        for address in ready.filter_map(|pod| pods::address(pod)).take(ASKED) {
-            match report(context, address).await {
+        let ready = ready.filter_map(|pod| Some((pod, pods::address(pod)?)));
+        for (pod, address) in ready.take(ASKED) {
+            match report(context, pod, address).await {
                 Ok(ReplicaReport { version, engine, contract: Some(contract), .. }) if version == record.version => {
                     record.replica = Some(ReplicaRecord { engine, contract });
                     break;
@@ -318,9 +352,15 @@ async fn learn(context: &Context, records: &mut [VersionRecord], pods: &[Arc<Pod
 }
 
 /// What a replica says of itself. A model is a stranger: it is given little time, and little is read.
-async fn report(context: &Context, address: std::net::SocketAddr) -> Result<ReplicaReport, String> {
-    let url = format!("http://{address}{REPORT_PATH}");
-    let answer = context.http.get(url).timeout(REPORT_WITHIN).send().await.map_err(ask::why)?;
+async fn report(context: &Context, pod: &Pod, address: SocketAddr) -> Result<ReplicaReport, String> {
+    let (http, url) = match pods::tls_name(pod) {
+        None => (context.http.clone(), format!("http://{address}{REPORT_PATH}")),
+        Some(host) => {
+            let http = mutual_tls::client_for(&context.client, &context.settings.namespace, &host, address).await?;
+            (http, format!("https://{host}:{}{REPORT_PATH}", address.port()))
+        }
+    };
+    let answer = http.get(url).timeout(REPORT_WITHIN).send().await.map_err(ask::why)?;
     ask::json(answer, REPORT_BYTES).await
 }
 
@@ -335,7 +375,11 @@ async fn apply(
     settled: bool,
 ) -> Result<Vec<VersionId>, Error> {
     let applier = Applier { client: &context.client, owner };
-    if asked(wanted, canary).any(|version| matches!(version.image, Image::Known(_))) {
+    let has_image = asked(wanted, canary).any(|version| matches!(version.image, Image::Known(_)));
+    if has_image || !records.is_empty() {
+        certify(context, &applier).await?;
+    }
+    if has_image {
         of_service(context, &applier, wanted.wish).await?;
     }
     let mut written = Vec::new();
@@ -368,6 +412,7 @@ async fn of_version(
         replica: record.and_then(|record| record.replica.as_ref()),
         replicas: plan.replicas.get(&wish.version).copied().unwrap_or(0),
         settings: &context.settings,
+        mutual_tls: context.mutual_tls.is_some() && image.can_tls() && !context.waits_for_routers(),
     };
     let deployment = objects::deployment(&parts).map_err(|error| Error::Refused(error.to_string()))?;
     let written = applier.apply(record.map(|record| &record.deployment), &deployment).await?;

@@ -1,8 +1,11 @@
 //! What the operator does for the routers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Namespace, Pod},
+};
 use kube::{
     Api, Client, ResourceExt,
     api::{DynamicObject, Patch, PatchParams},
@@ -10,7 +13,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::{error::said, names, settings::ClusterSettings};
+use crate::{error::said, names, pods, settings::ClusterSettings};
 
 /// The routers' Deployment.
 const ROUTERS: &str = "kea-router";
@@ -38,6 +41,16 @@ pub(crate) async fn keep_most(client: &Client, namespace: &str, budgets: &ApiRes
     });
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, budgets);
     api.patch(ROUTERS, &PatchParams::apply(names::FIELD_MANAGER).force(), &Patch::Apply(&budget)).await.map(drop)
+}
+
+/// Whether all routers can speak mutual TLS. Those of an earlier KEA, that an upgrade has not replaced yet, cannot, and
+/// would reach no replica that wants it.
+pub(crate) fn speak_tls(routers: &[Arc<Pod>]) -> bool {
+    let has_ended = |pod: &Pod| {
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        matches!(phase, Some("Failed" | "Succeeded"))
+    };
+    routers.iter().all(|pod| pods::speaks_tls(pod) || has_ended(pod) || !pods::stays(pod))
 }
 
 /// Labels by which a NetworkPolicy knows KEA's own namespace, the best first. Kubernetes sets the first one itself, since
@@ -101,6 +114,17 @@ mod tests {
         let of_manifests = ("app.kubernetes.io/name", "kea");
         assert_eq!(of(&[own, of_manifests]), Home::Labelled(own.0, "models".into()));
         assert_eq!(of(&[of_manifests]), Home::Labelled(of_manifests.0, "kea".into()));
+    }
+
+    #[test]
+    fn routers_of_an_earlier_kea_speak_no_tls_until_they_are_gone() {
+        let pod = |value| Arc::new(serde_json::from_value::<Pod>(value).unwrap());
+        let new = || pod(json!({"metadata": {"annotations": {"ml.kea-project.io/tls": "mutual"}}}));
+        let earlier = || pod(json!({"metadata": {}, "status": {"phase": "Running"}}));
+        assert!(speak_tls(&[]) && speak_tls(&[new(), new()]));
+        assert!(!speak_tls(&[new(), earlier()]));
+        let leaving = pod(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
+        assert!(speak_tls(&[new(), leaving, pod(json!({"metadata": {}, "status": {"phase": "Failed"}}))]));
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct ClusterSettings {
     pub registry: Option<String>,
     /// Where callers reach the routers, as `https://models.example`; paths alone are shown where it is `None`.
     pub url: Option<String>,
+    /// Whether the gateway and its replicas speak mutual TLS; routers do as each replica does.
+    pub replica_mtls: bool,
     /// Largest body of a model's request, in bytes.
     pub body_limit: usize,
 }

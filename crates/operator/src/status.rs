@@ -28,6 +28,10 @@ pub(crate) struct VersionWish<'a> {
     pub(crate) image: &'a Image,
 }
 
+/// What is said of an image that an earlier KEA has built.
+const WITHOUT_TLS: &str =
+    "whose pods are reached without TLS, as an earlier KEA has built it: build it again, as a new version";
+
 /// What is seen of a service.
 pub(crate) struct Seen<'a> {
     pub(crate) owner: &'a MlDeployment,
@@ -366,6 +370,9 @@ fn conditions(
     let live = status.live_version.as_ref();
     let answers = live.is_some() && (status.ready_replicas > 0 || seen.wish.is_ok_and(|wish| wish.replicas == 0));
     let built = match (seen.image, record) {
+        (Some(Image::Known(image)), _) if seen.settings.replica_mtls && !image.can_tls() => {
+            ("True", "ImageWithoutTls", format!("{}, {WITHOUT_TLS}", image.reference))
+        }
         (Some(Image::Known(image)), _) => ("True", "ImageKnown", image.reference.clone()),
         (Some(Image::Building(message)), _) => ("False", "Building", message.clone()),
         (Some(Image::Failed(refusal)), _) => ("False", refusal.reason, refusal.message.clone()),

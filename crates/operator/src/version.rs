@@ -59,6 +59,16 @@ pub(crate) struct ImageRecord {
     /// Port of a web service that is not KEA's model server; `None` for KEA's own images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) web_service: Option<u16>,
+    /// Whether the model server in it can serve TLS. One that an earlier KEA has built cannot.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) tls: bool,
+}
+
+impl ImageRecord {
+    /// Whether its pods can be reached by TLS. Beside a web service KEA's own image serves it.
+    pub(crate) fn can_tls(&self) -> bool {
+        self.tls || self.web_service.is_some()
+    }
 }
 
 /// What a replica said of itself.

@@ -194,7 +194,8 @@ fn version_route(
     let of_version =
         pods.iter().filter(|pod| pods::version(pod).as_ref() == Some(&record.version) && pods::is_ready(pod));
     let replicas = of_version.filter_map(|pod| {
-        Some(ReplicaAddress { name: pod.metadata.name.as_deref()?.into(), address: pods::address(pod)? })
+        let (name, address) = (pod.metadata.name.as_deref()?, pods::address(pod)?);
+        Some(ReplicaAddress { name: name.into(), address, tls_name: pods::tls_name(pod).map(Into::into) })
     });
     let replica = record.replica.as_ref();
     VersionRoute {

@@ -300,7 +300,10 @@ impl Watching<'_> {
 
 /// Watches all objects of a kind. Where the API server has forgotten the version from which it is to go on, it begins
 /// anew: by itself where an event says so, but not where the request is refused with 410, which would be asked for ever.
-fn watch<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send
+pub(crate) fn watch<K>(
+    api: Api<K>,
+    config: watcher::Config,
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {

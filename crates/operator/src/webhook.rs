@@ -3,7 +3,6 @@
 //! It is a convenience and never a gate: Kubernetes goes on without it (`failurePolicy: Ignore`), and the operator checks
 //! everything again. All operators serve it, whichever leads.
 
-mod certificates;
 mod keeper;
 mod review;
 mod served;

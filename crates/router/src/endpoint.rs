@@ -23,7 +23,7 @@ use tokio::{
 
 use self::{dial::Said, lanes::Lanes, link::Driven};
 pub(crate) use self::{
-    dial::Transport,
+    dial::{Transport, Within},
     link::{Link, SendFailure},
     target::Target,
 };
@@ -148,7 +148,7 @@ impl Endpoint {
     pub(crate) async fn connect_for_good(&self) -> Result<SendRequest<Body>, String> {
         let stream = self.stream().await?;
         match &self.transport {
-            Transport::Tls(tls) => Box::pin(async { alone(self.agreed(tls, stream, true).await?).await }).await,
+            Transport::Tls(within) => Box::pin(async { alone(self.agreed(within, stream, true).await?).await }).await,
             Transport::Http1 | Transport::Http2 => alone(stream).await,
         }
     }

@@ -26,7 +26,7 @@ use crate::{
     error, health, identify,
     limit::{self, SharedRates},
     metrics, path, shadow, sticky,
-    table::{ServiceEntry, Table, VersionEntry},
+    table::{ServiceEntry, Table, Trust, VersionEntry},
     tunnel, v2, validate,
 };
 
@@ -79,9 +79,22 @@ impl Router {
         Self { shared_rates: shared.map(Arc::new), ..self }
     }
 
-    /// The same, which knows whom to believe of replicas that are reached by TLS. To be called before it follows anything.
+    /// The same, which knows whom to believe of replicas elsewhere that are reached by TLS. To be called before it follows
+    /// anything.
     #[must_use]
-    pub fn with_replica_tls(self, tls: Arc<ReplicaTls>) -> Self {
+    pub fn with_replica_tls(self, elsewhere: Arc<ReplicaTls>) -> Self {
+        let own = self.table.load().tls.own.clone();
+        self.trusting(Trust { own, elsewhere })
+    }
+
+    /// The same for KEA's own replicas that are reached by TLS.
+    #[must_use]
+    pub fn with_own_replica_tls(self, own: Arc<ReplicaTls>) -> Self {
+        let elsewhere = self.table.load().tls.elsewhere.clone();
+        self.trusting(Trust { own, elsewhere })
+    }
+
+    fn trusting(self, tls: Trust) -> Self {
         self.table.store(Arc::new(Table { tls, ..Table::default() }));
         self
     }

@@ -23,7 +23,7 @@ use kea_openapi::validate::Validator;
 use crate::{
     balance::{Member, Pool, Schedule},
     clock,
-    endpoint::{Endpoint, Target, Transport},
+    endpoint::{Endpoint, Target, Transport, Within},
     health::HealthRule,
     limit::{Gate, RateLimiter, RetryBudget},
     metrics::VersionMetrics,
@@ -34,11 +34,26 @@ use crate::{
 /// All services.
 #[derive(Default)]
 pub(crate) struct Table {
-    /// How replicas elsewhere are reached where their address asks for TLS.
-    pub(crate) tls: Arc<ReplicaTls>,
+    /// How replicas are reached by TLS.
+    pub(crate) tls: Trust,
     pub(crate) services: HashMap<Arc<str>, Arc<ServiceEntry>>,
     /// Paths and hosts of their own that services have.
     pub(crate) own_routes: OwnRoutes,
+}
+
+/// Whom to believe of replicas that are reached by TLS, and what to show them.
+#[derive(Clone)]
+pub(crate) struct Trust {
+    /// Of KEA's own.
+    pub(crate) own: Arc<ReplicaTls>,
+    /// Of those elsewhere.
+    pub(crate) elsewhere: Arc<ReplicaTls>,
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self { own: Arc::new(ReplicaTls::awaiting()), elsewhere: Arc::default() }
+    }
 }
 
 /// One service.
@@ -87,12 +102,11 @@ impl Table {
 }
 
 impl ServiceEntry {
-    fn new(route: &Arc<ServiceRoute>, before: Option<&Self>, tls: &Arc<ReplicaTls>) -> Self {
+    fn new(route: &Arc<ServiceRoute>, before: Option<&Self>, tls: &Trust) -> Self {
         let version = |version: &VersionRoute| {
             let same = before.and_then(|entry| entry.versions.iter().find(|v| v.version == version.version));
             let is_live = route.live.as_ref() == Some(&version.version);
-            let elsewhere = is_live.then_some(tls);
-            VersionEntry::new(version, &route.settings, elsewhere, same)
+            VersionEntry::new(version, &route.settings, tls, is_live, same)
         };
         let versions: Vec<_> = route.versions.iter().map(version).collect();
         Self {
@@ -180,30 +194,25 @@ fn rates(route: &ServiceRoute, before: Option<&ServiceEntry>) -> Option<Arc<Rate
 }
 
 impl VersionEntry {
-    fn new(
-        route: &VersionRoute,
-        settings: &Settings,
-        elsewhere: Option<&Arc<ReplicaTls>>,
-        before: Option<&Self>,
-    ) -> Self {
+    fn new(route: &VersionRoute, settings: &Settings, tls: &Trust, is_live: bool, before: Option<&Self>) -> Self {
         Self {
             version: route.version.clone(),
             version_header: header(route.version.as_str()),
             made_at: route.made_at,
             engine: route.engine,
             validator: validator(route, before),
-            pool: pool(route, settings, elsewhere, before.map(|entry| &entry.pool)),
+            pool: pool(route, settings, tls, is_live, before.map(|entry| &entry.pool)),
             metrics: before.map_or_else(Arc::default, |entry| entry.metrics.clone()),
         }
     }
 }
 
-/// The replicas of a version that are to be used, and, for the live one, those `elsewhere`, with what TLS needs.
-fn pool(route: &VersionRoute, settings: &Settings, elsewhere: Option<&Arc<ReplicaTls>>, before: Option<&Pool>) -> Pool {
+/// The replicas of a version that are to be used, and, for the live one, those elsewhere.
+fn pool(route: &VersionRoute, settings: &Settings, tls: &Trust, is_live: bool, before: Option<&Pool>) -> Pool {
     let chosen = settings.chosen_replicas();
     let protocol = route.contract.as_ref().map_or_else(WebProtocol::default, |contract| contract.protocol);
-    let own = own_replicas(&route.replicas, chosen).map(|replica| own_endpoint(replica, protocol, before));
-    let elsewhere = elsewhere.into_iter().flat_map(|tls| {
+    let own = own_replicas(&route.replicas, chosen).map(|replica| own_endpoint(replica, protocol, &tls.own, before));
+    let elsewhere = is_live.then_some(&tls.elsewhere).into_iter().flat_map(|tls| {
         let addresses = chosen.iter().filter(|text| looks_external(text)).filter_map(|text| text.parse().ok());
         addresses.map(|address| external_endpoint(address, tls, before))
     });
@@ -229,10 +238,21 @@ fn own_replicas<'a>(replicas: &'a [ReplicaAddress], chosen: &'a [String]) -> imp
     replicas.iter().filter(move |replica| all || is_named(replica))
 }
 
-fn own_endpoint(replica: &ReplicaAddress, protocol: WebProtocol, before: Option<&Pool>) -> Arc<Endpoint> {
-    let transport = match protocol {
-        WebProtocol::Http1 => Transport::Http1,
-        WebProtocol::Http2 => Transport::Http2,
+fn own_endpoint(
+    replica: &ReplicaAddress,
+    protocol: WebProtocol,
+    tls: &Arc<ReplicaTls>,
+    before: Option<&Pool>,
+) -> Arc<Endpoint> {
+    let within = |name: &Arc<str>| Within {
+        tls: tls.clone(),
+        name: Some(name.clone()),
+        http1_alone: protocol == WebProtocol::Http1,
+    };
+    let transport = match (&replica.tls_name, protocol) {
+        (Some(name), _) => Transport::Tls(within(name)),
+        (None, WebProtocol::Http1) => Transport::Http1,
+        (None, WebProtocol::Http2) => Transport::Http2,
     };
     let is_same = |endpoint: &&Arc<Endpoint>| {
         endpoint.name == replica.name
@@ -249,7 +269,7 @@ fn external_endpoint(address: ExternalAddress, tls: &Arc<ReplicaTls>, before: Op
     let transport = match address.scheme {
         AddressScheme::Http => Transport::Http1,
         AddressScheme::H2c => Transport::Http2,
-        AddressScheme::Https => Transport::Tls(tls.clone()),
+        AddressScheme::Https => Transport::Tls(Within { tls: tls.clone(), name: None, http1_alone: false }),
     };
     let name: Arc<str> = address.to_string().into();
     let is_same = |endpoint: &&Arc<Endpoint>| endpoint.name == name && endpoint.target.is_external();
@@ -289,8 +309,11 @@ mod tests {
     use super::*;
 
     fn version(name: &str, replicas: usize) -> VersionRoute {
-        let replica =
-            |n| ReplicaAddress { name: format!("{name}-{n}").into(), address: SocketAddr::from(([127, 0, 0, 1], 1)) };
+        let replica = |n| ReplicaAddress {
+            name: format!("{name}-{n}").into(),
+            address: SocketAddr::from(([127, 0, 0, 1], 1)),
+            tls_name: None,
+        };
         VersionRoute {
             version: name.parse().unwrap(),
             made_at: 0,
@@ -310,7 +333,7 @@ mod tests {
             reason: None,
             settings: Arc::default(),
         };
-        ServiceEntry::new(&Arc::new(route), None, &Arc::default())
+        ServiceEntry::new(&Arc::new(route), None, &Trust::default())
     }
 
     /// Which of the next requests the canary gets.
@@ -352,7 +375,7 @@ mod tests {
             canary: Some(Canary { version: "2".parse().unwrap(), weight: 20 }),
             ..(*before.route).clone()
         };
-        let after = ServiceEntry::new(&Arc::new(route), Some(&before), &Arc::default());
+        let after = ServiceEntry::new(&Arc::new(route), Some(&before), &Trust::default());
         assert_eq!(after.turn.load(Ordering::Relaxed), 50);
         assert_eq!(turns(&after, 100).into_iter().filter(|canary| *canary).count(), 20);
     }

@@ -1,9 +1,10 @@
 //! What a replica is told when it starts.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use http::uri::Authority;
 use kea_core::{Engine, Framework, ServiceId, VersionId, contract::WebProtocol};
+use kea_http::Tls;
 
 /// Everything that a replica is told.
 #[derive(Clone, Debug)]
@@ -14,6 +15,10 @@ pub struct ServerConfig {
     pub version: VersionId,
     /// Where it listens; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// TLS of that address, where it is not plain. A command that brings its own server has none.
+    pub tls: Option<Arc<Tls>>,
+    /// Where it tells how it is, and nothing else, without TLS: to those who can show no certificate.
+    pub probes: Option<SocketAddr>,
     /// What runs the model.
     pub engine: EngineConfig,
     /// Worker processes or sessions.

@@ -14,6 +14,7 @@ mod external;
 mod handler;
 mod health;
 mod listener;
+mod probes;
 mod run;
 mod sidecar;
 mod status;

@@ -4,7 +4,9 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{extract::Request, response::Response};
 use http::{HeaderValue, header};
+use kea_http::Tls;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 use crate::status::Status;
 
@@ -20,11 +22,16 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Answers what arrives at `address` by `handler`.
+    /// Answers what arrives at `address` by `handler`; within TLS where that is given.
     ///
     /// # Errors
     /// The address cannot be had.
-    pub(crate) async fn start<H, F>(address: SocketAddr, status: Arc<Status>, handler: H) -> io::Result<Self>
+    pub(crate) async fn start<H, F>(
+        address: SocketAddr,
+        tls: Option<Arc<Tls>>,
+        status: Arc<Status>,
+        handler: H,
+    ) -> io::Result<Self>
     where
         H: Fn(Request) -> F + Clone + Send + 'static,
         F: Future<Output = Response> + Send + 'static,
@@ -36,8 +43,13 @@ impl Listener {
             move |request| answer(request, handler.clone(), status.clone())
         };
         let (stopping, stopped) = watch::channel(false);
-        let task = tokio::spawn(kea_http::serve(listener, answer, signalled(stopped), DRAIN));
-        tracing::info!(%address, "listening");
+        tracing::info!(%address, tls = tls.is_some(), "listening");
+        let task = tokio::spawn(async move {
+            match tls {
+                None => kea_http::serve(listener, answer, signalled(stopped), DRAIN).await,
+                Some(tls) => serve_tls(listener, &tls, answer, signalled(stopped)).await,
+            }
+        });
         Ok(Self { address, status, stopping, task })
     }
 
@@ -51,6 +63,20 @@ impl Listener {
             tracing::error!(%error, "the listener broke off");
         }
     }
+}
+
+/// Serves with the certificates that there are at each new connection.
+async fn serve_tls<H, F>(listener: TcpListener, tls: &Tls, handler: H, stop: impl Future<Output = ()>)
+where
+    H: Fn(Request) -> F + Clone + Send + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    let served = CancellationToken::new();
+    let serving = async {
+        kea_http::serve_tls(listener, || tls.config(), handler, stop, DRAIN).await;
+        served.cancel();
+    };
+    tokio::join!(serving, tls.follow(&served));
 }
 
 async fn answer<H, F>(request: Request, handler: H, status: Arc<Status>) -> Response

@@ -4,7 +4,7 @@ use std::{io, pin::Pin, sync::Arc, time::Duration};
 
 use kea_core::{Contract, Framework, management::RESERVED_FUNCTIONS};
 use kea_openapi::source;
-use tokio::time::timeout;
+use tokio::{net::TcpListener, time::timeout};
 
 use crate::{
     answer::{Model, ModelParts},
@@ -20,6 +20,7 @@ use crate::{
     handler::Handler,
     health::{Health, HealthReporter, health},
     listener::Listener,
+    probes::Probes,
     sidecar,
     status::{Reporter, Status},
 };
@@ -61,6 +62,7 @@ pub async fn run(config: ServerConfig, stop: impl Future<Output = ()>) -> Result
     };
     let status = Status::new(config.service.clone(), config.version.clone(), config.engine.kind());
     let mut reporter = Reporter::new(control, Arc::new(status));
+    let _probes = probes(&config, &reporter).await?;
     match &config.engine {
         EngineConfig::Python(_) | EngineConfig::Onnx { .. } => serve(&config, stop, &mut reporter).await,
         EngineConfig::External { command, protocol } => {
@@ -69,9 +71,16 @@ pub async fn run(config: ServerConfig, stop: impl Future<Output = ()>) -> Result
         }
         EngineConfig::Upstream { address, protocol } => {
             let upstream = sidecar::Upstream { address: address.clone(), protocol: *protocol };
-            sidecar::run(config.listen, upstream, config.linger, stop, &mut reporter).await
+            sidecar::run(&config, upstream, stop, &mut reporter).await
         }
     }
+}
+
+/// The port of probes, where there is to be one.
+async fn probes(config: &ServerConfig, reporter: &Reporter) -> Result<Option<Probes>, ServerError> {
+    let Some(address) = config.probes else { return Ok(None) };
+    let listener = TcpListener::bind(address).await.map_err(|error| ServerError::Listen { address, error })?;
+    Ok(Some(Probes::start(listener, reporter.status().clone(), config.linger)))
 }
 
 async fn run_command(
@@ -99,7 +108,8 @@ async fn serve(
         move |request| handler.clone().answer(request)
     };
     let refused = |error| ServerError::Listen { address: config.listen, error };
-    let listener = Listener::start(config.listen, reporter.status().clone(), answer).await.map_err(refused)?;
+    let listener = Listener::start(config.listen, config.tls.clone(), reporter.status().clone(), answer);
+    let listener = listener.await.map_err(refused)?;
     reporter.tell(&Event::Listening { address: listener.address }).await;
 
     let mut stop = std::pin::pin!(stop);

@@ -23,7 +23,8 @@ use kea_core::{contract::WebProtocol, replica::LINGER_PATH};
 use kea_http::{ApiError, REQUEST_ID, RequestId, trailers, upgrade};
 
 use crate::{
-    control::Event, listener::Listener, run::ServerError, status::Reporter, status::Status, watch::WebService,
+    config::ServerConfig, control::Event, listener::Listener, run::ServerError, status::Reporter, status::Status,
+    watch::WebService,
 };
 
 /// How often a service that has not answered yet is told of: it may take its time, and its own container says when it
@@ -57,23 +58,23 @@ pub(crate) struct Upstream {
 /// # Errors
 /// The address to listen on cannot be had.
 pub(crate) async fn run(
-    listen: std::net::SocketAddr,
+    config: &ServerConfig,
     upstream: Upstream,
-    linger: Duration,
     stop: impl Future<Output = ()>,
     reporter: &mut Reporter,
 ) -> Result<(), ServerError> {
     let Upstream { address, protocol } = upstream.clone();
     let service = WebService { name: "the web service", address: address.to_string(), protocol };
-    let forwarder = Arc::new(Forwarder::new(upstream, reporter.status().clone(), linger));
+    let forwarder = Arc::new(Forwarder::new(upstream, reporter.status().clone(), config.linger));
     let answer = move |request| forwarder.clone().answer(request);
-    let refused = |error| ServerError::Listen { address: listen, error };
-    let listener = Listener::start(listen, reporter.status().clone(), answer).await.map_err(refused)?;
+    let refused = |error| ServerError::Listen { address: config.listen, error };
+    let listener = Listener::start(config.listen, config.tls.clone(), reporter.status().clone(), answer);
+    let listener = listener.await.map_err(refused)?;
     reporter.tell(&Event::Listening { address: listener.address }).await;
     // It is watched to the very end: what is still accepted is still passed on.
     tokio::select! {
         never = watch(&service, reporter) => match never {},
-        () = async { stop.await; listener.stop(linger).await } => Ok(()),
+        () = async { stop.await; listener.stop(config.linger).await } => Ok(()),
     }
 }
 
@@ -228,7 +229,7 @@ mod tests {
             response
         };
         let status = Arc::new(Status::new("echo".parse().unwrap(), "1".parse().unwrap(), Engine::External));
-        Listener::start(([127, 0, 0, 1], 0).into(), status, answer).await.unwrap()
+        Listener::start(([127, 0, 0, 1], 0).into(), None, status, answer).await.unwrap()
     }
 
     fn upstream(address: SocketAddr, protocol: WebProtocol) -> Upstream {
@@ -275,10 +276,10 @@ mod tests {
             response
         };
         let status = Arc::new(Status::new("echo".parse().unwrap(), "1".parse().unwrap(), Engine::External));
-        let echo = Listener::start(([127, 0, 0, 1], 0).into(), status.clone(), answer).await.unwrap();
+        let echo = Listener::start(([127, 0, 0, 1], 0).into(), None, status.clone(), answer).await.unwrap();
         let forwarder = beside(echo.address, true);
         let forward = move |request| forwarder.clone().answer(request);
-        let sidecar = Listener::start(([127, 0, 0, 1], 0).into(), status, forward).await.unwrap();
+        let sidecar = Listener::start(([127, 0, 0, 1], 0).into(), None, status, forward).await.unwrap();
 
         let mut caller = BufStream::new(TcpStream::connect(sidecar.address).await.unwrap());
         let asked = b"GET / HTTP/1.1\r\nhost: app\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
@@ -310,7 +311,7 @@ mod tests {
             response
         };
         let status = Arc::new(Status::new("echo".parse().unwrap(), "1".parse().unwrap(), Engine::External));
-        let echo = Listener::start(([127, 0, 0, 1], 0).into(), status.clone(), answer).await.unwrap();
+        let echo = Listener::start(([127, 0, 0, 1], 0).into(), None, status.clone(), answer).await.unwrap();
         status.note(&Event::Ready { contract: Arc::new(Contract::default()) });
         for (protocol, version) in [(WebProtocol::Http1, "HTTP/1.1"), (WebProtocol::Http2, "HTTP/2.0")] {
             let forwarder = Forwarder::new(upstream(echo.address, protocol), status.clone(), Duration::ZERO);

@@ -79,6 +79,11 @@ impl ImageFacts {
         self.entrypoint == recipe::model_server() && self.labels.contains_key(recipe::FRAMEWORK_LABEL)
     }
 
+    /// Whether the model server in it can serve TLS: those of earlier KEAs cannot.
+    pub fn serves_tls(&self) -> bool {
+        self.is_kea_model() && self.labels.contains_key(recipe::TLS_LABEL)
+    }
+
     /// The framework of the model, where it is an image of one.
     pub fn framework(&self) -> Option<Framework> {
         let name = self.env.get(recipe::FRAMEWORK).filter(|_| self.is_kea_model())?;

@@ -24,6 +24,9 @@ const USER: &str = "65532:65532";
 pub(crate) const FRAMEWORK: &str = "KEA_FRAMEWORK";
 pub(crate) const FRAMEWORK_LABEL: &str = "ml.kea-project.framework";
 
+/// The label that says which TLS the model server of an image can serve.
+pub(crate) const TLS_LABEL: &str = "ml.kea-project.tls";
+
 /// What starts the model server of an image.
 pub(crate) fn model_server() -> [String; 2] {
     [format!("/{PROGRAM}"), "model-server".to_owned()]
@@ -131,6 +134,9 @@ fn labels(name: &ServiceId, model: &Recognised, root: Option<&Path>, base: &Base
     let mut labels = general_labels(name.as_str(), base);
     labels.push(("ml.kea-project.engine".to_owned(), engine.to_owned()));
     labels.push((FRAMEWORK_LABEL.to_owned(), model.framework.as_str().to_owned()));
+    if needs_server(model) {
+        labels.push((TLS_LABEL.to_owned(), "mutual".to_owned()));
+    }
     labels.extend(root.and_then(model_digest).map(|digest| ("ml.kea-project.model".to_owned(), digest)));
     labels.sort();
     labels

@@ -1,5 +1,5 @@
-//! TLS towards replicas elsewhere: whom to believe, and what to show of oneself. Files that change are read again, and
-//! hold from the next connection on.
+//! TLS towards replicas: whom to believe, and what to show of oneself. It is said by files, for replicas elsewhere, or
+//! handed over, for KEA's own. What changes holds from the next connection on.
 
 use std::{error::Error, io, path::PathBuf, sync::Arc};
 
@@ -33,6 +33,9 @@ pub enum TlsFailure {
     /// The files cannot be used.
     #[error(transparent)]
     Files(#[from] TlsError),
+    /// Nothing was handed over yet.
+    #[error("there is no certificate yet to show to replicas: the operator makes it")]
+    NotYet,
     /// No certificate can be for such a name.
     #[error("`{0}` is no name of a server")]
     Name(String),
@@ -41,12 +44,36 @@ pub enum TlsFailure {
     Handshake(#[from] io::Error),
 }
 
-/// TLS towards replicas, as the files say it now.
-#[derive(Default)]
+/// What is shown to replicas and believed of them, in PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ReplicaIdentity {
+    /// Authorities of replicas.
+    pub ca: Vec<u8>,
+    /// The certificate to show.
+    pub certificate: Vec<u8>,
+    /// Its private key.
+    pub key: Vec<u8>,
+}
+
+/// TLS towards replicas, as it was said last.
 pub struct ReplicaTls {
-    files: ReplicaTlsFiles,
+    source: Source,
     /// Empty until it is needed: the authorities of the system are many.
     current: ArcSwapOption<Configs>,
+}
+
+/// Who says it.
+enum Source {
+    Files(ReplicaTlsFiles),
+    /// Whoever calls [`ReplicaTls::put`].
+    Given,
+}
+
+/// Nothing in particular, so that the authorities of the system are believed.
+impl Default for ReplicaTls {
+    fn default() -> Self {
+        Self { source: Source::Files(ReplicaTlsFiles::default()), current: ArcSwapOption::empty() }
+    }
 }
 
 struct Configs {
@@ -61,56 +88,83 @@ impl ReplicaTls {
     /// # Errors
     /// What is wrong with them.
     pub fn load(files: ReplicaTlsFiles) -> Result<Self, TlsError> {
-        let tls = Self { files, current: ArcSwapOption::empty() };
-        if tls.has_files() {
-            tls.take(&Contents::read(&tls.files)?)?;
-        }
-        if let Some(name) = tls.files.server_name.as_ref().filter(|name| ServerName::try_from(name.as_str()).is_err()) {
+        let current = match files.are_given() {
+            true => Some(Arc::new(Contents::read(&files)?.configs(&files)?)),
+            false => None,
+        };
+        if let Some(name) = files.server_name.as_ref().filter(|name| ServerName::try_from(name.as_str()).is_err()) {
             return Err(TlsError::ServerName(name.clone()));
         }
-        Ok(tls)
+        Ok(Self { source: Source::Files(files), current: ArcSwapOption::from(current) })
+    }
+
+    /// One that believes nobody until it is told whom.
+    pub fn awaiting() -> Self {
+        Self { source: Source::Given, current: ArcSwapOption::empty() }
+    }
+
+    /// Shows and believes this from the next connection on.
+    ///
+    /// # Errors
+    /// What is wrong with it; what was there before stays.
+    pub fn put(&self, identity: &ReplicaIdentity) -> Result<(), TlsError> {
+        let ReplicaIdentity { ca, certificate, key } = identity.clone();
+        let files = ReplicaTlsFiles::of_a_secret();
+        let configs = Contents { ca: Some(ca), own: Some((certificate, key)) }.configs(&files)?;
+        self.current.store(Some(Arc::new(configs)));
+        Ok(())
     }
 
     /// Looks at the files until `stop`. Files that cannot be used change nothing, which is logged once.
     pub async fn follow(&self, stop: &CancellationToken) {
-        if !self.has_files() {
+        let Source::Files(files) = &self.source else { return };
+        if !files.are_given() {
             return;
         }
-        let take = |contents: &Contents| match self.take(contents) {
-            Ok(()) => tracing::info!("took the changed certificates for replicas"),
+        let take = |contents: &Contents| match contents.configs(files) {
+            Ok(configs) => {
+                self.current.store(Some(Arc::new(configs)));
+                tracing::info!("took the changed certificates for replicas");
+            }
             Err(error) => tracing::error!(%error, "the changed certificates for replicas cannot be used"),
         };
-        changes(|| Contents::read(&self.files), take, stop).await;
+        changes(|| Contents::read(files), take, stop).await;
     }
 
-    /// Agrees on TLS with a replica at `host`; on HTTP/1.1 within it where nothing else will do.
+    /// Agrees on TLS with a replica that is called `host`; on HTTP/1.1 within it where nothing else will do.
     ///
     /// # Errors
     /// Why they do not agree.
     pub async fn connect(&self, stream: TcpStream, host: &str, http1_alone: bool) -> Result<TlsStream, TlsFailure> {
-        let name = self.files.server_name.as_deref().unwrap_or(host);
-        let name = ServerName::try_from(name.to_owned()).map_err(|_| TlsFailure::Name(name.into()))?;
         let configs = self.configs()?;
+        let name = match &self.source {
+            Source::Files(files) => files.server_name.as_deref().unwrap_or(host),
+            Source::Given => host,
+        };
+        let name = ServerName::try_from(name.to_owned()).map_err(|_| TlsFailure::Name(name.into()))?;
         let config = if http1_alone { &configs.http1 } else { &configs.both };
         Ok(TlsConnector::from(config.clone()).connect(name, stream).await?)
     }
 
-    fn has_files(&self) -> bool {
-        self.files.ca.is_some() || self.files.own.is_some()
-    }
-
-    fn configs(&self) -> Result<Arc<Configs>, TlsError> {
+    fn configs(&self) -> Result<Arc<Configs>, TlsFailure> {
         if let Some(configs) = self.current.load_full() {
             return Ok(configs);
         }
-        let configs = Arc::new(Contents::read(&self.files)?.configs(&self.files)?);
+        let Source::Files(files) = &self.source else { return Err(TlsFailure::NotYet) };
+        let configs = Arc::new(Contents::read(files)?.configs(files)?);
         self.current.store(Some(configs.clone()));
         Ok(configs)
     }
+}
 
-    fn take(&self, contents: &Contents) -> Result<(), TlsError> {
-        self.current.store(Some(Arc::new(contents.configs(&self.files)?)));
-        Ok(())
+impl ReplicaTlsFiles {
+    fn are_given(&self) -> bool {
+        self.ca.is_some() || self.own.is_some()
+    }
+
+    /// What the parts of a Secret are called, for errors about them.
+    fn of_a_secret() -> Self {
+        Self { ca: Some("ca.crt".into()), own: Some(("tls.crt".into(), "tls.key".into())), server_name: None }
     }
 }
 
@@ -201,7 +255,11 @@ fn words(error: &rustls::Error) -> String {
     use CertificateError as C;
     let rustls::Error::InvalidCertificate(why) = error else { return error.to_string() };
     match why {
-        C::UnknownIssuer => "its certificate is of an authority that is not trusted: name that in `replica-ca`".into(),
+        C::UnknownIssuer => {
+            "its certificate is of an authority that is not trusted: name that in `replica-ca`, unless \
+                             the replica is one of KEA's own"
+                .into()
+        }
         C::NotValidForName | C::NotValidForNameContext { .. } => format!("its certificate is for another name: {why}"),
         C::Expired | C::ExpiredContext { .. } => format!("its certificate has expired: {why}"),
         C::NotValidYet | C::NotValidYetContext { .. } => format!("its certificate does not hold yet: {why}"),

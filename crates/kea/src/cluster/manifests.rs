@@ -60,6 +60,21 @@ pub(crate) struct ManifestsArgs {
     /// Secret with `[[sso]]` tables in its key `sso.toml`: providers of single sign-on. Needs an address of KEA
     #[arg(long, value_name = "SECRET")]
     sso_secret: Option<String>,
+    /// Secret with the URL of a Redis in its key `url`, for the response cache of all routers
+    #[arg(long, value_name = "SECRET")]
+    cache_redis_secret: Option<String>,
+    /// Secret with the URL of a Redis in its key `url`, in which all routers count rates together
+    #[arg(long, value_name = "SECRET")]
+    rates_redis_secret: Option<String>,
+    /// Mutual TLS between routers and KEA's own replicas, by certificates that the operator makes and renews
+    #[arg(long)]
+    replica_mtls: bool,
+    /// Secret with authorities in its key `ca.crt`, that are believed of replicas elsewhere at https:// addresses
+    #[arg(long, value_name = "SECRET")]
+    replica_ca_secret: Option<String>,
+    /// Secret with a certificate in its keys `tls.crt` and `tls.key`, that is shown to those replicas
+    #[arg(long, value_name = "SECRET")]
+    replica_certificate_secret: Option<String>,
     /// Refuse MLModels and MLDeployments that cannot be while they are applied, by a validating webhook
     #[arg(long)]
     webhook: bool,
@@ -70,7 +85,21 @@ pub(crate) struct ManifestsArgs {
 
 fn variable(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
-    pair.map(|(name, value)| (name.into(), value.into())).ok_or_else(|| "write it as NAME=VALUE".into())
+    let (name, value) = pair.ok_or("write it as NAME=VALUE")?;
+    if has_password(value) {
+        return Err("a URL with a password would stand where many can read it: keep it in a Secret, and name that by \
+                    `--database-secret`, `--cache-redis-secret` or `--rates-redis-secret`"
+            .into());
+    }
+    Ok((name.into(), value.into()))
+}
+
+/// Whether a value is a URL with a password in it.
+fn has_password(value: &str) -> bool {
+    let after = value.split_once("://").map(|(_, after)| after);
+    let authority = after.and_then(|after| after.split(['/', '?', '#']).next());
+    let login = authority.and_then(|authority| authority.rsplit_once('@')).map(|(login, _)| login);
+    login.and_then(|login| login.split_once(':')).is_some_and(|(_, password)| !password.is_empty())
 }
 
 fn gateway_name(text: &str) -> Result<GatewayName, String> {
@@ -117,6 +146,11 @@ fn install_options(args: ManifestsArgs) -> anyhow::Result<InstallOptions> {
         exposure,
         database_secret: args.database_secret,
         sso_secret: args.sso_secret,
+        cache_redis_secret: args.cache_redis_secret,
+        rates_redis_secret: args.rates_redis_secret,
+        replica_mtls: args.replica_mtls,
+        replica_ca_secret: args.replica_ca_secret,
+        replica_certificate_secret: args.replica_certificate_secret,
         env: args.env,
         service_type: args.service_type,
         webhook: args.webhook,
@@ -160,16 +194,18 @@ mod tests {
     fn the_rights_of_the_chart_are_fresh() {
         // The chart puts the release's namespace in the place of this one.
         let line = "kea manifests --image r/kea:1 --namespace release-namespace";
-        let rights = |line: &str| {
+        let rights = |options: &str| {
             let granted = |object: &serde_json::Value| {
                 object["kind"] == "ServiceAccount" || object["apiVersion"] == "rbac.authorization.k8s.io/v1"
             };
-            installed(line).into_iter().filter(granted).collect::<Vec<_>>()
+            installed(&format!("{line}{options}")).into_iter().filter(granted).collect::<Vec<_>>()
         };
-        assert_fresh("deploy/helm/kea/files/rights.yaml", &rights(line));
-        assert_fresh("deploy/helm/kea/files/rights-webhook.yaml", &rights(&format!("{line} --webhook")));
-        let narrow = rights(&format!("{line} --single-namespace"));
-        assert_fresh("deploy/helm/kea/files/rights-single-namespace.yaml", &narrow);
+        for of in ["", "-webhook", "-single-namespace"] {
+            let options = if of.is_empty() { String::new() } else { format!(" -{of}") };
+            assert_fresh(&format!("deploy/helm/kea/files/rights{of}.yaml"), &rights(&options));
+            let with_mtls = rights(&format!("{options} --replica-mtls"));
+            assert_fresh(&format!("deploy/helm/kea/files/rights{of}-mtls.yaml"), &with_mtls);
+        }
     }
 
     fn parsed(line: &str) -> Result<crate::cli::Cli, clap::Error> {
@@ -274,6 +310,68 @@ mod tests {
         assert!(env.contains(&json!({"name": "KEA_SSO", "value": format!("{folder}/sso.toml")})));
         assert!(options(line).unwrap_err().to_string().contains("`--url`"));
         assert!(options(&format!("{line} --ingress-host models.example")).is_ok());
+    }
+
+    fn router(options: &str) -> serde_json::Value {
+        let mut objects = installed(&format!("kea manifests --image r/kea:1 {options}")).into_iter();
+        objects.find(|one| one["metadata"]["name"] == "kea-router" && one["kind"] == "Deployment").unwrap()
+    }
+
+    #[test]
+    fn urls_with_passwords_come_from_secrets_alone() {
+        let pod = router("--cache-redis-secret cache --rates-redis-secret rates");
+        let env = &pod["spec"]["template"]["spec"]["containers"][0]["env"];
+        for (name, secret) in [("KEA_CACHE_REDIS", "cache"), ("KEA_RATES_REDIS", "rates")] {
+            let reference = json!({"secretKeyRef": {"name": secret, "key": "url"}});
+            assert!(env.as_array().unwrap().contains(&json!({"name": name, "valueFrom": reference})), "{env}");
+        }
+        for (value, is_refused) in [
+            ("redis://user:secret@host:6379/0", true),
+            ("postgres://user:se%40cret@host/kea?sslmode=require", true),
+            ("redis://host:6379/0", false),
+            ("postgres://user@host/kea", false),
+            ("https://models.example/a:b@c", false),
+            ("info,kea_router=debug", false),
+        ] {
+            let told = variable(&format!("X={value}")).err();
+            assert_eq!(told.is_some(), is_refused, "{value}");
+            assert!(told.is_none_or(|why| why.contains("--rates-redis-secret") && !why.contains("secret@")));
+        }
+    }
+
+    #[test]
+    fn files_for_replicas_elsewhere_come_from_secrets() {
+        let pod = router("--replica-ca-secret theirs --replica-certificate-secret ours");
+        let pod = &pod["spec"]["template"]["spec"];
+        let env = pod["containers"][0]["env"].as_array().unwrap();
+        for (name, file) in [
+            ("KEA_REPLICA_CA", "/etc/kea/replica-ca/ca.crt"),
+            ("KEA_REPLICA_CERTIFICATE", "/etc/kea/replica-certificate/tls.crt"),
+            ("KEA_REPLICA_KEY", "/etc/kea/replica-certificate/tls.key"),
+        ] {
+            assert!(env.contains(&json!({"name": name, "value": file})), "{name}");
+        }
+        assert_eq!(pod["volumes"][1], json!({"name": "replica-ca", "secret": {"secretName": "theirs"}}));
+        assert_eq!(pod["volumes"][2], json!({"name": "replica-certificate", "secret": {"secretName": "ours"}}));
+        assert_eq!(pod["containers"][0]["volumeMounts"][2]["mountPath"], "/etc/kea/replica-certificate");
+    }
+
+    #[test]
+    fn mutual_tls_is_the_operators_and_routers_can_it_in_any_case() {
+        let of = |options: &str| {
+            let objects = installed(&format!("kea manifests --image r/kea:1 {options}"));
+            (rights_on(&objects, "secrets"), yaml(&objects).unwrap())
+        };
+        let (with, without) = (of("--replica-mtls"), of(""));
+        assert_eq!(without.0, [(json!(null), json!(["get"]))]);
+        assert_eq!(with.0[1..], [(json!(null), json!(["create", "patch"]))]);
+        assert!(with.1.contains("KEA_REPLICA_MTLS") && !without.1.contains("KEA_REPLICA_MTLS"));
+        assert!(with.1.contains("kea-replica-authority") && !without.1.contains("kea-replica-authority"));
+        assert_eq!(router("--replica-mtls"), router(""), "no router starts anew");
+        assert_eq!(
+            router("")["spec"]["template"]["metadata"]["annotations"],
+            json!({"ml.kea-project.io/tls": "mutual"})
+        );
     }
 
     fn route(options: &str) -> serde_json::Value {

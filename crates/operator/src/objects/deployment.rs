@@ -23,7 +23,7 @@ use kea_core::{
     service::{Amounts, Resources, ServerSettings},
 };
 
-use super::{PORT_NAME, PodError, VersionParts, metadata, needs, read_list};
+use super::{PORT_NAME, PodError, VersionParts, certificate, metadata, needs, read_list};
 use crate::names;
 
 /// User of images that KEA writes.
@@ -65,6 +65,7 @@ pub(crate) fn deployment(parts: &VersionParts<'_>) -> Result<Deployment, PodErro
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(names::version_labels(owner, version)),
+                    annotations: parts.mutual_tls.then(|| [(names::TLS.into(), names::MUTUAL.into())].into()),
                     ..ObjectMeta::default()
                 }),
                 spec: Some(pod(parts, selector)?),
@@ -92,6 +93,7 @@ fn pod(parts: &VersionParts<'_>, selector: BTreeMap<String, String>) -> Result<P
     let pod = &wish.pod;
     let mut volumes: Vec<Volume> = read_list("volumes", &pod.volumes)?;
     volumes.push(Volume { name: TMP.into(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() });
+    volumes.extend(parts.mutual_tls.then(|| certificate::volume(owner)));
     let containers = match image.web_service {
         None => vec![model_container(parts)?],
         Some(port) => vec![web_service_container(parts, port)?, sidecar(parts, port)],
@@ -144,14 +146,33 @@ fn model_container(parts: &VersionParts<'_>) -> Result<Container, PodError> {
     let resources = parts.wish.request.resources.clone().unwrap_or_default();
     env.extend(resources.limits.cpu.map(|cpu| variable("KEA_THREADS", &whole(cpu).to_string())));
     env.extend(resources.limits.memory.map(|memory| variable("KEA_MEMORY", &memory.bytes.to_string())));
-    Ok(Container {
+    let probed = probed_port(parts, PORT);
+    let mut container = Container {
         image: Some(parts.image.reference.clone()),
         ports: Some(vec![port(PORT)]),
-        readiness_probe: Some(probe("/readyz", PORT, 1, 2)),
-        liveness_probe: Some(probe("/healthz", PORT, 10, 6)),
+        readiness_probe: Some(probe("/readyz", probed, 1, 2)),
+        liveness_probe: Some(probe("/healthz", probed, 10, 6)),
         security_context: Some(SecurityContext { read_only_root_filesystem: Some(true), ..restricted() }),
         ..container("model", parts, env)?
-    })
+    };
+    speak_tls(parts, &mut container);
+    Ok(container)
+}
+
+/// Where Kubernetes asks a model server how it is, that listens at `listen`.
+fn probed_port(parts: &VersionParts<'_>, listen: u16) -> u16 {
+    if parts.mutual_tls { certificate::probes_port(parts.image.web_service) } else { listen }
+}
+
+/// Makes a model server speak mutual TLS, where it is to.
+fn speak_tls(parts: &VersionParts<'_>, container: &mut Container) {
+    if !parts.mutual_tls {
+        return;
+    }
+    let probes = certificate::probes_port(parts.image.web_service);
+    container.env.get_or_insert_default().extend(certificate::env(probes));
+    container.ports.get_or_insert_default().push(certificate::probes(probes));
+    container.volume_mounts.get_or_insert_default().push(certificate::mount());
 }
 
 /// A web service that brings its own server.
@@ -164,7 +185,7 @@ fn web_service_container(parts: &VersionParts<'_>, port: u16) -> Result<Containe
         pre_stop: Some(LifecycleHandler {
             http_get: Some(HTTPGetAction {
                 path: Some(LINGER_PATH.into()),
-                port: IntOrString::Int(i32::from(sidecar_port(port))),
+                port: IntOrString::Int(i32::from(probed_port(parts, sidecar_port(port)))),
                 ..HTTPGetAction::default()
             }),
             ..LifecycleHandler::default()
@@ -181,13 +202,13 @@ fn sidecar(parts: &VersionParts<'_>, web_service: u16) -> Container {
     env.push(variable("KEA_UPSTREAM", &format!("127.0.0.1:{web_service}")));
     let protocol = parts.wish.settings.server.protocol;
     env.extend(protocol.map(|protocol| variable("KEA_PROTOCOL", protocol.as_str())));
-    Container {
+    let mut container = Container {
         name: "kea".into(),
         image: Some(parts.settings.image.clone()),
         args: Some(vec!["model-server".into()]),
         env: Some(env),
         ports: Some(vec![port(listen)]),
-        readiness_probe: Some(probe("/readyz", listen, 1, 2)),
+        readiness_probe: Some(probe("/readyz", probed_port(parts, listen), 1, 2)),
         security_context: Some(SecurityContext {
             read_only_root_filesystem: Some(true),
             run_as_non_root: Some(true),
@@ -198,7 +219,9 @@ fn sidecar(parts: &VersionParts<'_>, web_service: u16) -> Container {
         resources: Some(needs(["10m", "32Mi"], ["1", "256Mi"])),
         termination_message_policy: Some("FallbackToLogsOnError".into()),
         ..Container::default()
-    }
+    };
+    speak_tls(parts, &mut container);
+    container
 }
 
 fn sidecar_port(web_service: u16) -> u16 {

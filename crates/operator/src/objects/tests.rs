@@ -24,12 +24,27 @@ fn settings() -> ClusterSettings {
         builder_image: "registry.example/python:3.11-slim".into(),
         registry: Some("registry.example/models".into()),
         url: None,
+        replica_mtls: false,
         body_limit: 1 << 20,
     }
 }
 
 fn deployed(owner: &MlDeployment, wish: &Wish, web_service: Option<u16>) -> Result<Value, PodError> {
-    let image = ImageRecord { reference: "registry.example/iris@sha256:ab".into(), framework: None, web_service };
+    deployed_by(owner, wish, web_service, false)
+}
+
+fn deployed_by(
+    owner: &MlDeployment,
+    wish: &Wish,
+    web_service: Option<u16>,
+    mutual_tls: bool,
+) -> Result<Value, PodError> {
+    let image = ImageRecord {
+        reference: "registry.example/iris@sha256:ab".into(),
+        framework: None,
+        web_service,
+        tls: mutual_tls,
+    };
     let settings = settings();
     let parts = VersionParts {
         owner,
@@ -40,6 +55,7 @@ fn deployed(owner: &MlDeployment, wish: &Wish, web_service: Option<u16>) -> Resu
         replica: None,
         replicas: wish.replicas,
         settings: &settings,
+        mutual_tls,
     };
     deployment(&parts).map(|deployment| serde_json::to_value(deployment).unwrap())
 }
@@ -71,6 +87,33 @@ fn a_version_of_a_web_service() {
     let owner = owner(json!({}));
     let wish = wished(&owner, json!({"image": "registry.example/shop:1"}));
     insta::assert_yaml_snapshot!(deployed(&owner, &wish, Some(8080)).unwrap());
+}
+
+#[test]
+fn mutual_tls_is_of_the_one_container_that_routers_reach() {
+    let owner = owner(json!({}));
+    let wish = wished(&owner, json!({"image": "registry.example/x:1"}));
+    // The port of a web service, and that of probes.
+    for (web_service, probes) in [(None, 8082), (Some(8080), 8082), (Some(8082), 8083)] {
+        let deployed = deployed_by(&owner, &wish, web_service, true).unwrap();
+        let template = &deployed["spec"]["template"];
+        assert_eq!(template["metadata"]["annotations"]["ml.kea-project.io/tls"], "mutual");
+        let spec = &template["spec"];
+        let containers = spec["containers"].as_array().unwrap();
+        let (reached, others) = containers.split_last().unwrap();
+        assert_eq!(reached["readinessProbe"]["httpGet"]["port"], probes);
+        let port = |name: &str| reached["ports"].as_array().unwrap().iter().find(|port| port["name"] == name).unwrap();
+        assert_eq!(port("probes")["containerPort"], probes);
+        assert_ne!(port("kea")["containerPort"], probes);
+        assert!(reached.to_string().contains("KEA_TLS_CLIENT_CA"));
+        assert_eq!(reached["volumeMounts"].as_array().unwrap().last().unwrap()["name"], "kea-tls");
+        for other in others {
+            assert!(!other.to_string().contains("tls"), "{other}");
+            assert_eq!(other["lifecycle"]["preStop"]["httpGet"]["port"], probes);
+        }
+        let volume = spec["volumes"].as_array().unwrap().last().unwrap();
+        assert_eq!(volume["secret"]["secretName"], "iris-kea-tls");
+    }
 }
 
 #[test]

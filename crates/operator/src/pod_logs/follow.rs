@@ -177,6 +177,7 @@ mod tests {
                 builder_image: String::new(),
                 registry: None,
                 url: None,
+                replica_mtls: false,
                 body_limit: 0,
             };
             let (deployments, pods) = (store(), store());

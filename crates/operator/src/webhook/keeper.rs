@@ -1,28 +1,24 @@
 //! What the webhook needs in the cluster: its certificates in a Secret that all operators share, and the configuration
 //! by which Kubernetes asks it. Each operator keeps both; who comes second finds nothing left to do.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::{
     ByteString,
-    api::{admissionregistration::v1::ValidatingWebhookConfiguration, core::v1::Secret, rbac::v1::ClusterRole},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    api::{admissionregistration::v1::ValidatingWebhookConfiguration, rbac::v1::ClusterRole},
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    PATH,
-    certificates::{Identity, Ring},
-    served::Served,
-};
+use super::{PATH, served::Served};
 use crate::{
     apply::is_part,
+    certificates::{Identity, Kept, LOOK, Ring, SOON, authorities},
     error::Error,
     names,
     resources::{GROUP, VERSION},
@@ -34,25 +30,12 @@ pub(crate) const SECRET: &str = "kea-webhook";
 /// Service of the operators that serve the webhook.
 pub(crate) const SERVICE: &str = "kea-webhook";
 
-/// The Secret's key.
-const KEY: &str = "certificates.json";
-
-/// How often Secret and configuration are looked at: what is changed by hand is put right, and what another operator
-/// renewed is heard of long before it is to be used.
-const LOOK: Duration = Duration::from_secs(60);
-
-/// The next look after one that failed, or that has not come to its end.
-const SOON: Duration = Duration::from_secs(5);
-
-/// Tries of a change that another operator's overtook.
-const TRIES: usize = 5;
-
 /// How long Kubernetes waits for an answer before it goes on without one, in seconds.
 const ANSWER_SECONDS: u32 = 5;
 
 /// Keeps certificates and configuration.
 pub(super) struct Keeper {
-    secrets: Api<Secret>,
+    certificates: Kept<Identity>,
     configurations: Api<ValidatingWebhookConfiguration>,
     roles: Api<ClusterRole>,
     namespace: String,
@@ -61,7 +44,7 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) fn new(client: &Client, namespace: &str) -> Self {
         Self {
-            secrets: Api::namespaced(client.clone(), namespace),
+            certificates: Kept::new(client, namespace, SECRET),
             configurations: Api::all(client.clone()),
             roles: Api::all(client.clone()),
             namespace: namespace.into(),
@@ -89,58 +72,31 @@ impl Keeper {
     /// has left a configuration that trusts what follows. Returns the pause until the next look.
     async fn look(&self, served: &Served, now: Timestamp) -> Result<Duration, Error> {
         let make = || Identity::new(&host(&self.namespace), now);
-        let ring = self.shared(|kept| kept.is_over(now).then(|| kept.renewed(now, make))).await?;
+        let ring = self.certificates.shared(|kept| kept.is_over(now).then(|| kept.renewed(now, make))).await?;
         if !served.has_certificate() {
-            serve(served, ring.oldest(now))?;
+            self.serve(served, ring.oldest(now))?;
         }
         if self.trust(&ring).await? {
             return Ok(SOON);
         }
-        serve(served, ring.used(now))?;
-        self.shared(|kept| (*kept == ring).then(|| kept.renewed(now, make)).filter(|renewed| renewed != kept)).await?;
+        self.serve(served, ring.used(now))?;
+        self.certificates
+            .shared(|kept| (*kept == ring).then(|| kept.renewed(now, make)).filter(|renewed| renewed != kept))
+            .await?;
         Ok(LOOK)
     }
 
-    /// The certificates of all operators; `renew` may ask for others. Of two operators that renew, the second takes what
-    /// the first one made.
-    async fn shared(&self, renew: impl Fn(&Ring) -> Option<Ring>) -> Result<Ring, Error> {
-        for _ in 0..TRIES {
-            let secret = self.secrets.get_opt(SECRET).await.map_err(Error::kube(format!("read Secret `{SECRET}`")))?;
-            let kept = secret.as_ref().map_or_else(|| Ok(Ring::default()), ring)?;
-            let Some(renewed) = renew(&kept) else { return Ok(kept) };
-            match self.write(secret, &renewed).await {
-                Ok(()) => {
-                    tracing::info!("the webhook's certificates were renewed");
-                    return Ok(renewed);
-                }
-                Err(kube::Error::Api(status)) if status.code == 409 => {}
-                Err(error) => return Err(Error::kube(format!("write Secret `{SECRET}`"))(error)),
-            }
-        }
-        Err(Error::Behind(SECRET.into()))
-    }
-
-    async fn write(&self, before: Option<Secret>, ring: &Ring) -> Result<(), kube::Error> {
-        let text = serde_json::to_vec(ring).expect("certificates have a JSON text");
-        let data = Some(BTreeMap::from([(KEY.to_string(), ByteString(text))]));
-        let params = PostParams::default();
-        match before {
-            Some(before) => self.secrets.replace(SECRET, &params, &Secret { data, ..before }).await.map(drop),
-            None => {
-                let labels = BTreeMap::from([("app.kubernetes.io/name".to_string(), "kea".to_string())]);
-                let metadata = ObjectMeta { name: Some(SECRET.into()), labels: Some(labels), ..ObjectMeta::default() };
-                self.secrets.create(&params, &Secret { metadata, data, ..Secret::default() }).await.map(drop)
-            }
-        }
+    fn serve(&self, served: &Served, identity: Option<&Identity>) -> Result<(), Error> {
+        identity.map_or(Ok(()), |identity| served.put(identity).map_err(|why| self.certificates.unreadable(&why)))
     }
 
     /// Makes the configuration trust all of the certificates. Returns whether it did not yet.
-    async fn trust(&self, ring: &Ring) -> Result<bool, Error> {
+    async fn trust(&self, ring: &Ring<Identity>) -> Result<bool, Error> {
         let name = configuration_name(&self.namespace);
         let role_name = names::of_installation("kea-operator", &self.namespace);
         let role = self.roles.get_opt(&role_name).await;
         let role = role.map_err(Error::kube(format!("read ClusterRole `{role_name}`")))?;
-        let wanted = configuration(&self.namespace, &ring.authorities(), role.as_ref());
+        let wanted = configuration(&self.namespace, &authorities(ring), role.as_ref());
         let doing = format!("apply ValidatingWebhookConfiguration `{name}`");
         let seen = self.configurations.get_opt(&name).await.map_err(Error::kube(doing.clone()))?;
         let is_so = seen.is_some_and(|seen| {
@@ -154,22 +110,6 @@ impl Keeper {
         tracing::info!(configuration = name, "Kubernetes asks the webhook");
         Ok(true)
     }
-}
-
-fn serve(served: &Served, identity: Option<&Identity>) -> Result<(), Error> {
-    identity.map_or(Ok(()), |identity| served.put(identity).map_err(|why| unreadable(&why)))
-}
-
-fn ring(secret: &Secret) -> Result<Ring, Error> {
-    let kept = secret.data.as_ref().and_then(|data| data.get(KEY));
-    kept.map_or_else(
-        || Ok(Ring::default()),
-        |text| serde_json::from_slice(&text.0).map_err(|error| unreadable(&error.to_string())),
-    )
-}
-
-fn unreadable(why: &str) -> Error {
-    Error::Refused(format!("what Secret `{SECRET}` holds cannot be used ({why}): delete it, and it is made anew"))
 }
 
 /// What API servers call the webhook.
@@ -235,6 +175,8 @@ pub(crate) async fn remove_configuration(client: &Client, namespace: &str) -> Re
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
     use super::*;
 
     #[test]
@@ -254,13 +196,5 @@ mod tests {
         let changed = configuration("ml", "another PEM", Some(&role));
         assert!(!is_part(&changed, &kept), "another authority is a change");
         insta::assert_json_snapshot!(wanted);
-    }
-
-    #[test]
-    fn a_secret_that_somebody_broke_says_what_to_do() {
-        let broken = Secret { data: Some([(KEY.to_string(), ByteString(b"{".to_vec()))].into()), ..Secret::default() };
-        let Err(error) = ring(&broken) else { panic!("it is no ring") };
-        assert!(error.to_string().contains("delete it, and it is made anew"), "{error}");
-        assert!(ring(&Secret::default()).is_ok(), "an empty one is filled");
     }
 }

@@ -11,7 +11,7 @@ use tokio_rustls::rustls::{
     sign::CertifiedKey,
 };
 
-use super::certificates::Identity;
+use crate::certificates::Identity;
 
 /// The certificate that is in use.
 #[derive(Debug, Default)]

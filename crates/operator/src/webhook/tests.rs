@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use kube::runtime::reflector::store;
 use serde_json::{Value, json};
 
-use super::{certificates::Identity, *};
+use super::*;
+use crate::certificates::Identity;
 
 const HOST: &str = "kea-webhook.kea.svc";
 

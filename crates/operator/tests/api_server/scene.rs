@@ -243,6 +243,7 @@ pub(crate) fn settings() -> ClusterSettings {
         builder_image: "registry.example/python:3.11".into(),
         registry: None,
         url: None,
+        replica_mtls: false,
         body_limit: 1 << 20,
     }
 }

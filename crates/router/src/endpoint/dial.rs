@@ -27,8 +27,25 @@ pub(crate) enum Transport {
     Http1,
     /// Without TLS, as both ends know beforehand.
     Http2,
-    /// HTTP/2 or HTTP/1.1, as is agreed upon.
-    Tls(Arc<ReplicaTls>),
+    Tls(Within),
+}
+
+/// TLS with a replica.
+#[derive(Clone)]
+pub(crate) struct Within {
+    /// Whom to believe, and what to show.
+    pub(crate) tls: Arc<ReplicaTls>,
+    /// The name that its certificate must have, where that is not its address.
+    pub(crate) name: Option<Arc<str>>,
+    /// Whether it is to be HTTP/1.1. Else it is HTTP/2 or HTTP/1.1, as is agreed upon.
+    pub(crate) http1_alone: bool,
+}
+
+impl Within {
+    fn is_same(&self, other: &Self) -> bool {
+        let Self { tls, name, http1_alone } = self;
+        Arc::ptr_eq(tls, &other.tls) && *name == other.name && *http1_alone == other.http1_alone
+    }
 }
 
 impl Transport {
@@ -36,14 +53,18 @@ impl Transport {
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Http1, Self::Http1) | (Self::Http2, Self::Http2) => true,
-            (Self::Tls(a), Self::Tls(b)) => Arc::ptr_eq(a, b),
+            (Self::Tls(a), Self::Tls(b)) => a.is_same(b),
             (Self::Http1 | Self::Http2 | Self::Tls(_), _) => false,
         }
     }
 
     /// Whether it may be HTTP/2.
     pub(crate) fn may_be_http2(&self) -> bool {
-        !matches!(self, Self::Http1)
+        match self {
+            Self::Http1 => false,
+            Self::Http2 => true,
+            Self::Tls(within) => !within.http1_alone,
+        }
     }
 }
 
@@ -68,12 +89,12 @@ impl Endpoint {
         match &self.transport {
             Transport::Http1 => Ok(Link::Own(Driven::plain(tcp).await.map_err(|error| error.to_string())?)),
             Transport::Http2 => Ok(Link::Shared(Box::pin(self.http2(TokioIo::new(tcp), Scheme::HTTP, alive)).await?)),
-            Transport::Tls(tls) => Box::pin(self.within_tls(tls, tcp, alive)).await,
+            Transport::Tls(within) => Box::pin(self.within_tls(within, tcp, alive)).await,
         }
     }
 
-    async fn within_tls(&self, tls: &ReplicaTls, tcp: TcpStream, alive: Option<Alive>) -> Result<Link, String> {
-        let stream = self.agreed(tls, tcp, false).await?;
+    async fn within_tls(&self, within: &Within, tcp: TcpStream, alive: Option<Alive>) -> Result<Link, String> {
+        let stream = self.agreed(within, tcp, within.http1_alone).await?;
         match is_http2(&stream) {
             true => Ok(Link::Shared(self.http2(TokioIo::new(stream), Scheme::HTTPS, alive).await?)),
             false => Ok(Link::Own(Driven::tls(stream).await.map_err(|error| self.told(&error))?)),
@@ -88,14 +109,9 @@ impl Endpoint {
     }
 
     /// TLS with the replica. Why there is none is in the log: callers have no business with certificates of replicas.
-    pub(super) async fn agreed(
-        &self,
-        tls: &ReplicaTls,
-        tcp: TcpStream,
-        http1_alone: bool,
-    ) -> Result<TlsStream, String> {
-        let host = self.target.host().unwrap_or_default();
-        tls.connect(tcp, host, http1_alone).await.map_err(|error| self.no_tls(&error.to_string()))
+    pub(super) async fn agreed(&self, within: &Within, tcp: TcpStream, http1_alone: bool) -> Result<TlsStream, String> {
+        let name = within.name.as_deref().or_else(|| self.target.host()).unwrap_or_default();
+        within.tls.connect(tcp, name, http1_alone).await.map_err(|error| self.no_tls(&error.to_string()))
     }
 
     /// What a caller is told of an error of a connection.

@@ -101,6 +101,7 @@ fn service(replicas: &[&Replica], settings: Settings) -> Arc<ServiceEntry> {
     let address = |(n, replica): (usize, &&Replica)| ReplicaAddress {
         name: format!("iris-1-{n}").into(),
         address: replica.address,
+        tls_name: None,
     };
     let version = VersionRoute {
         version: "1".parse().unwrap(),

@@ -97,7 +97,7 @@ fn version(name: &str, replica: &Replica) -> VersionRoute {
         made_at: 0,
         engine: Engine::Onnx,
         contract: Some(crate::testing::contract()),
-        replicas: vec![ReplicaAddress { name: name.into(), address: replica.address }],
+        replicas: vec![ReplicaAddress { name: name.into(), address: replica.address, tls_name: None }],
     }
 }
 

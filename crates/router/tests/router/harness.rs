@@ -193,6 +193,7 @@ pub(crate) fn service(id: &str, version: &str, replicas: &[&Replica], settings: 
     let address = |(at, replica): (usize, &&Replica)| ReplicaAddress {
         name: format!("{id}-{version}-{at}").into(),
         address: replica.address,
+        tls_name: None,
     };
     ServiceRoute {
         id: id.parse().unwrap(),

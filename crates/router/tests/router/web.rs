@@ -29,8 +29,11 @@ use crate::harness::{BASE, Gateway};
 /// The web service `app` with replicas at these addresses.
 pub(crate) fn app(protocol: WebProtocol, replicas: &[SocketAddr], settings: serde_json::Value) -> ServiceRoute {
     let settings: Settings = serde_json::from_value(settings).unwrap();
-    let replica =
-        |(at, address): (usize, &SocketAddr)| ReplicaAddress { name: format!("app-1-{at}").into(), address: *address };
+    let replica = |(at, address): (usize, &SocketAddr)| ReplicaAddress {
+        name: format!("app-1-{at}").into(),
+        address: *address,
+        tls_name: None,
+    };
     ServiceRoute {
         id: "app".parse().unwrap(),
         live: Some("1".parse().unwrap()),

@@ -29,6 +29,11 @@ http://{{ .Values.gateway.host }}
 {{- if and (not .Values.gateway.name) (or .Values.gateway.namespace .Values.gateway.host) -}}
 {{- fail "gateway.namespace and gateway.host belong to a Gateway: set gateway.name too" -}}
 {{- end -}}
+{{- range .Values.env }}
+{{- if regexMatch "^[^:/]*://[^/?#]*:[^/?#]+@" (default "" .value) -}}
+{{- fail (printf "env: a URL with a password would stand in %s where many can read it: keep it in a Secret, and name that in databaseSecret, cacheRedisSecret or ratesRedisSecret, or by valueFrom" .name) -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.ssoSecret (not (or .Values.url .Values.ingress.host .Values.gateway.host)) -}}
 {{- fail "ssoSecret needs the address of KEA, to which providers send browsers back: set url, or a host" -}}
 {{- end -}}

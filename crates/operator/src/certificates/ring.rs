@@ -1,125 +1,91 @@
-//! The webhook's certificates: how one is made, and when another one is due. Nothing here asks a clock or a cluster.
+//! When another certificate is due, and which one is used: the same for all that KEA makes for itself. Nothing here asks a
+//! clock or a cluster.
 
 use jiff::{SignedDuration, Timestamp};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
-};
 use serde::{Deserialize, Serialize};
 
-/// How long a certificate is valid.
-const VALID: SignedDuration = SignedDuration::from_hours(90 * 24);
+use super::{Identity, VALID};
 
 /// Age at which another one is made: a third of its time is left for whatever keeps that from happening.
 const RENEWED_AFTER: SignedDuration = SignedDuration::from_hours(60 * 24);
 
-/// How long a new one is trusted before it is used: API servers hear of changed configurations by watching them.
-const TRUSTED_FIRST: SignedDuration = SignedDuration::from_mins(10);
-
 /// Age of a new one at which those before it are dropped: by then every operator that can be reached uses it.
 const ALONE_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
-/// Clocks of machines differ: a certificate is valid from a little before it was made.
-const SKEW: SignedDuration = SignedDuration::from_hours(1);
+/// What is made at some time, and valid for [`VALID`].
+pub(crate) trait Dated: Clone {
+    /// How long a new one is trusted before it is used: who trusts it has to hear of it first.
+    const TRUSTED_FIRST: SignedDuration;
 
-/// A certificate and the authority that signed it. Each has an authority of its own, whose key is thrown away at once:
-/// it can sign no other.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Identity {
-    made_at: Timestamp,
-    /// The authority's certificate, in PEM.
-    pub(super) authority: String,
-    /// In PEM.
-    pub(super) certificate: String,
-    /// The certificate's key, in PEM.
-    pub(super) key: String,
+    fn made_at(&self) -> Timestamp;
 }
 
-impl Identity {
-    /// A new one for the server that is called `host`.
-    pub(super) fn new(host: &str, now: Timestamp) -> Self {
-        Self::made(host, now).expect("keys can be made, and names of Kubernetes stand in certificates")
-    }
+impl Dated for Identity {
+    const TRUSTED_FIRST: SignedDuration = SignedDuration::from_mins(10);
 
-    fn made(host: &str, now: Timestamp) -> Result<Self, rcgen::Error> {
-        let mut authority = params(Vec::new(), format!("KEA webhook {now}"), now)?;
-        authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
-        let mut leaf = params(vec![host.into()], host.into(), now)?;
-        leaf.use_authority_key_identifier_extension = true;
-        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let key = KeyPair::generate()?;
-        let certificate = leaf.signed_by(&key, &authority)?;
-        Ok(Self { made_at: now, authority: authority.pem(), certificate: certificate.pem(), key: key.serialize_pem() })
+    fn made_at(&self) -> Timestamp {
+        self.made_at
     }
-
-    fn is_valid(&self, now: Timestamp) -> bool {
-        now < self.made_at + VALID
-    }
-
-    fn is_as_old_as(&self, age: SignedDuration, now: Timestamp) -> bool {
-        now >= self.made_at + age
-    }
-}
-
-fn params(hosts: Vec<String>, name: String, now: Timestamp) -> Result<CertificateParams, rcgen::Error> {
-    let mut params = CertificateParams::new(hosts)?;
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.not_before = std::time::SystemTime::from(now - SKEW).into();
-    params.not_after = std::time::SystemTime::from(now + VALID).into();
-    Ok(params)
 }
 
 /// The certificates that there are, the oldest first: one, and a second one while that takes over.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Ring(Vec<Identity>);
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ring<T>(Vec<T>);
 
-impl Ring {
+impl<T> Default for Ring<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Dated> Ring<T> {
     /// The ring as it is to be: another certificate where one is due, and without those that nobody uses any more. It
     /// may be asked for only once all of this ring is trusted.
-    pub(super) fn renewed(&self, now: Timestamp, make: impl FnOnce() -> Identity) -> Self {
+    pub(crate) fn renewed(&self, now: Timestamp, make: impl FnOnce() -> T) -> Self {
         let mut kept: Vec<_> = self.valid(now).cloned().collect();
-        if kept.last().is_some_and(|newest| newest.is_as_old_as(ALONE_AFTER, now)) {
+        if kept.last().is_some_and(|newest| is_as_old_as(newest, ALONE_AFTER, now)) {
             kept.drain(..kept.len() - 1);
         }
-        if kept.last().is_none_or(|newest| newest.is_as_old_as(RENEWED_AFTER, now)) {
+        if kept.last().is_none_or(|newest| is_as_old_as(newest, RENEWED_AFTER, now)) {
             kept.push(make());
         }
         Self(kept)
     }
 
     /// Whether none of them is valid.
-    pub(super) fn is_over(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
         self.oldest(now).is_none()
     }
 
     /// The one that has been trusted longest, for who does not know yet which are.
-    pub(super) fn oldest(&self, now: Timestamp) -> Option<&Identity> {
+    pub(crate) fn oldest(&self, now: Timestamp) -> Option<&T> {
         self.valid(now).next()
     }
 
     /// The one to be used: the newest that has been trusted long enough.
-    pub(super) fn used(&self, now: Timestamp) -> Option<&Identity> {
-        let trusted = self.valid(now).filter(|identity| identity.is_as_old_as(TRUSTED_FIRST, now)).last();
+    pub(crate) fn used(&self, now: Timestamp) -> Option<&T> {
+        let trusted = self.valid(now).filter(|one| is_as_old_as(*one, T::TRUSTED_FIRST, now)).last();
         trusted.or_else(|| self.oldest(now))
     }
 
-    /// All authorities that are to be trusted, in PEM.
-    pub(super) fn authorities(&self) -> String {
-        self.0.iter().map(|identity| identity.authority.as_str()).collect()
+    /// All that are to be trusted.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter()
     }
 
-    fn valid(&self, now: Timestamp) -> impl Iterator<Item = &Identity> {
-        self.0.iter().filter(move |identity| identity.is_valid(now))
+    fn valid(&self, now: Timestamp) -> impl Iterator<Item = &T> {
+        self.0.iter().filter(move |one| now < one.made_at() + VALID)
     }
+}
+
+fn is_as_old_as(one: &impl Dated, age: SignedDuration, now: Timestamp) -> bool {
+    now >= one.made_at() + age
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::certificates::authorities;
 
     const DAY: i64 = 24 * 60;
 
@@ -133,14 +99,14 @@ mod tests {
         Identity { made_at: at(minute), authority: name.clone(), certificate: name.clone(), key: name }
     }
 
-    fn ring(minutes: &[i64]) -> Ring {
+    fn ring(minutes: &[i64]) -> Ring<Identity> {
         Ring(minutes.iter().copied().map(identity).collect())
     }
 
     #[track_caller]
     fn check_renewed(before: &[i64], now: i64, after: &[i64]) {
         let renewed = ring(before).renewed(at(now), || identity(now));
-        assert_eq!(renewed.authorities(), ring(after).authorities());
+        assert_eq!(authorities(&renewed), authorities(&ring(after)));
     }
 
     #[track_caller]
@@ -168,7 +134,7 @@ mod tests {
     #[test]
     fn a_new_one_is_trusted_before_it_is_used_and_the_old_one_after() {
         let both = [0, 60 * DAY];
-        assert_eq!(ring(&both).authorities(), format!("<0><{}>", 60 * DAY));
+        assert_eq!(authorities(&ring(&both)), format!("<0><{}>", 60 * DAY));
         check_used(&both, 60 * DAY + 9, Some(0));
         check_used(&both, 60 * DAY + 10, Some(60 * DAY));
         check_renewed(&both, 61 * DAY - 1, &both);
@@ -195,15 +161,15 @@ mod tests {
         for minute in (0..2 * 365 * DAY).step_by(usize::try_from(pause).unwrap()) {
             let now = at(minute);
             assert!(!kept.is_over(now), "a valid one never lacks");
-            if trusted != kept.authorities() {
-                trusted = kept.authorities();
+            if trusted != authorities(&kept) {
+                trusted = authorities(&kept);
             } else {
                 let next = kept.used(now).unwrap().clone();
                 changes += u32::from(next.made_at != used.made_at);
                 used = next;
                 kept = kept.renewed(now, || identity(minute));
             }
-            assert!(used.is_valid(now) && trusted.contains(&used.authority), "minute {minute}");
+            assert!(now < used.made_at() + VALID && trusted.contains(&used.authority), "minute {minute}");
         }
         assert_eq!(changes, 2 * 365 / 60);
     }
