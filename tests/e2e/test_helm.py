@@ -25,7 +25,8 @@ Values = dict[str, Any]
 EVERYTHING = (
     "--namespace ml --operators 1 --routers 5 --registry registry.example/models "
     "--builder-image registry.example/python:3 --url https://models.example --service-type LoadBalancer "
-    "--cache-redis-secret answers --rates-redis-secret rates --replica-ca-secret theirs --replica-certificate-secret ours "
+    "--cache-redis-secret answers --rates-redis-secret rates "
+    "--replica-ca-secret theirs --replica-certificate-secret ours "
     '--database-secret users --sso-secret corp --env ZONE=north --env FLAG=true --env COUNT=1 --env TEXT=a=\'"{{b}}"=ü'
 )
 EVERY_VALUE = {

@@ -313,7 +313,7 @@ mod tests {
     }
 
     fn router(options: &str) -> serde_json::Value {
-        let mut objects = installed(&format!("kea manifests --image r/kea:1 {options}")).into_iter();
+        let mut objects = installed(format!("kea manifests --image r/kea:1 {options}").trim()).into_iter();
         objects.find(|one| one["metadata"]["name"] == "kea-router" && one["kind"] == "Deployment").unwrap()
     }
 
@@ -359,7 +359,7 @@ mod tests {
     #[test]
     fn mutual_tls_is_the_operators_and_routers_can_it_in_any_case() {
         let of = |options: &str| {
-            let objects = installed(&format!("kea manifests --image r/kea:1 {options}"));
+            let objects = installed(format!("kea manifests --image r/kea:1 {options}").trim());
             (rights_on(&objects, "secrets"), yaml(&objects).unwrap())
         };
         let (with, without) = (of("--replica-mtls"), of(""));
@@ -375,7 +375,7 @@ mod tests {
     }
 
     fn route(options: &str) -> serde_json::Value {
-        let objects = installed(&format!("kea manifests --image r/kea:1 {options}"));
+        let objects = installed(format!("kea manifests --image r/kea:1 {options}").trim());
         objects.into_iter().find(|object| object["kind"] == "HTTPRoute").unwrap()
     }
 

@@ -1,6 +1,6 @@
 //! The certificate of one service, in a Secret beside its pods.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
@@ -56,6 +56,8 @@ impl Issuing {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use jiff::Timestamp;
     use k8s_openapi::ByteString;
     use serde_json::json;

@@ -9,6 +9,7 @@ mod identity;
 mod kills;
 mod leaders;
 mod mock;
+mod mutual_tls;
 mod peers;
 mod policies;
 mod refusals;

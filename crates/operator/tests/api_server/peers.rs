@@ -11,9 +11,19 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
+use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::{net::TcpListener, sync::Mutex};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        RootCertStore, ServerConfig,
+        crypto::aws_lc_rs,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+        server::WebPkiClientVerifier,
+    },
+};
 
 /// Listens at a free port of this machine.
 pub(crate) async fn listen() -> TcpListener {
@@ -79,7 +89,7 @@ fn image(tag: &'static str) -> Vec<(String, (&'static str, String))> {
         "config": {
             "Entrypoint": ["/usr/local/bin/kea", "model-server"],
             "Env": ["KEA_FRAMEWORK=ONNX", format!("TAG={tag}")],
-            "Labels": {"ml.kea-project.framework": "ONNX"},
+            "Labels": {"ml.kea-project.framework": "ONNX", "ml.kea-project.tls": "mutual"},
         },
         "rootfs": {"type": "layers", "diff_ids": []},
     })
@@ -109,26 +119,63 @@ fn digest(text: &str) -> String {
 
 /// Replicas of whatever services and versions are asked for.
 #[derive(Default)]
-pub(crate) struct Replicas(Mutex<HashMap<(String, String), u16>>);
+pub(crate) struct Replicas(Mutex<HashMap<(String, String, bool), u16>>);
 
 impl Replicas {
-    /// The port at which replicas of a version answer.
-    pub(crate) async fn port(&self, service: &str, version: &str) -> u16 {
+    /// The port at which replicas of a version answer; by mutual TLS where the Secret for it is given.
+    pub(crate) async fn port(&self, service: &str, version: &str, secret: Option<&Value>) -> u16 {
         let mut ports = self.0.lock().await;
-        let key = (service.to_owned(), version.to_owned());
+        let key = (service.to_owned(), version.to_owned(), secret.is_some());
         if let Some(port) = ports.get(&key) {
             return *port;
         }
         let listener = listen().await;
         let port = listener.local_addr().expect("it listens").port();
         let report = report(service, version).to_string();
-        serve(listener, move |_| {
+        let answer = move |_| {
             let report = report.clone();
             async move { Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::from(report))) }
-        });
+        };
+        match secret {
+            None => serve(listener, answer),
+            Some(secret) => serve_tls(listener, mutual_tls(secret), answer),
+        }
         ports.insert(key, port);
         port
     }
+}
+
+/// The same within TLS.
+fn serve_tls<F>(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    answer: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+) where
+    F: Future<Output = Result<Response<Full<Bytes>>, std::convert::Infallible>> + Send + 'static,
+{
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(stream) = tls.accept(stream).await else { continue };
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer.clone()));
+            tokio::spawn(connection);
+        }
+    });
+}
+
+/// TLS as a replica does it that has this Secret.
+fn mutual_tls(secret: &Value) -> TlsAcceptor {
+    let part = |name: &str| serde_json::from_value::<ByteString>(secret["data"][name].clone()).unwrap().0;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut clients = RootCertStore::empty();
+    for authority in CertificateDer::pem_slice_iter(&part("ca.crt")) {
+        clients.add(authority.unwrap()).unwrap();
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(clients.into(), provider.clone()).build().unwrap();
+    let chain = vec![CertificateDer::from_pem_slice(&part("tls.crt")).unwrap()];
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_client_cert_verifier(verifier);
+    let key = PrivateKeyDer::from_pem_slice(&part("tls.key")).unwrap();
+    TlsAcceptor::from(Arc::new(config.with_single_cert(chain, key).unwrap()))
 }
 
 /// What a replica says of itself.

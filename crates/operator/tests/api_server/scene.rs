@@ -65,12 +65,17 @@ impl Scene {
 
     /// Starts an operator in a runtime of its own, so that nothing of it is left when it is killed.
     pub(crate) fn operator(&self, identity: &str) -> Running {
+        self.operator_with(identity, settings())
+    }
+
+    /// The same with other settings.
+    pub(crate) fn operator_with(&self, identity: &str, settings: ClusterSettings) -> Running {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (stop, identity) = (CancellationToken::new(), identity.to_owned());
         let (stopped, config) = (stop.clone(), self.config(&identity));
         let task = runtime.spawn(async move {
             let client = Client::try_from(config).expect("a client without TLS can be made");
-            let operator = Operator::new(client, settings(), Default::default(), identity);
+            let operator = Operator::new(client, settings, Default::default(), identity);
             // As a pod is started again.
             while let Err(error) = Box::pin(operator.run(None, &stopped)).await {
                 eprintln!("the operator ends: {error}");

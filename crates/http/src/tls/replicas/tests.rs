@@ -83,14 +83,15 @@ async fn what_is_wrong_with_a_certificate_is_said() {
     let (ours, others) = (Authority::new("ours"), Authority::new("others"));
     let server = |name, expired| ours.issue(folder.path(), name, ExtendedKeyUsagePurpose::ServerAuth, expired);
     let good = replica(server("localhost", false), None).await;
-    let tls = ReplicaTls::load(trusting(ours.file(folder.path(), "ours.pem"))).unwrap();
+    let files = trusting(ours.file(folder.path(), "ours.pem"));
+    let tls = ReplicaTls::load(files.clone()).unwrap();
     assert_eq!(heard(&tls, good).await.unwrap(), "hello");
 
     let untrusting = ReplicaTls::load(trusting(others.file(folder.path(), "others.pem"))).unwrap();
     assert!(heard(&untrusting, good).await.unwrap_err().contains("an authority that is not trusted"));
     let elsewhere = replica(server("other.example", false), None).await;
     assert!(heard(&tls, elsewhere).await.unwrap_err().contains("is for another name"));
-    let named = ReplicaTlsFiles { server_name: Some("other.example".into()), ..tls.files.clone() };
+    let named = ReplicaTlsFiles { server_name: Some("other.example".into()), ..files };
     assert_eq!(heard(&ReplicaTls::load(named).unwrap(), elsewhere).await.unwrap(), "hello");
     let expired = replica(server("localhost", true), None).await;
     assert!(heard(&tls, expired).await.unwrap_err().contains("has expired"));
@@ -108,6 +109,24 @@ async fn a_replica_that_asks_for_a_certificate_gets_it() {
     let own = callers.issue(folder.path(), "kea", ExtendedKeyUsagePurpose::ClientAuth, false);
     let tls = ReplicaTls::load(ReplicaTlsFiles { own: Some(own), ..files }).unwrap();
     assert_eq!(heard(&tls, address).await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn what_is_handed_over_holds_for_the_next_connection_and_nothing_does_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, callers) = (Authority::new("ours"), Authority::new("callers"));
+    let server = ours.issue(folder.path(), "localhost", ExtendedKeyUsagePurpose::ServerAuth, false);
+    let address = replica(server, Some(callers.file(folder.path(), "callers.pem"))).await;
+    let (certificate, key) = callers.issue(folder.path(), "gateway", ExtendedKeyUsagePurpose::ClientAuth, false);
+    let ca = ours.0.pem().into_bytes();
+    let identity = ReplicaIdentity { ca, certificate: fs::read(certificate).unwrap(), key: fs::read(key).unwrap() };
+    let tls = ReplicaTls::awaiting();
+    assert!(heard(&tls, address).await.unwrap_err().contains("no certificate yet"));
+    tls.put(&identity).unwrap();
+    assert_eq!(heard(&tls, address).await.unwrap(), "hello");
+    let broken = ReplicaIdentity { key: Vec::new(), ..identity };
+    assert!(tls.put(&broken).unwrap_err().to_string().contains("`tls.key` has no private key"));
+    assert_eq!(heard(&tls, address).await.unwrap(), "hello", "what cannot be used changes nothing");
 }
 
 #[tokio::test]

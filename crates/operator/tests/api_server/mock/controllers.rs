@@ -42,7 +42,7 @@ async fn follow(server: &ApiServer, replicas: &Replicas, key: &Key, deployment: 
         if there.as_ref().is_none_or(|pod| !is_of_template(pod)) {
             let _ = server.objects.delete(&pod_key(ordinal));
             // Its Deployment may be gone by now, and then it is, too.
-            let _ = server.objects.create(&pod_key(ordinal), pod(deployment, replicas).await);
+            let _ = server.objects.create(&pod_key(ordinal), pod(server, &key.namespace, deployment, replicas).await);
         }
     }
     let of_it = server.objects.list("pods").0.into_iter().filter(|(pod, _)| {
@@ -68,16 +68,23 @@ fn template(deployment: &Value) -> Value {
 }
 
 /// A pod that is ready, at an address where a replica of its version tells what it offers.
-async fn pod(deployment: &Value, replicas: &Replicas) -> Value {
+async fn pod(server: &ApiServer, namespace: &str, deployment: &Value, replicas: &Replicas) -> Value {
     let labels = &deployment["spec"]["template"]["metadata"]["labels"];
     let word = |name: &str| labels[format!("ml.kea-project.io/{name}")].as_str().unwrap_or_default().to_owned();
-    let port = replicas.port(&word("service"), &word("version")).await;
+    let tls = &deployment["spec"]["template"]["metadata"]["annotations"]["ml.kea-project.io/tls"];
+    let secret = Key::new("secrets", namespace, &format!("{}-kea-tls", word("service")));
+    let secret = tls.is_string().then(|| server.objects.get(&secret).expect("it is there before its pods"));
+    let port = replicas.port(&word("service"), &word("version"), secret.as_ref()).await;
+    let mut annotations = json!({"template": template(deployment)});
+    if secret.is_some() {
+        annotations["ml.kea-project.io/tls"] = tls.clone();
+    }
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
             "labels": labels,
-            "annotations": {"template": template(deployment)},
+            "annotations": annotations,
             "ownerReferences": [{
                 "apiVersion": "apps/v1",
                 "kind": "Deployment",
