@@ -150,7 +150,7 @@ impl Operator {
         tokio::select! {
             // What is under way is dropped with the Lease: another operator may have it from then on.
             () = candidate.keep(stop) => {}
-            ((), ()) = async { tokio::join!(self.prepare(context), certified(context, changed)) } => {}
+            ((), ()) = async { tokio::join!(self.prepare(context), Box::pin(certified(context, changed))) } => {}
         }
         context.metrics.leads(false);
         tracing::info!(identity = self.identity, "leads no more");
@@ -199,10 +199,11 @@ impl Pending {
 
 /// Acts, and keeps the certificates of gateway and replicas meanwhile, where they have any.
 async fn certified(context: &Arc<Context>, changed: &Pending) {
-    let Some(mutual_tls) = &context.mutual_tls else { return act(context, changed).await };
+    let acting = act(context, changed);
+    let Some(mutual_tls) = &context.mutual_tls else { return acting.await };
     mutual_tls.begin().await;
     tokio::select! {
-        () = act(context, changed) => {}
+        () = acting => {}
         () = mutual_tls.keep(|| changed.put(Change::All)) => {}
     }
 }

@@ -116,7 +116,7 @@ impl MutualTls {
 
     /// The pause until the next look.
     async fn looked(&self, changed: &impl Fn()) -> Duration {
-        self.look(Timestamp::now(), changed).await.unwrap_or_else(|error| {
+        Box::pin(self.look(Timestamp::now(), changed)).await.unwrap_or_else(|error| {
             tracing::warn!("the certificates of gateway and replicas cannot be kept: {error}");
             SOON
         })
