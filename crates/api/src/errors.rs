@@ -89,6 +89,10 @@ pub(crate) fn of_deployer(error: DeployError) -> ApiError {
         DeployError::NotFound(id) => no_service(id.as_str()),
         DeployError::NoSuchVersion { .. } => ApiError::new(StatusCode::NOT_FOUND, "no-such-version", error.to_string()),
         DeployError::Conflict(why) => ApiError::new(StatusCode::CONFLICT, "conflict", why),
+        DeployError::Breaking { ref changes, .. } => {
+            let changes = changes.clone();
+            ApiError::new(StatusCode::CONFLICT, "breaking-change", error.to_string()).with_changes(changes)
+        }
         DeployError::Invalid { pointer, detail } => {
             let violation = Violation {
                 pointer,

@@ -8,6 +8,7 @@
 mod api_keys;
 mod audit;
 mod balancing;
+mod comparisons;
 mod contracts;
 mod cookies;
 mod document;

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use axum::extract::{FromRequest, Request};
 use http::{HeaderMap, StatusCode, header};
 use kea_core::{
+    Contract,
     management::{
         CanIRequest, DeployRequest, KeyRequest, LoadBalancerConfig, LoginRequest, PasswordRequest, RefreshRequest,
         SsoCodeRequest, SsoDeviceRequest, UpdateRequest, UserChange, UserRequest, ValidationRequest, Violation,
@@ -42,7 +43,7 @@ macro_rules! checked {
         }
     )+};
 }
-checked!(DeployRequest, UpdateRequest, LoadBalancerConfig, ValidationRequest);
+checked!(DeployRequest, UpdateRequest, LoadBalancerConfig, ValidationRequest, Contract);
 checked!(LoginRequest, RefreshRequest, PasswordRequest, UserRequest, UserChange, KeyRequest);
 checked!(SsoCodeRequest, SsoDeviceRequest);
 checked!(AuditRules, BindingSpec, CanIRequest, RoleSpec);

@@ -6,8 +6,9 @@ use axum::{Router, middleware::from_fn, routing::MethodRouter};
 use http::StatusCode;
 use kea_core::service::AuditRules;
 use kea_core::{
+    Contract,
     management::{
-        BASE_PATH, DeployRequest, DeployResponse, LoadBalancerConfig, LoadBalancerDetails, LoadBalancerInfo,
+        BASE_PATH, Comparison, DeployRequest, DeployResponse, LoadBalancerConfig, LoadBalancerDetails, LoadBalancerInfo,
         LoadBalancerResponse, Logs, MethodInfo, PredictRequest, PredictResponse, ServiceDetails, ServiceInfo,
         UpdateRequest, UpdateResponse, ValidationRequest, ValidationResponse, VersionInfo,
     },
@@ -16,7 +17,7 @@ use kea_core::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    ApiState, audit, balancing, contracts, document,
+    ApiState, audit, balancing, comparisons, contracts, document,
     guard::{self, Guard},
     health, identity_routes, logs,
     operation::{Access, Needs, Operation, Route, Tag, Verb},
@@ -186,6 +187,27 @@ fn openapi_generator() -> Vec<Route> {
             .header("ETag", tag_header)
             .also(&[StatusCode::NOT_MODIFIED])
             .by(contracts::document),
+        get(tag, "/openapi/{serviceId}/changes", "getChanges")
+            .summary("What a version changes for callers of another")
+            .needs(Needs::OfPath(Permit::Read))
+            .description(
+                "Without parameters: what the live version changed for callers of the one that was live before. Each change \
+                 says where it is, what was, what is, and whether a caller could stumble.",
+            )
+            .access(Access::TokenUnlessPublic)
+            .query::<comparisons::ChangesQuery>()
+            .answers::<Comparison>(StatusCode::OK, "The changes, in the order of the functions and their fields.")
+            .also(&[StatusCode::CONFLICT])
+            .by(comparisons::between),
+        post(tag, "/openapi/{serviceId}/changes", "compareContract")
+            .summary("What a contract would change for callers of a version")
+            .needs(Needs::OfPath(Permit::Read))
+            .description("For a model that is not deployed, compared with the live version or the one that is named.")
+            .query::<comparisons::FromQuery>()
+            .takes::<Contract>(json!({"functions": []}))
+            .answers::<Comparison>(StatusCode::OK, "The changes.")
+            .also(&[StatusCode::CONFLICT])
+            .by(comparisons::with),
         Operation::new(Verb::Get, "/openapi.json", tag, "getDocument")
             .summary("This document")
             .access(Access::Open)

@@ -41,7 +41,7 @@ pub use mask::shown_source;
 pub use progress::{Progress, Quiet};
 pub use registry::{Logins, RegistryEndpoint, RegistryError, RegistrySettings};
 pub use shelf::size;
-pub use workspace::{Limits, Workspace, check};
+pub use workspace::{Limits, Workspace, check, source_contract};
 
 /// Name of the step that copies the model, as [`Progress`] is told.
 pub const FETCH: &str = "fetch the model";

@@ -301,6 +301,26 @@ fn digest(files: &[Finished]) -> String {
     hex::encode(hash.finalize())
 }
 
+/// The same name for files that are not on the shelf.
+pub(crate) fn digest_of(entries: &[Entry], report: &Report) -> Result<String, FetchError> {
+    let mut files = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let mut file = File::open(&entry.path).map_err(FetchError::reading(&entry.path))?;
+        let (mut hash, mut chunk) = (Sha256::new(), vec![0; CHUNK.min(entry.bytes as usize + 1)]);
+        loop {
+            let read = file.read(&mut chunk).map_err(FetchError::reading(&entry.path))?;
+            if read == 0 {
+                break;
+            }
+            hash.update(&chunk[..read]);
+            report.still_wanted()?;
+        }
+        files.push(Finished { name: entry.name.clone(), executable: entry.executable, sha256: hash.finalize().into() });
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(digest(&files))
+}
+
 /// A number of bytes for people.
 pub fn size(bytes: u64) -> String {
     match bytes {

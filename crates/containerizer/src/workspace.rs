@@ -11,7 +11,7 @@ use std::{
 
 use intake::Intake;
 use kea_core::{
-    Engine, Framework,
+    Contract, Engine, Framework,
     management::StepState,
     service::{ModelSpec, PreparedModel},
 };
@@ -23,7 +23,7 @@ use crate::{
     environment::{Environment, Environments, Installer},
     fetch::{Bounds, Got, Job, Remote},
     mask::mask,
-    progress::{Pace, blocking},
+    progress::{Pace, Quiet, blocking},
     python::Python,
     registry::{Registries, RegistrySettings},
     requirements,
@@ -112,7 +112,7 @@ impl Workspace {
 
     /// The same for models that need not outlive this process.
     #[must_use]
-    pub(crate) fn passing(mut self) -> Self {
+    pub fn passing(mut self) -> Self {
         self.shelf = self.shelf.passing();
         self
     }
@@ -188,6 +188,19 @@ impl Workspace {
         let shelf = self.root.join("models");
         let model = path.strip_prefix(&shelf).ok()?.components().next()?;
         Some(shelf.join(model))
+    }
+
+    /// Whether a source on this machine holds now what was brought from it, or from elsewhere, to `kept`. Nothing where that
+    /// is not on this machine, or cannot be read.
+    pub async fn is_same(&self, source: &str, kept: &Path) -> Option<bool> {
+        let Ok(Source::Path(path)) = Source::parse(source) else { return None };
+        let kept = self.root_of(kept)?;
+        if self.root_of(&path).is_some_and(|root| root == kept) {
+            return Some(true);
+        }
+        let intake = self.intake(self.limits.copied);
+        let digest = blocking(&Quiet, FETCH, move |report| intake.digest(&path, report)).await.ok()?;
+        Some(kept.file_name().is_some_and(|name| name == digest.as_str()))
     }
 
     /// The Python of this machine that starts tools.
@@ -345,6 +358,17 @@ pub fn check(spec: &ModelSpec) -> Result<(), PrepareError> {
         None if spec.command.is_empty() => Err(FetchError::Nothing.into()),
         None => Ok(requirements::given(&spec.requirements, None).map(drop)?),
     }
+}
+
+/// What a model on this machine offers, where it is a Python class: its source says so before anything runs. Nothing where
+/// it is something else, is elsewhere, or cannot be read. It reads files, so it belongs on a thread that may block.
+pub fn source_contract(spec: &ModelSpec) -> Option<Contract> {
+    let Some(Ok(Source::Path(path))) = spec.source.as_deref().map(Source::parse) else { return None };
+    let is_class = |spec: &ModelSpec| spec.command.is_empty() && matches!(spec.framework, None | Some(Framework::Custom));
+    let detected = is_class(spec).then(|| detect::detect(spec, Some(&path)).ok())??;
+    let is_custom = detected.framework == Framework::Custom && detected.engine == Engine::Python;
+    let path = detected.path.filter(|_| is_custom)?;
+    kea_openapi::source::read(&path).ok().map(|source| source.contract)
 }
 
 /// Larger files are not looked into before the request is answered.

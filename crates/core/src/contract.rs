@@ -223,4 +223,14 @@ impl Field {
             labels: Vec::new(),
         }
     }
+
+    /// Whether a request without this input is refused, where inputs are laid out so.
+    pub fn must_be_given(&self, layout: Layout) -> bool {
+        match layout {
+            // An absent feature is its default, or null where that is a value of it.
+            Layout::Features => self.default.is_none() && (self.required || !self.nullable),
+            Layout::Tensors => self.default.is_none() && self.required,
+            Layout::Arguments | Layout::Opaque => self.required,
+        }
+    }
 }

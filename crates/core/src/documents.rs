@@ -397,6 +397,7 @@ pub fn request(
         canary: spec.canary,
         shadow: spec.shadow,
         rollout: spec.rollout,
+        allow_breaking: None,
     })
 }
 

@@ -7,9 +7,11 @@
 pub mod balancing;
 pub mod caching;
 pub mod change;
+pub mod compare;
 pub mod contract;
 pub mod current_request;
 pub mod documents;
+pub mod gate;
 pub mod management;
 pub mod name;
 pub mod next_step;

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use crate::{
     balancing::{Algorithm, LoadBalancing},
     caching::CacheSettings,
+    compare::ContractChange,
     contract::Field,
     name::{ServiceId, VersionId},
     own_route::OwnRoute,
@@ -118,6 +119,9 @@ pub struct DeployRequest {
     /// What the audit trail keeps beside records; needs the role `admin` or `security`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<AuditRules>,
+    /// Whether the version may answer although it would break callers of the live one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_breaking: Option<bool>,
 }
 
 /// Changes what it names, and nothing else.
@@ -196,6 +200,10 @@ pub struct UpdateRequest {
     /// What the audit trail keeps beside records; needs the role `admin` or `security`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit: Option<AuditRules>,
+    /// Whether the versions that it names may answer although they would break callers of the live one; those that are on
+    /// their way where it names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_breaking: Option<bool>,
 }
 
 impl UpdateRequest {
@@ -335,6 +343,9 @@ pub struct ServiceDetails {
     pub url: String,
     /// Why it is not `deployed`, in one sentence.
     pub reason: Option<String>,
+    /// What a version that is on its way would break for callers of the live one, by which it is kept from answering.
+    #[serde(default)]
+    pub breaking_changes: Vec<ContractChange>,
     /// What has been done for the wanted version, in order.
     pub steps: Vec<StepStatus>,
     /// Each replica.
@@ -400,6 +411,9 @@ pub struct VersionInfo {
     pub version: VersionId,
     /// Whether it answers now.
     pub live: bool,
+    /// Whether it answers now, or has answered before.
+    #[serde(default)]
+    pub was_live: bool,
     /// What made the model.
     pub framework: Option<Framework>,
     /// Where the model came from.
@@ -425,6 +439,22 @@ pub struct MethodInfo {
     pub inputs: Vec<Field>,
     /// What one prediction holds.
     pub outputs: Vec<Field>,
+}
+
+/// What one version, or a contract that was sent, changes for callers of another version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Comparison {
+    /// The service.
+    pub service_id: ServiceId,
+    /// The version that callers go by; `null` where there is no other.
+    pub from: Option<VersionId>,
+    /// The version that is compared with it; `null` where a contract was sent.
+    pub version: Option<VersionId>,
+    /// Whether a caller could stumble.
+    pub breaking: bool,
+    /// Each thing that is another.
+    pub changes: Vec<ContractChange>,
 }
 
 /// How requests of one service are to be spread.
@@ -578,6 +608,9 @@ pub struct Problem {
     /// The permission that the caller lacks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<MissingPermission>,
+    /// What a version would break for callers of the live one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ContractChange>,
 }
 
 /// A permission that a caller lacks.

@@ -45,6 +45,8 @@ pub struct SeenVersion {
     pub prepared: Prepared,
     /// Its replicas by ordinal.
     pub replicas: BTreeMap<u32, SeenReplica>,
+    /// Whether it would break callers and nobody has allowed that: it is neither started nor sent requests.
+    pub barred: bool,
 }
 
 /// How far a version's model and environment are.
@@ -111,7 +113,9 @@ pub fn next_steps(wanted: &Wanted, seen: &Seen) -> Vec<Step> {
     if let Some(WantedCanary { version: name, replicas }) = canary {
         steps.extend(bring_up(name, *replicas, seen.versions.get(name).unwrap_or(&nothing)));
     }
+    let is_barred = |version: &VersionId| seen.versions.get(version).is_some_and(|version| version.barred);
     let most = |version: &VersionId| match canary.filter(|canary| canary.version == *version) {
+        _ if is_barred(version) => 0,
         _ if *version == wanted.version => wanted.replicas,
         _ if serves(version) => u32::MAX,
         canary => canary.map_or(0, |canary| canary.replicas),
@@ -124,6 +128,7 @@ pub fn next_steps(wanted: &Wanted, seen: &Seen) -> Vec<Step> {
 fn bring_up(name: &VersionId, replicas: u32, version: &SeenVersion) -> Vec<Step> {
     let missing = (0..replicas).filter(|ordinal| !version.replicas.contains_key(ordinal));
     match version.prepared {
+        _ if version.barred => Vec::new(),
         Prepared::No => vec![Step::Prepare(name.clone())],
         Prepared::Yes => missing.map(|ordinal| Step::Start(name.clone(), ordinal)).collect(),
         Prepared::Running | Prepared::Failed => Vec::new(),
@@ -134,7 +139,7 @@ fn bring_up(name: &VersionId, replicas: u32, version: &SeenVersion) -> Vec<Step>
 fn may_go_live(wanted: &Wanted, seen: &Seen, version: &SeenVersion) -> bool {
     let ready = version.replicas.values().filter(|replica| **replica == SeenReplica::Ready).count();
     let needed = if seen.live.is_none() { wanted.replicas.min(1) } else { wanted.replicas };
-    version.prepared == Prepared::Yes && ready >= needed as usize
+    version.prepared == Prepared::Yes && !version.barred && ready >= needed as usize
 }
 
 /// Stops what is above the number of replicas that a version may have.
@@ -174,7 +179,7 @@ mod tests {
     fn seen(live: Option<&str>, versions: &[(&str, Prepared, &[SeenReplica])]) -> Seen {
         let version = |(name, prepared, replicas): &(&str, Prepared, &[SeenReplica])| {
             let replicas = (0..).zip(replicas.iter().copied()).collect();
-            (v(name), SeenVersion { prepared: *prepared, replicas })
+            (v(name), SeenVersion { prepared: *prepared, replicas, barred: false })
         };
         Seen { live: live.map(v), versions: versions.iter().map(version).collect() }
     }
@@ -261,6 +266,22 @@ mod tests {
         check(wish.clone(), seen(Some("2"), &[("1", Yes, &[Starting, Ready]), serving]), &[]);
         let steps = [Step::GoLive(v("1")), Step::Stop(v("2"), 1)];
         check(wish, seen(Some("2"), &[("1", Yes, &[Ready, Ready]), serving]), &steps);
+    }
+
+    #[test]
+    fn a_version_that_would_break_callers_runs_nowhere() {
+        let barred = |replicas: &[SeenReplica], prepared| {
+            let mut seen = seen(Some("1"), &[("1", Yes, &[Ready]), ("2", prepared, replicas)]);
+            seen.versions.get_mut("2").unwrap().barred = true;
+            seen
+        };
+        check(wanted("2", 1), barred(&[], No), &[]);
+        check(wanted("2", 1), barred(&[], Yes), &[]);
+        check(wanted("2", 1), barred(&[Ready], Yes), &[Step::Stop(v("2"), 0)]);
+        let canary = Some(WantedCanary { version: v("2"), replicas: 1 });
+        check(Wanted { canary, ..wanted("1", 1) }, barred(&[Ready], Yes), &[Step::Stop(v("2"), 0)]);
+        // Nor is the live one stopped before there is another.
+        check(wanted("2", 1), barred(&[Stopping], Yes), &[]);
     }
 
     #[test]

@@ -8,7 +8,9 @@ use async_trait::async_trait;
 
 use crate::{
     balancing::LoadBalancing,
+    compare::ContractChange,
     contract::Contract,
+    gate,
     management::{DeployRequest, ServiceDetails, UpdateRequest, VersionInfo},
     name::{ServiceId, VersionId},
     policy::{Binding, Policy, PolicyName, Role},
@@ -88,6 +90,18 @@ pub enum DeployError {
     /// The request contradicts what there is.
     #[error("{0}")]
     Conflict(String),
+    /// The version that is asked for would break callers of the live one, and that was not allowed.
+    #[error("version `{version}` would break callers of version `{live}` of `{service}`: {}", gate::WHAT_TO_DO)]
+    Breaking {
+        /// The service.
+        service: ServiceId,
+        /// The version asked for.
+        version: VersionId,
+        /// The version that answers.
+        live: VersionId,
+        /// What it would break.
+        changes: Vec<ContractChange>,
+    },
     /// The request cannot be met; the text says what to do instead.
     #[error("{detail}")]
     Invalid {

@@ -106,6 +106,9 @@ pub struct Service {
     /// Versions that have been live, the latest last: what a rollback returns to.
     #[serde(default)]
     pub live_history: Vec<VersionId>,
+    /// Versions that may answer although they would break callers.
+    #[serde(default)]
+    pub may_break: Vec<VersionId>,
     /// Set once the service is to go; it stays in the store until its replicas have stopped.
     #[serde(default)]
     pub deleted: bool,

@@ -23,6 +23,12 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// The versions that are to get requests of callers by this, as far as it names them.
+    pub(crate) fn named(&self) -> Vec<VersionId> {
+        let canary = self.canary.as_ref().map(|canary| &canary.version);
+        [self.model.as_ref(), self.version.as_ref(), canary].into_iter().flatten().cloned().collect()
+    }
+
     /// Takes over what is asked of the versions of `service`, all of which are known. A canary or a shadow leaves the version
     /// that is live in its place, and so does a model that takes over step by step, from `now` on.
     pub(crate) fn apply(self, service: &mut Service, now: Timestamp) -> Result<(), DeployError> {
@@ -145,6 +151,7 @@ mod tests {
             shadow: None,
             rollout: None,
             live_history: live.iter().copied().map(v).collect(),
+            may_break: Vec::new(),
             deleted: false,
             created_at: Timestamp::UNIX_EPOCH,
             updated_at: Timestamp::UNIX_EPOCH,

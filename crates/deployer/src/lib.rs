@@ -5,7 +5,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod choice;
+mod describe;
 mod directory;
+mod gate;
 mod images;
 mod local;
 mod process;
@@ -17,4 +19,5 @@ mod trial;
 mod view;
 mod work_folder;
 
+pub use describe::{DescribeError, Described, contract_of};
 pub use local::{LocalDeployer, LocalOptions};

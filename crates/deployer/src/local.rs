@@ -17,7 +17,7 @@ use kea_core::{
     management::{DeployRequest, ServiceDetails, UpdateRequest, VersionInfo},
     own_route,
     port::{DeployError, Deployer, RouteFollower, ServiceStore, StoreError, Traffic},
-    service::{Service, Version},
+    service::{ModelSpec, Service, Version},
     shadow::Shadow,
 };
 use kea_logs::LogBook;
@@ -27,8 +27,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     choice::{self, Asked},
     directory::Directory,
+    gate,
     images::Images,
-    request,
+    request::{self, Content},
     service_loop::{self, Shared, Wish},
     view::PublicAddress,
 };
@@ -130,6 +131,14 @@ impl LocalDeployer {
         Ok(Some((service, self.shared.store.versions(id).await?)))
     }
 
+    /// Whether a model holds what the version of that name does, where there is one.
+    async fn content(&self, model: &ModelSpec, known: Option<&Version>) -> Content {
+        match known {
+            Some(known) => Content::of(&self.shared.workspace, model, known).await,
+            None => Content::Unknown,
+        }
+    }
+
     async fn existing(&self, id: &ServiceId) -> Result<(Service, Vec<Version>), DeployError> {
         match self.stored(id).await? {
             Some((service, _)) if service.deleted => Err(being_removed(id)),
@@ -180,6 +189,20 @@ impl LocalDeployer {
     }
 }
 
+/// Notes what is allowed to break callers, and refuses what is known to do so and is not.
+async fn through_the_gate(
+    service: &mut Service,
+    versions: &[Version],
+    new: Option<&Version>,
+    named: &[VersionId],
+    allow_breaking: Option<bool>,
+) -> Result<(), DeployError> {
+    if allow_breaking == Some(true) {
+        gate::allow(service, named);
+    }
+    gate::check(service, versions, new, named).await
+}
+
 fn being_removed(id: &ServiceId) -> DeployError {
     DeployError::Conflict(format!("service `{id}` is being removed: try again in a moment"))
 }
@@ -200,7 +223,9 @@ impl Deployer for LocalDeployer {
         let now = Timestamp::now();
         let (before, versions) = stored.map_or((None, Vec::new()), |(service, versions)| (Some(service), versions));
         let current = before.as_ref().map(|service| &service.version);
-        let (version, new) = request::version(&id, &request, model, current, &versions)?;
+        let known = versions.iter().find(|known| request::named(&request) == Some(&known.id));
+        let content = self.content(&model, known).await;
+        let (version, new) = request::version(&id, &request, (model, content), current, &versions)?;
         let mut service = before.unwrap_or_else(|| request::first(id, version.clone(), now));
         service.replicas = change::replicas(request.replicas, service.replicas)?;
         change::settings(&mut service.settings, &request)?;
@@ -208,7 +233,9 @@ impl Deployer for LocalDeployer {
         service.model_name = request.model_name;
         let (canary, shadow) = (request.canary, request.shadow);
         let asked = Asked { model: Some(version), version: request.version, canary, shadow };
+        let named = asked.named();
         asked.apply(&mut service, now)?;
+        through_the_gate(&mut service, &versions, new.as_ref(), &named, request.allow_breaking).await?;
         self.change(service, versions, new).await
     }
 
@@ -222,26 +249,25 @@ impl Deployer for LocalDeployer {
         change::changed_settings(&mut service.settings, &change)?;
         self.check_routes(id, &service.settings).await?;
         let base = versions.iter().find(|version| version.id == service.version);
-        let new = match base {
+        let (model, new) = match base {
             Some(base) if change.names_a_model() || change.container_image.is_some() => {
                 let version =
                     change::new_version(change.version.as_ref(), Some(&service.version), &request::ids(&versions));
                 let model = request::changed_model(base, &change)?;
-                if versions.iter().any(|known| known.id == version) {
-                    return Err(DeployError::Conflict(format!(
-                        "version `{version}` of `{id}` exists already: give another `version`, or none to get the next"
-                    )));
-                }
-                Some(Version { id: version, model, contract: None, prepared: None, created_at: Timestamp::now() })
+                let content = self.content(&model, versions.iter().find(|known| known.id == version)).await;
+                let new = request::updated_version(id, version.clone(), (model, content), &versions)?;
+                (Some(version), new)
             }
-            _ => None,
+            _ => (None, None),
         };
-        let model = new.as_ref().map(|new| new.id.clone());
         let canary = change.canary.as_ref().map(|canary| &canary.version);
         let shadow = change.shadow.as_ref().map(|shadow| &shadow.version);
         request::all_known(id, [change.version.as_ref(), canary, shadow], model.as_ref(), &versions)?;
-        let UpdateRequest { version, canary, shadow, .. } = change;
-        Asked { model, version, canary, shadow }.apply(&mut service, Timestamp::now())?;
+        let UpdateRequest { version, canary, shadow, allow_breaking, .. } = change;
+        let asked = Asked { model, version, canary, shadow };
+        let named = asked.named();
+        asked.apply(&mut service, Timestamp::now())?;
+        through_the_gate(&mut service, &versions, new.as_ref(), &named, allow_breaking).await?;
         self.change(service, versions, new).await
     }
 
@@ -283,9 +309,10 @@ impl Deployer for LocalDeployer {
 
     async fn versions(&self, id: &ServiceId) -> Result<Vec<VersionInfo>, DeployError> {
         let details = self.get(id).ok_or_else(|| DeployError::NotFound(id.clone()))?;
-        let versions = self.shared.store.versions(id).await?;
+        let (service, versions) = self.stored(id).await?.ok_or_else(|| DeployError::NotFound(id.clone()))?;
         let info = |version: Version| VersionInfo {
             live: details.live_version.as_ref() == Some(&version.id),
+            was_live: service.live_history.contains(&version.id),
             framework: version.prepared.as_ref().map(|prepared| prepared.framework).or(version.model.framework),
             image: version.prepared.and_then(|prepared| prepared.image),
             source: version.model.source.as_deref().map(shown_source),

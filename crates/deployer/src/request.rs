@@ -1,6 +1,7 @@
 //! From a request of the API to what is wanted: pure but for the look at the source.
 
 use jiff::Timestamp;
+use kea_containerizer::Workspace;
 use kea_core::{
     ServiceId, Settings, VersionId,
     change::{self, invalid},
@@ -31,24 +32,70 @@ pub(crate) fn model(request: &DeployRequest) -> Result<ModelSpec, DeployError> {
     Ok(spec)
 }
 
-/// The version that a deploy request asks for, and the new one where it is not there yet.
+/// Whether a model that is asked for by a version's name holds what that version does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// That cannot be told: it is elsewhere, or was never brought here.
+    Unknown,
+    /// Byte for byte, wherever it lies.
+    Same,
+    /// Something else, also where it lies at the same place.
+    Other,
+}
+
+impl Content {
+    /// What `model` holds now, compared with a version.
+    pub(crate) async fn of(workspace: &Workspace, model: &ModelSpec, known: &Version) -> Self {
+        let kept = known.prepared.as_ref().and_then(|prepared| prepared.path.as_deref());
+        let Some((source, kept)) = model.source.as_deref().zip(kept) else { return Self::Unknown };
+        match workspace.is_same(source, kept).await {
+            Some(true) => Self::Same,
+            Some(false) => Self::Other,
+            None => Self::Unknown,
+        }
+    }
+
+    /// Whether a version is what is asked for.
+    fn is_that_of(self, model: &ModelSpec, known: &Version) -> bool {
+        let here = |known: &ModelSpec| ModelSpec { source: model.source.clone(), ..known.clone() } == *model;
+        match self {
+            Self::Unknown => known.model == *model,
+            Self::Same => here(&known.model),
+            Self::Other => false,
+        }
+    }
+}
+
+/// The version whose name a deploy request gives to its model.
+pub(crate) fn named(request: &DeployRequest) -> Option<&VersionId> {
+    request.version.as_ref().or_else(|| beside(request))
+}
+
+/// The version that a deploy request asks for beside the live one.
+fn beside(request: &DeployRequest) -> Option<&VersionId> {
+    let canary = request.canary.as_ref().map(|canary| &canary.version);
+    canary.or(request.shadow.as_ref().map(|shadow| &shadow.version))
+}
+
+/// The version that a deploy request asks for, and the new one where it is not there yet. `content` is about the version that
+/// it names.
 pub(crate) fn version(
     id: &ServiceId,
     request: &DeployRequest,
-    model: ModelSpec,
+    (model, content): (ModelSpec, Content),
     current: Option<&VersionId>,
     versions: &[Version],
 ) -> Result<(VersionId, Option<Version>), DeployError> {
-    let is_another = |name: &VersionId| versions.iter().any(|known| known.id == *name && known.model != model);
-    let beside = request.canary.as_ref().map(|canary| &canary.version);
-    let beside = beside.or(request.shadow.as_ref().map(|shadow| &shadow.version));
+    let is_another = |name: &VersionId| {
+        let content = if named(request) == Some(name) { content } else { Content::Unknown };
+        versions.iter().any(|known| known.id == *name && !content.is_that_of(&model, known))
+    };
+    let beside = beside(request);
     let named = request.version.clone().or_else(|| choice::of_beside(beside, is_another));
     let version = change::new_version(named.as_ref(), current, &ids(versions));
     all_known(id, [beside], Some(&version), versions)?;
     if is_another(&version) {
-        return Err(DeployError::Conflict(format!(
-            "version `{version}` of `{id}` exists with another model: leave `version` out to get the next one"
-        )));
+        return Err(exists(id, &version));
     }
     let is_known = versions.iter().any(|known| known.id == version);
     let new = (!is_known).then(|| Version {
@@ -59,6 +106,27 @@ pub(crate) fn version(
         created_at: Timestamp::now(),
     });
     Ok((version, new))
+}
+
+/// The version of an update that brings a model, where it is a new one: of the name of one that is there, the model is to be
+/// the same.
+pub(crate) fn updated_version(
+    id: &ServiceId,
+    version: VersionId,
+    (model, content): (ModelSpec, Content),
+    versions: &[Version],
+) -> Result<Option<Version>, DeployError> {
+    match versions.iter().find(|known| known.id == version) {
+        Some(known) if content.is_that_of(&model, known) => Ok(None),
+        Some(_) => Err(exists(id, &version)),
+        None => Ok(Some(Version { id: version, model, contract: None, prepared: None, created_at: Timestamp::now() })),
+    }
+}
+
+fn exists(id: &ServiceId, version: &VersionId) -> DeployError {
+    DeployError::Conflict(format!(
+        "version `{version}` of `{id}` exists with another model: give another `version`, or none to get the next one"
+    ))
 }
 
 /// A service that there was not before.
@@ -73,6 +141,7 @@ pub(crate) fn first(id: ServiceId, version: VersionId, now: Timestamp) -> Servic
         shadow: None,
         rollout: None,
         live_history: Vec::new(),
+        may_break: Vec::new(),
         deleted: false,
         created_at: now,
         updated_at: now,

@@ -94,6 +94,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut wishes: watch::Receiver<Wish>) 
     let mut looks = tokio::time::interval(LOOKS);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let forgotten = loop {
+        service.weigh();
         service.look().await;
         if service.reconcile().await.is_break() {
             break true;
@@ -149,6 +150,16 @@ impl ServiceLoop {
             }
         }
         std::ops::ControlFlow::Continue(())
+    }
+
+    /// Holds back what would break callers, before anything goes by what a version has just told.
+    fn weigh(&mut self) {
+        for id in self.state.weigh() {
+            let why = self.state.versions.get(&id).and_then(|version| version.failure.clone()).unwrap_or_default();
+            let service = &self.state.service.id;
+            tracing::warn!(%service, version = %id, "a version is held back: {why}");
+            self.shared.logs.writer(service, KEA).write(Stream::Kea, format!("version {id} is held back: {why}"));
+        }
     }
 
     fn publish(&mut self) {
@@ -433,7 +444,7 @@ fn launch(shared: &Shared, service: &Service, version: &Version, prepared: &Prep
 }
 
 /// A replica's whole environment: nothing of the server's, whose secrets are none of the model's business.
-fn environment(
+pub(crate) fn environment(
     version: &Version,
     prepared: &PreparedModel,
     folder: &std::path::Path,

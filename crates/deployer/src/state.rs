@@ -13,7 +13,7 @@ use kea_core::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{replica::ReplicaEvent, trial::Trial};
+use crate::{gate::Weighed, replica::ReplicaEvent, trial::Trial};
 
 /// A version whose replicas ended this often before one was ever ready counts as failed.
 const FAILED_AFTER: u32 = 3;
@@ -40,6 +40,8 @@ pub(crate) struct VersionState {
     pub(crate) replicas: BTreeMap<u32, ReplicaState>,
     /// Why it does not become ready; cleared when a replica does.
     pub(crate) failure: Option<String>,
+    /// What it would break for callers of the live version, where that was compared.
+    pub(crate) weighed: Option<Weighed>,
 }
 
 /// How far a version's model and environment are.
@@ -145,7 +147,9 @@ impl ServiceState {
         };
         let weight = self.service.rollout.as_ref().and_then(weight);
         let new = weight.map(|weight| Canary { version: self.service.version.clone(), weight });
-        new.or_else(|| self.service.canary.clone()).filter(|canary| self.live.as_ref() != Some(&canary.version))
+        let is_barred = |version: &VersionId| self.versions.get(version).is_some_and(VersionState::is_barred);
+        let canary = new.or_else(|| self.service.canary.clone()).filter(|canary| !is_barred(&canary.version));
+        canary.filter(|canary| self.live.as_ref() != Some(&canary.version))
     }
 
     /// The version that gets copies of the requests at this moment.
@@ -164,7 +168,7 @@ impl VersionState {
             Some(prepared) if here(&prepared) => Preparation::Done(prepared),
             _ => Preparation::No,
         };
-        Self { version, preparation, attempt: 0, steps: Vec::new(), replicas: BTreeMap::new(), failure: None }
+        Self { version, preparation, attempt: 0, steps: Vec::new(), replicas: BTreeMap::new(), failure: None, weighed: None }
     }
 
     /// Whether the preparation of that number is under way.
@@ -261,7 +265,7 @@ impl VersionState {
             Phase::Stopping => SeenReplica::Stopping,
         };
         let replicas = self.replicas.iter().map(|(ordinal, state)| (*ordinal, replica(state))).collect();
-        SeenVersion { prepared, replicas }
+        SeenVersion { prepared, replicas, barred: self.is_barred() }
     }
 }
 

@@ -43,6 +43,7 @@ pub(crate) fn details(state: &ServiceState, address: &PublicAddress) -> ServiceD
         ready_replicas: serving(state).map_or(0, VersionState::ready_replicas),
         url: format!("{}{BASE_PATH}/services/{}/{DEFAULT_FUNCTION}", address.url, service.id),
         reason: reason(state, status),
+        breaking_changes: state.barred().map_or_else(Vec::new, <[_]>::to_vec),
         steps: state.wanted_version().map_or_else(Vec::new, |version| steps(state, version)),
         replica_statuses: state.versions.values().flat_map(replica_statuses).collect(),
         canary: state.share(),

@@ -8,7 +8,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
-use kea_core::management::{MissingPermission, Problem, Violation};
+use kea_core::{
+    compare::ContractChange,
+    management::{MissingPermission, Problem, Violation},
+};
 
 use crate::grpc::{self, Code};
 
@@ -32,12 +35,23 @@ pub struct ApiError {
     pub allow: Option<&'static str>,
     /// The permission that the caller lacks.
     pub missing: Option<Box<MissingPermission>>,
+    /// What a version would break for callers.
+    pub changes: Vec<ContractChange>,
 }
 
 impl ApiError {
     /// An error without a list of violations.
     pub fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, detail: detail.into(), errors: Vec::new(), retry_after: None, allow: None, missing: None }
+        Self {
+            status,
+            kind,
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after: None,
+            allow: None,
+            missing: None,
+            changes: Vec::new(),
+        }
     }
 
     /// With what is wrong with the request.
@@ -53,6 +67,11 @@ impl ApiError {
     /// With the permission that the caller lacks.
     pub fn with_missing(self, missing: MissingPermission) -> Self {
         Self { missing: Some(Box::new(missing)), ..self }
+    }
+
+    /// With what a version would break for callers.
+    pub fn with_changes(self, changes: Vec<ContractChange>) -> Self {
+        Self { changes, ..self }
     }
 
     /// With the methods that the path takes.
@@ -134,6 +153,7 @@ fn problem(error: ApiError, request_id: &str) -> Vec<u8> {
         instance: request_id.into(),
         errors: error.errors,
         missing: error.missing.map(|missing| *missing),
+        changes: error.changes,
     };
     serde_json::to_vec(&problem).expect("a problem is made of text and numbers")
 }

@@ -17,6 +17,7 @@ use crate::{
         completions::CompletionsArgs,
         delete::DeleteArgs,
         deploy::DeployArgs,
+        diff::DiffArgs,
         docs::DocsArgs,
         init::InitArgs,
         key::KeyCommand,
@@ -119,6 +120,8 @@ pub(crate) enum ClientCommand {
     Status(ServiceArgs),
     /// Show the functions of a service with their inputs and outputs
     Methods(ServiceArgs),
+    /// Tell what a version, or a model that is not deployed yet, changes for callers; fails where one could stumble
+    Diff(Box<DiffArgs>),
     /// Print the OpenAPI document of a service
     Docs(DocsArgs),
     /// Print what the replicas of a service write

@@ -7,6 +7,7 @@ pub(crate) mod cache;
 pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod deploy;
+pub(crate) mod diff;
 pub(crate) mod docs;
 mod example;
 pub(crate) mod init;
@@ -72,6 +73,7 @@ async fn dispatch(global: &Global, command: ClientCommand) -> Result<(), Failure
         ClientCommand::Get(args) => service::run(&Session::open(global)?, &args).await,
         ClientCommand::Status(args) => status::run(&Session::open(global)?, &args).await,
         ClientCommand::Methods(args) => methods::run(&Session::open(global)?, &args).await,
+        ClientCommand::Diff(args) => diff::run(&Session::open(global)?, *args).await,
         ClientCommand::Docs(args) => docs::run(&Session::open(global)?, &args).await,
         ClientCommand::Logs(args) => logs::run(&Session::open(global)?, &args).await,
         ClientCommand::Predict(args) => predict::run(&Session::open(global)?, args).await,

@@ -92,6 +92,9 @@ pub(crate) enum Failure {
     /// An image that could not be made or pushed.
     #[error("{} failed: {}{}", .0.step(), .0, Lines(.0.tail()))]
     Build(#[from] Box<BuildError>),
+    /// A model that cannot be made to tell what it offers.
+    #[error("the model cannot tell what it offers: {0}")]
+    Model(String),
     /// The answer to a question is no, which has been shown.
     #[error("no")]
     No,
@@ -151,7 +154,7 @@ struct Told<'a>(&'a Problem);
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The sentence names what is missing, too.
-        let Problem { kind: _, title, status: _, detail, instance, errors, missing: _ } = self.0;
+        let Problem { kind: _, title, status: _, detail, instance, errors, missing: _, changes } = self.0;
         match detail.as_str() {
             "" => write!(f, "{title}")?,
             detail => write!(f, "{title}: {detail}")?,
@@ -163,6 +166,7 @@ impl fmt::Display for Told<'_> {
                 write!(f, " - {detail}")?;
             }
         }
+        changes.iter().try_for_each(|change| write!(f, "\n  {change}"))?;
         match instance.as_str() {
             "" => Ok(()),
             id => write!(f, "\n  request id: {id}"),
@@ -188,6 +192,7 @@ mod tests {
                 detail: "write for example 0.2".into(),
             }],
             missing: None,
+            changes: Vec::new(),
         })
     }
 

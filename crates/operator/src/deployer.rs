@@ -25,7 +25,7 @@ use tokio::time::timeout;
 
 use self::asked::{changed_deployment, check_settings, known_beside, known_version, latest, next_version};
 use crate::{
-    check, names,
+    check, gate, names,
     orders::{self, Order},
     resources::{MlDeployment, MlModel},
     version::{ModelRecord, VersionRecord},
@@ -103,7 +103,7 @@ impl ClusterDeployer {
 
     /// Writes both documents of a service, the model first, so that a deployment never names one that is not there.
     async fn write(&self, namespace: &str, name: &str, documents: &Documents) -> Result<MlDeployment, Write> {
-        let Documents { current, model_name, model, deployment, labels, order } = documents;
+        let Documents { current, model_name, model, deployment, labels, order, allowed } = documents;
         let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
         let model_spec = serde_json::to_value(model).expect("documents have a JSON text");
         let models = self.models(namespace);
@@ -126,6 +126,7 @@ impl ClusterDeployer {
         Ok(match current.as_ref().map(|current| current.deployment.clone()) {
             Some(before) => {
                 let metadata = order.note(labelled(before.metadata.clone(), labels.as_ref()));
+                let metadata = gate::allow(metadata, allowed);
                 if before.spec == spec && before.metadata == metadata {
                     return Ok(before);
                 }
@@ -204,6 +205,8 @@ struct Documents {
     labels: Option<BTreeMap<String, String>>,
     /// What becomes of a rollout.
     order: Order,
+    /// Versions that are allowed to break callers from now on.
+    allowed: Vec<VersionId>,
 }
 
 enum Write {
@@ -310,7 +313,11 @@ impl Deployer for ClusterDeployer {
             let found = current.as_ref().map(|current| &current.deployment);
             let order = Order::of_model(found, model.version.as_ref(), Timestamp::now());
             let model_name = current.as_ref().map_or_else(|| id.to_string(), |current| current.model_name.clone());
-            Ok(Documents { current, model_name, model, deployment, labels: asked.labels.clone(), order })
+            let named = gate::named(model.version.as_ref(), &asked);
+            let allow_breaking = request.allow_breaking;
+            let change = gate::Change { service: &id, owner: found, records: &records, named, allow_breaking };
+            let allowed = change.allowed()?;
+            Ok(Documents { current, model_name, model, deployment, labels: asked.labels.clone(), order, allowed })
         })
         .await
     }
@@ -355,8 +362,16 @@ impl Deployer for ClusterDeployer {
                 (false, None) => Order::Keep,
             };
             known_beside(id, &asked, &model, &records)?;
+            let change = gate::Change {
+                service: id,
+                owner: Some(&current.deployment),
+                records: &records,
+                named: gate::named(model.version.as_ref().filter(|_| names_a_model), &asked),
+                allow_breaking: asked.allow_breaking,
+            };
+            let (allowed, labels) = (change.allowed()?, asked.labels.clone());
             let model_name = current.model_name.clone();
-            Ok(Documents { current: Some(current), model_name, model, deployment, labels: asked.labels.clone(), order })
+            Ok(Documents { current: Some(current), model_name, model, deployment, labels, order, allowed })
         })
         .await
     }
@@ -422,7 +437,7 @@ impl Deployer for ClusterDeployer {
             deployment.load_balancer.clone_from(&rule);
             let (model_name, model) = (current.model_name.clone(), current.model_spec.clone());
             let (current, order) = (Some(current), Order::Keep);
-            Ok(Documents { current, model_name, model, deployment, labels: None, order })
+            Ok(Documents { current, model_name, model, deployment, labels: None, order, allowed: Vec::new() })
         });
         changed.await.map(drop)
     }
@@ -443,8 +458,10 @@ impl Deployer for ClusterDeployer {
     async fn versions(&self, id: &ServiceId) -> Result<Vec<VersionInfo>, DeployError> {
         let found = self.found(id)?;
         let live = found.status.as_ref().and_then(|status| status.live_version.clone());
+        let history = found.status.as_ref().map(|status| &status.live_history[..]).unwrap_or_default();
         let info = |record: VersionRecord| VersionInfo {
             live: live.as_ref() == Some(&record.version),
+            was_live: live.as_ref() == Some(&record.version) || history.contains(&record.version),
             framework: record.model.framework.or(record.image.as_ref().and_then(|image| image.framework)),
             source: record.model.source.as_deref().map(shown_source),
             image: record.image.map(|image| image.reference),

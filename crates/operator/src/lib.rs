@@ -17,6 +17,7 @@ mod deployer;
 mod error;
 mod exposure;
 mod gateway;
+mod gate;
 mod holders;
 mod images;
 mod lease;

@@ -50,6 +50,9 @@ pub(crate) const MUTUAL: &str = "mutual";
 /// Annotation of the Secret with a service's certificate: what tells that from others.
 pub(crate) const SEAL: &str = "ml.kea-project.io/seal";
 
+/// Annotation of an MLDeployment: versions, with commas between them, that may answer although they would break callers.
+pub(crate) const ALLOW_BREAKING: &str = "ml.kea-project.io/allow-breaking";
+
 /// Label that all of what KEA makes has.
 pub(crate) const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "kea");
 

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kea_core::{VersionId, rollout::RolloutPhase};
 
 use crate::{
-    names::{PROMOTE, TRY_AGAIN},
+    names::{ALLOW_BREAKING, PROMOTE, TRY_AGAIN},
     resources::MlDeployment,
 };
 
@@ -56,11 +56,11 @@ impl Order {
     }
 }
 
-/// Whether two states of an object say the same of its rollout.
+/// Whether two states of an object say the same of its rollout, and of what may break callers.
 pub(crate) fn are_same(one: &ObjectMeta, other: &ObjectMeta) -> bool {
     let said = |metadata: &ObjectMeta| {
         let said = |name: &str| metadata.annotations.as_ref().and_then(|annotations| annotations.get(name).cloned());
-        BTreeMap::from([PROMOTE, TRY_AGAIN].map(|name| (name, said(name))))
+        BTreeMap::from([ALLOW_BREAKING, PROMOTE, TRY_AGAIN].map(|name| (name, said(name))))
     };
     said(one) == said(other)
 }

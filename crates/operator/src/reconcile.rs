@@ -34,6 +34,7 @@ use crate::{
     apply::Applier,
     ask,
     error::Error,
+    gate::{self, Barred},
     holders,
     images::{Image, Images},
     metrics::Metrics,
@@ -194,10 +195,11 @@ async fn reconciled(owner: &MlDeployment, context: &Context) -> Result<Action, E
     let canary = canary.as_ref().map(|(image, wish)| VersionWish { wish, image });
     let wanted = VersionWish { wish: &wish, image: &found };
     learn(context, &mut records, &pods).await;
+    let barred = gate::barred(owner, &wish, live.as_ref(), &records);
     // What follows from it is done once it is told.
-    let rollout = look(context, owner, rollout, canary, &records, &pods).await;
+    let rollout = look(context, owner, rollout, canary, &records, &pods, &barred).await;
     // Build, and apply. The next strength follows from what is seen, and requests go to a new version first.
-    let plan = plan(wanted, canary, live.as_ref(), &records, &pods);
+    let plan = plan(wanted, canary, live.as_ref(), &records, &pods, &barred);
     let told = owner.status.as_ref().and_then(|status| status.rollout.as_ref());
     let switch = Switch::new(live.as_ref(), told);
     let settled = Switch::new(plan.live.as_ref(), rollout.as_ref()) == switch && context.is_settled(owner, &switch);
@@ -219,6 +221,7 @@ async fn reconciled(owner: &MlDeployment, context: &Context) -> Result<Action, E
         rollout: rollout.as_ref(),
         refused: refused.as_ref(),
         written: &written,
+        barred: &barred,
         ..Seen::before(owner, Ok(&wish), &records, &pods, now_live, &context.settings)
     };
     let told = tell(context, &seen).await?;
@@ -261,6 +264,7 @@ async fn look(
     canary: Option<VersionWish<'_>>,
     records: &[VersionRecord],
     pods: &[Arc<Pod>],
+    barred: &[Barred],
 ) -> Option<RolloutRecord> {
     let record = rollout?;
     let Some(new) = canary.filter(|_| record.is_progressing()) else { return Some(record) };
@@ -271,7 +275,8 @@ async fn look(
     };
     let (version, replicas) = (&new.wish.version, new.wish.replicas);
     let is_known = records.iter().any(|of| of.version == *version && of.replica.is_some());
-    let failure = status::failure(new, pods);
+    let barred = barred.iter().find(|barred| barred.version == *version);
+    let failure = barred.map(Barred::reason).or_else(|| status::failure(new, pods));
     let look = Look {
         now: Timestamp::now(),
         is_ready: is_known && replicas > 0 && status::ready(pods, version) >= replicas,
@@ -315,16 +320,18 @@ fn plan(
     live: Option<&VersionId>,
     records: &[VersionRecord],
     pods: &[Arc<Pod>],
+    barred: &[Barred],
 ) -> Plan {
     let strength = |record: &VersionRecord| {
         // A replica whose contract is not known cannot be sent requests yet.
         let ready = if record.replica.is_some() { status::ready(pods, &record.version) } else { 0 };
-        Strength { asked: record.replicas, ready, has_image: record.image.is_some() }
+        let barred = barred.iter().any(|barred| barred.version == record.version);
+        Strength { asked: record.replicas, ready, has_image: record.image.is_some(), barred }
     };
     let mut seen: BTreeMap<_, _> = records.iter().map(|record| (record.version.clone(), strength(record))).collect();
     for VersionWish { wish, image } in asked(wanted, canary) {
         let has_image = matches!(image, Image::Known(_));
-        seen.entry(wish.version.clone()).or_insert(Strength { asked: 0, ready: 0, has_image });
+        seen.entry(wish.version.clone()).or_insert(Strength { asked: 0, ready: 0, has_image, barred: false });
     }
     let canary = canary.map(|canary| (&canary.wish.version, canary.wish.replicas));
     rollout::plan(&wanted.wish.version, wanted.wish.replicas, canary, live, &seen)

@@ -16,6 +16,8 @@ pub(crate) struct Strength {
     pub(crate) ready: u32,
     /// Whether it has an image, and so may have replicas.
     pub(crate) has_image: bool,
+    /// Whether it would break callers and nobody has allowed that.
+    pub(crate) barred: bool,
 }
 
 /// What is to be.
@@ -59,8 +61,8 @@ pub(crate) fn plan(
         }
     }
     if let Some((canary, replicas)) = canary {
-        let has_image = seen.get(canary).is_some_and(|strength| strength.has_image);
-        plan.replicas.insert(canary.clone(), if has_image { replicas } else { 0 });
+        let may_run = seen.get(canary).is_some_and(|strength| strength.has_image && !strength.barred);
+        plan.replicas.insert(canary.clone(), if may_run { replicas } else { 0 });
     }
     plan
 }
@@ -68,7 +70,8 @@ pub(crate) fn plan(
 fn as_seen(strength: &Strength) -> SeenVersion {
     let prepared = if strength.has_image { Prepared::Yes } else { Prepared::Running };
     let state = |ordinal| if ordinal < strength.ready { SeenReplica::Ready } else { SeenReplica::Starting };
-    SeenVersion { prepared, replicas: (0..strength.asked).map(|ordinal| (ordinal, state(ordinal))).collect() }
+    let replicas = (0..strength.asked).map(|ordinal| (ordinal, state(ordinal))).collect();
+    SeenVersion { prepared, replicas, barred: strength.barred }
 }
 
 #[cfg(test)]
@@ -85,7 +88,7 @@ mod tests {
         live: Option<&str>,
         seen: &[(&str, u32, u32)],
     ) -> (Vec<u32>, Option<String>) {
-        let strength = |asked, ready| Strength { asked, ready, has_image: true };
+        let strength = |asked, ready| Strength { asked, ready, has_image: true, barred: false };
         let seen = seen.iter().map(|(name, asked, ready)| (v(name), strength(*asked, *ready))).collect();
         let plan = plan(&v(version), replicas, None, live.map(v).as_ref(), &seen);
         (plan.replicas.into_values().collect(), plan.live.map(|live| live.to_string()))
@@ -117,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_canary_runs_beside_the_live_version_and_takes_over_when_it_is_wanted() {
-        let strength = |asked, ready| Strength { asked, ready, has_image: true };
+        let strength = |asked, ready| Strength { asked, ready, has_image: true, barred: false };
         let both = |live, canary| BTreeMap::from([(v("1"), live), (v("2"), canary)]);
         let beside = |seen| plan(&v("1"), 4, Some((&v("2"), 1)), Some(&v("1")), &seen);
         let expected = Plan { replicas: BTreeMap::from([(v("1"), 4), (v("2"), 1)]), live: Some(v("1")) };
@@ -128,8 +131,17 @@ mod tests {
     }
 
     #[test]
+    fn a_version_that_would_break_callers_gets_no_replicas_and_no_requests() {
+        let strength = |barred| Strength { asked: 1, ready: 1, has_image: true, barred };
+        let seen = BTreeMap::from([(v("1"), strength(false)), (v("2"), strength(true))]);
+        let expected = Plan { replicas: BTreeMap::from([(v("1"), 1), (v("2"), 0)]), live: Some(v("1")) };
+        assert_eq!(plan(&v("2"), 1, None, Some(&v("1")), &seen), expected);
+        assert_eq!(plan(&v("1"), 1, Some((&v("2"), 1)), Some(&v("1")), &seen), expected);
+    }
+
+    #[test]
     fn a_version_without_an_image_gets_no_replicas() {
-        let seen = BTreeMap::from([(v("1"), Strength { asked: 0, ready: 0, has_image: false })]);
+        let seen = BTreeMap::from([(v("1"), Strength { asked: 0, ready: 0, has_image: false, barred: false })]);
         assert_eq!(plan(&v("1"), 3, None, None, &seen), Plan { replicas: BTreeMap::from([(v("1"), 0)]), live: None });
     }
 }

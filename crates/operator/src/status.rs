@@ -10,6 +10,7 @@ use kea_core::{
 };
 
 use crate::{
+    gate::Barred,
     images::Image,
     names, pods,
     resources::{CanaryStatus, Condition, DeploymentStatus, MlDeployment, RolloutRecord, ShadowVersion},
@@ -45,6 +46,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) live: Option<&'a VersionId>,
     /// Versions whose Deployments were changed just now: what is seen of them is what they were.
     pub(crate) written: &'a [VersionId],
+    /// Versions that would break callers.
+    pub(crate) barred: &'a [Barred],
     /// What Kubernetes said when objects were applied.
     pub(crate) refused: Option<&'a Refusal>,
     pub(crate) settings: &'a ClusterSettings,
@@ -66,8 +69,8 @@ impl<'a> Seen<'a> {
         settings: &'a ClusterSettings,
     ) -> Self {
         let rollout = owner.status.as_ref().and_then(|status| status.rollout.as_ref());
-        let (image, canary, written, refused) = (None, None, &[][..], None);
-        Self { owner, wish, image, canary, rollout, records, pods, live, written, refused, settings }
+        let (image, canary, written, barred, refused) = (None, None, &[][..], &[][..], None);
+        Self { owner, wish, image, canary, rollout, records, pods, live, written, barred, refused, settings }
     }
 }
 
@@ -223,6 +226,9 @@ fn beside(seen: &Seen<'_>) -> &'static str {
 fn of_version(seen: &Seen<'_>, wish: &Wish, image: Option<&Image>) -> Option<Refusal> {
     if let Some(Image::Failed(refusal)) = image {
         return Some(refusal.clone());
+    }
+    if let Some(barred) = seen.barred.iter().find(|barred| barred.version == wish.version) {
+        return Some(barred.refusal());
     }
     let enough = ready(seen.pods, &wish.version) >= wish.replicas;
     if enough && rolled_out(seen, &wish.version, wish.replicas) {

@@ -8,6 +8,7 @@ use std::{
 use k8s_openapi::api::core::v1::Pod;
 use kea_core::{
     Contract, ServiceId, Settings, VersionId,
+    compare::ContractChange,
     management::{KubernetesService, ReplicaStatus, ServiceDetails, Status, StepState, StepStatus},
     port::RouteFollower,
     rollout::{RolloutStatus, TAKE_THE_REQUESTS},
@@ -18,7 +19,7 @@ use kea_core::{
 use kube::runtime::reflector::ObjectRef;
 
 use crate::{
-    holders, pods,
+    gate, holders, pods,
     resources::{Condition, MlDeployment, ShadowVersion},
     settings::ClusterSettings,
     status, steps,
@@ -279,6 +280,7 @@ pub(crate) fn details(caches: &Caches, deployment: &MlDeployment, cluster: &Clus
         ready_replicas: told.map_or(0, |told| told.ready_replicas),
         url: status::url(cluster, deployment.name()),
         reason: reason.filter(|_| state != Status::Deployed),
+        breaking_changes: wish.as_ref().map_or_else(|_| Vec::new(), |wish| breaking(deployment, wish, &records)),
         steps: steps.into_iter().chain(taking).collect(),
         replica_statuses: caches.pods_of(deployment).iter().filter_map(|pod| replica(pod)).collect(),
         settings: wish.map(|wish| wish.settings).unwrap_or_default(),
@@ -287,6 +289,13 @@ pub(crate) fn details(caches: &Caches, deployment: &MlDeployment, cluster: &Clus
         version,
         service_id: id,
     })
+}
+
+/// What a version that is asked for would break for callers of the live one, where it is held back for that.
+fn breaking(deployment: &MlDeployment, wish: &Wish, records: &[VersionRecord]) -> Vec<ContractChange> {
+    let live = deployment.live(records);
+    let barred = gate::barred(deployment, wish, live.as_ref(), records);
+    barred.into_iter().next().map_or_else(Vec::new, |barred| barred.changes)
 }
 
 fn kubernetes_service(caches: &Caches, deployment: &MlDeployment) -> KubernetesService {

@@ -89,6 +89,7 @@ pub(crate) fn service(id: &str) -> Service {
         shadow: Some(Shadow { version: version_id("3"), percent: Some(20), tolerance: Some(0.001) }),
         rollout: Some(Rollout::begin(version_id("1"), Timestamp::UNIX_EPOCH)),
         live_history: vec![version_id("1")],
+        may_break: vec![version_id("2")],
         deleted: false,
         created_at: Timestamp::UNIX_EPOCH,
         updated_at: "2024-02-29T12:34:56.789012345Z".parse().unwrap(),

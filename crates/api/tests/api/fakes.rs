@@ -75,6 +75,7 @@ fn details(name: &str, status: Status) -> ServiceDetails {
         ready_replicas: 2,
         url: format!("http://127.0.0.1:8080/api/v1/k8c/services/{name}/predict"),
         reason: None,
+        breaking_changes: Vec::new(),
         steps: vec![StepStatus { name: "fetch the model".into(), state: StepState::Done, detail: String::new() }],
         replica_statuses: vec![replica(0), replica(1)],
         canary: None,
@@ -147,6 +148,7 @@ impl Deployer for FakeDeployer {
         Ok(vec![VersionInfo {
             version: service.version,
             live: true,
+            was_live: true,
             framework: service.framework,
             source: Some("./model.joblib".into()),
             image: None,

@@ -12,7 +12,7 @@ use crate::{
     downloads::Known,
     fetch::Landed,
     progress::Report,
-    shelf::{Shelf, Staging, Stored, size},
+    shelf::{self, Shelf, Staging, Stored, size},
     tree::{self, Tree, Walk},
     unpack::{self, Most},
 };
@@ -58,6 +58,14 @@ impl Intake {
             false => self.shelf.put(&found.tree.entries, self.most.bytes, report)?,
         };
         Ok(fetched(&stored, &found, &[]))
+    }
+
+    /// The name that what is at `path` would have on the shelf.
+    pub(super) fn digest(&self, path: &Path, report: &Report) -> Result<String, FetchError> {
+        let staging = self.staging()?;
+        let real = fs::canonicalize(path).map_err(FetchError::reading(path))?;
+        let found = self.find(path, &real, &staging, report)?;
+        shelf::digest_of(&found.tree.entries, report)
     }
 
     /// Puts what was fetched onto the shelf, and says what to know it by.

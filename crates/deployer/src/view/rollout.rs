@@ -114,6 +114,7 @@ mod tests {
             shadow: None,
             rollout: Some(Rollout::begin(v("1"), Timestamp::UNIX_EPOCH)),
             live_history: vec![v("1")],
+            may_break: Vec::new(),
             deleted: false,
             created_at: Timestamp::UNIX_EPOCH,
             updated_at: Timestamp::UNIX_EPOCH,

@@ -156,7 +156,8 @@ fn settings(args: &BuildArgs) -> Result<(PathBuf, ImageSettings), Failure> {
     Ok((folder.join("sources"), settings))
 }
 
-fn cache_folder() -> Option<PathBuf> {
+/// Where commands keep what can be made again.
+pub(super) fn cache_folder() -> Option<PathBuf> {
     let named = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = named("XDG_CACHE_HOME").or_else(|| named("HOME").map(|home| home.join(".cache")));
     cache.map(|cache| cache.join("kea"))
@@ -249,7 +250,7 @@ fn show(
 
 /// Shows the steps of a build.
 #[derive(Default)]
-struct Shown(Mutex<(Vec<StepStatus>, Option<Progress>)>);
+pub(super) struct Shown(Mutex<(Vec<StepStatus>, Option<Progress>)>);
 
 impl Steps for Shown {
     fn step(&self, name: &str, state: StepState, detail: &str) {
@@ -264,7 +265,8 @@ impl Steps for Shown {
 }
 
 impl Shown {
-    fn finish(&self) {
+    /// Leaves what is shown as it is.
+    pub(super) fn finish(&self) {
         let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(progress) = &mut shown.1 {
             progress.finish();

@@ -39,6 +39,9 @@ pub(crate) struct DeployArgs {
     file: Option<PathBuf>,
     #[command(flatten)]
     options: ModelOptions,
+    /// Let it answer although it would break callers of the live version
+    #[arg(long)]
+    allow_breaking: bool,
     /// Return at once, while it is deployed
     #[arg(long)]
     no_wait: bool,
@@ -47,12 +50,14 @@ pub(crate) struct DeployArgs {
 /// Deploys, and waits until all of it answers.
 pub(crate) async fn run(session: &Session, args: DeployArgs) -> Result<(), Failure> {
     let (no_wait, is_file) = (args.no_wait, args.file.is_some());
+    let allow_breaking = args.allow_breaking.then_some(true);
     let mut started = Vec::new();
     for mut request in requests(args, session.client.server())? {
         // A document says all that is wanted; options say what is to be different.
         if let (false, Ok(id)) = (is_file, ServiceId::derive(&request.model_name)) {
             request.access = kept_access(session, &id, request.access).await?;
         }
+        request.allow_breaking = allow_breaking;
         let answer = session.client.post(&["services"], &request).await?;
         let response: DeployResponse = answer.read()?;
         note(&format!("deploying {} version {}", response.service_id, response.version));
@@ -106,6 +111,7 @@ fn request(model_name: String, changes: UpdateRequest) -> DeployRequest {
         shadow,
         rollout,
         audit,
+        allow_breaking,
     } = changes;
     DeployRequest {
         model_name,
@@ -133,6 +139,7 @@ fn request(model_name: String, changes: UpdateRequest) -> DeployRequest {
         shadow,
         rollout,
         audit,
+        allow_breaking,
     }
 }
 

@@ -117,6 +117,7 @@ impl ModelOptions {
             rollout: None,
             // Rules are for the security role: `PUT /logs/rules`, or the document.
             audit: None,
+            allow_breaking: None,
         })
     }
 }

@@ -6,7 +6,7 @@ use kea_core::{
     shadow::{ShadowCounts, ShadowStatus},
 };
 
-use super::{Session, or_dash, service, service::ServiceArgs};
+use super::{Session, diff, or_dash, service, service::ServiceArgs};
 use crate::{client::service_path, failure::Failure, output::table, progress::state_word};
 
 /// Tells how far a service is.
@@ -17,6 +17,9 @@ pub(crate) async fn run(session: &Session, args: &ServiceArgs) -> Result<(), Fai
 
 fn describe(details: &ServiceDetails) -> String {
     let mut parts = vec![service::sentence(details)];
+    if !details.breaking_changes.is_empty() {
+        parts.push(diff::changes_table(&details.breaking_changes));
+    }
     parts.extend(details.rollout.as_ref().and_then(promoted));
     parts.extend(details.shadow.as_ref().map(shadowed));
     if !details.steps.is_empty() {

@@ -30,6 +30,9 @@ pub(crate) struct UpdateArgs {
     /// answers. `--version` without it ends that
     #[arg(long, value_name = "VERSION[=PERCENT]", value_parser = shadow, conflicts_with = "canary")]
     shadow: Option<Shadow>,
+    /// Let the version that is named, or else the one that was held back, answer although it would break callers
+    #[arg(long)]
+    allow_breaking: bool,
     /// Return at once, while it is changed
     #[arg(long)]
     no_wait: bool,
@@ -59,8 +62,9 @@ pub(crate) struct RollbackArgs {
 
 /// Changes what is named, and waits until that answers.
 pub(crate) async fn update(session: &Session, args: UpdateArgs) -> Result<(), Failure> {
-    let UpdateArgs { canary, shadow, .. } = args;
-    let changes = UpdateRequest { canary, shadow, ..args.options.changes(session.client.server())? };
+    let UpdateArgs { canary, shadow, allow_breaking, .. } = args;
+    let allow_breaking = allow_breaking.then_some(true);
+    let changes = UpdateRequest { canary, shadow, allow_breaking, ..args.options.changes(session.client.server())? };
     if changes == UpdateRequest::default() {
         let hint = "there is nothing to change: name it, for example with --source or --replicas";
         return Err(Failure::Usage(hint.into()));

@@ -3,7 +3,7 @@
 use kea_core::{Datatype, Field, Function, Layout, ValueType};
 use serde_json::{Map, Value, json};
 
-use super::schema::{element, must_be_given};
+use super::schema::element;
 
 /// Most elements of an array in an example; a picture's pixels help nobody.
 const ELEMENTS: usize = 1024;
@@ -40,7 +40,7 @@ fn inputs(function: &Function, value: &dyn Fn(&Field) -> Option<Value>) -> Optio
     for field in &function.inputs {
         match value(field) {
             Some(value) => drop(inputs.insert(field.name.clone(), value)),
-            None if must_be_given(function.layout, field) => return None,
+            None if field.must_be_given(function.layout) => return None,
             None => {}
         }
     }

@@ -24,7 +24,7 @@ impl Document<'_> {
         let properties: Map<String, Value> = function.inputs.iter().map(input).collect();
         let mut inputs = json!({"type": "object", "properties": properties, "additionalProperties": false});
         let required: Vec<&str> =
-            function.inputs.iter().filter(|f| must_be_given(function.layout, f)).map(|f| f.name.as_str()).collect();
+            function.inputs.iter().filter(|f| f.must_be_given(function.layout)).map(|f| f.name.as_str()).collect();
         if !required.is_empty() {
             inputs["required"] = json!(required);
         }
@@ -87,16 +87,6 @@ impl Document<'_> {
     fn json(&mut self, function: &Function, field: &Field, schema: &Value) -> Value {
         let schema = self.hoisted(schema, &format!("{}_{}", function.name, field.name));
         if field.nullable { or_null(schema) } else { schema }
-    }
-}
-
-/// Whether a request without the field is refused.
-pub(super) fn must_be_given(layout: Layout, field: &Field) -> bool {
-    match layout {
-        // An absent feature is its default, or null where that is a value of it.
-        Layout::Features => field.default.is_none() && (field.required || !field.nullable),
-        Layout::Tensors => field.default.is_none() && field.required,
-        Layout::Arguments | Layout::Opaque => field.required,
     }
 }
 

@@ -348,6 +348,7 @@ fn a_problem_has_the_fields_that_the_api_answers() {
             service: Some("iris".into()),
             function: None,
         }),
+        changes: Vec::new(),
     };
     let document = document_of(None, false);
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();

@@ -1,0 +1,384 @@
+//! Two schemas of OpenAPI 3.0, compared by what passes each of them.
+//!
+//! Structural and bounded: references are followed until a pair of schemas comes again, alternatives are matched with each
+//! other, and what takes too many comparisons is said to be unknown.
+
+use std::{borrow::Cow, cell::Cell, sync::LazyLock};
+
+use serde_json::{Map, Value};
+
+use super::{
+    found::{Found, Moved, moved},
+    kinds::Kinds,
+    limits, words,
+};
+
+/// References that are followed for one schema; a loop of them ends here.
+const HOPS: usize = 16;
+
+/// Nesting that is followed.
+const DEPTH: usize = 64;
+
+/// Pairs of schemas that are compared for one contract: alternatives of alternatives grow exponentially.
+const PAIRS: usize = 20_000;
+
+/// What two contracts are compared with.
+pub(super) struct Context {
+    /// Whether what accepts anything, on each side, may be what is not known.
+    pub(super) incomplete: [bool; 2],
+    /// How many pairs of schemas may still be compared.
+    left: Cell<usize>,
+}
+
+impl Context {
+    pub(super) fn new(incomplete: [bool; 2]) -> Self {
+        Self { incomplete, left: Cell::new(PAIRS) }
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.left.get() == 0
+    }
+}
+
+/// What is compared, and how far that is.
+struct Schemas<'a> {
+    /// Where references of each side point to.
+    roots: [&'a Value; 2],
+    context: &'a Context,
+    /// Pairs of schemas that are being compared.
+    open: Vec<[*const Value; 2]>,
+}
+
+/// What is found of one pair of schemas.
+type All = Vec<Found>;
+
+/// Compares two schemas, whose values lie at `at`.
+pub(super) fn compare(at: &str, before: &Value, after: &Value, context: &Context) -> All {
+    if before == after {
+        return All::new();
+    }
+    let mut schemas = Schemas { roots: [before, after], context, open: Vec::new() };
+    let mut found = schemas.pair(at, before, after);
+    let mut at = 0;
+    // Alternatives of one kind may say the same twice.
+    while at < found.len() {
+        let is_told = found[..at].contains(&found[at]);
+        if is_told { drop(found.remove(at)) } else { at += 1 }
+    }
+    found
+}
+
+impl<'a> Schemas<'a> {
+    fn pair(&mut self, at: &str, before: &Value, after: &Value) -> All {
+        let (before, after) = (self.resolved(0, before), self.resolved(1, after));
+        let pair = [std::ptr::from_ref(&*before), std::ptr::from_ref(&*after)];
+        if self.open.contains(&pair) {
+            return All::new();
+        }
+        if self.context.is_used_up() || self.open.len() >= DEPTH {
+            return vec![Found::too_large(at)];
+        }
+        self.context.left.update(|left| left - 1);
+        self.open.push(pair);
+        let found = self.resolved_pair(at, &before, &after);
+        self.open.pop();
+        found
+    }
+
+    fn resolved_pair(&mut self, at: &str, before: &Value, after: &Value) -> All {
+        let (is_any, was_any) = (is_anything(after), is_anything(before));
+        if was_any && is_any {
+            return All::new();
+        }
+        let [old, new] = self.context.incomplete;
+        if was_any != is_any && (was_any && old || is_any && new) {
+            let told = |is_any, schema| if is_any { "not known".to_owned() } else { summary(schema) };
+            return vec![Found::unknown(at, told(was_any, before), told(is_any, after))];
+        }
+        match (alternatives(before), alternatives(after)) {
+            (None, None) => self.plain(at, before, after),
+            (of_before, of_after) => {
+                let of_before = of_before.unwrap_or_else(|| vec![Cow::Borrowed(before)]);
+                let of_after = of_after.unwrap_or_else(|| vec![Cow::Borrowed(after)]);
+                self.alternatives(at, &of_before, &of_after)
+            }
+        }
+    }
+
+    /// What a schema refers to, and the members of its `allOf` as one.
+    fn resolved<'s>(&self, side: usize, schema: &'s Value) -> Cow<'s, Value>
+    where
+        'a: 's,
+    {
+        let mut schema: &'s Value = schema;
+        for _ in 0..HOPS {
+            let next = match (schema.get("$ref"), schema.get("allOf")) {
+                (Some(Value::String(reference)), _) => self.roots[side].pointer(reference.trim_start_matches('#')),
+                (None, Some(Value::Array(members))) => match &members[..] {
+                    [one] if is_wrapper(schema) => Some(one),
+                    members => return Cow::Owned(self.merged(side, schema, members)),
+                },
+                _ => return Cow::Borrowed(schema),
+            };
+            let Some(next) = next else { return Cow::Owned(Value::Object(Map::new())) };
+            schema = next;
+        }
+        Cow::Owned(Value::Object(Map::new()))
+    }
+
+    /// All members of an `allOf` and what is beside it, as one schema: the first word counts, lists of members are joined.
+    fn merged(&self, side: usize, schema: &Value, members: &[Value]) -> Value {
+        let mut merged = schema.as_object().cloned().unwrap_or_default();
+        merged.remove("allOf");
+        for member in members.iter().take(DEPTH) {
+            let member = match member.get("allOf") {
+                // Deeper ones are left as they are, and compared as a whole.
+                Some(_) => Cow::Borrowed(member),
+                None => self.resolved(side, member),
+            };
+            for (keyword, value) in member.as_object().into_iter().flatten() {
+                match (merged.get_mut(keyword), value) {
+                    (Some(Value::Object(own)), Value::Object(more)) => own.extend(more.clone()),
+                    (Some(Value::Array(own)), Value::Array(more)) if keyword == "required" => own.extend(more.clone()),
+                    (Some(_), _) => {}
+                    (None, value) => drop(merged.insert(keyword.clone(), value.clone())),
+                }
+            }
+        }
+        Value::Object(merged)
+    }
+
+    /// Two schemas without alternatives.
+    fn plain(&mut self, at: &str, before: &Value, after: &Value) -> All {
+        let (old, new) = (Kinds::of(before), Kinds::of(after));
+        if old.is_all() != new.is_all() {
+            let moved = if old.is_all() { Moved::Narrowed } else { Moved::Widened };
+            return vec![Found::of(at, moved, old.words(), new.words())];
+        }
+        let (was, is) = (old.without_null(), new.without_null());
+        let kinds = moved(was.is_within(is), is.is_within(was));
+        let mut found = All::from_iter(kinds.map(|kinds| Found::of(at, kinds, was.words(), is.words())));
+        if old.has_null() != new.has_null() {
+            found.push(nullable(at, old.has_null()));
+        }
+        let common = was.common(is);
+        if !common.is_empty() {
+            found.extend(self.values(at, common, before, after));
+        }
+        found
+    }
+
+    /// What bounds the values that both take.
+    fn values(&mut self, at: &str, common: Kinds, before: &Value, after: &Value) -> All {
+        let list = |schema: &Value| match (schema.get("enum"), schema.get("const")) {
+            (Some(Value::Array(values)), _) => values.clone(),
+            (_, Some(value)) => vec![value.clone()],
+            _ => Vec::new(),
+        };
+        let (was, is) = (list(before), list(after));
+        let mut found = All::from_iter(limits::choices(at, &was, &is));
+        if !was.is_empty() && !is.is_empty() {
+            return found;
+        }
+        found.extend(limits::bounds(at, common, before, after));
+        if common.has(Kinds::ARRAY) {
+            found.extend(self.below(&format!("{at}/*"), before.get("items"), after.get("items")));
+        }
+        if common.has(Kinds::OBJECT) {
+            found.extend(self.members(at, before, after));
+        }
+        found
+    }
+
+    /// Two schemas that may be missing, where anything is meant.
+    fn below(&mut self, at: &str, before: Option<&Value>, after: Option<&Value>) -> All {
+        if before.is_none() && after.is_none() {
+            return All::new();
+        }
+        let anything = Value::Bool(true);
+        self.pair(at, before.unwrap_or(&anything), after.unwrap_or(&anything))
+    }
+
+    /// The members of two objects.
+    fn members(&mut self, at: &str, before: &Value, after: &Value) -> All {
+        let (old, new) = (Members::of(before), Members::of(after));
+        let mut found = All::new();
+        for (name, schema) in old.named {
+            let at = words::below(at, name);
+            match new.named.get(name) {
+                Some(other) => {
+                    found.extend(self.pair(&at, schema, other));
+                    found.extend(required(&at, old.requires(name), new.requires(name)));
+                    found.extend(default(&at, schema.get("default"), other.get("default")));
+                }
+                None => {
+                    let moved = Moved::Removed { taken: !new.is_closed() };
+                    found.push(Found::of(at, moved, summary(schema), "gone"));
+                }
+            }
+        }
+        for (name, schema) in new.named.iter().filter(|(name, _)| !old.named.contains_key(*name)) {
+            let moved = Moved::Added { required: new.requires(name) };
+            found.push(Found::of(words::below(at, name), moved, "nothing", summary(schema)));
+        }
+        found.extend(self.others(at, &old, &new));
+        found
+    }
+
+    /// Members without a name of their own.
+    fn others(&mut self, at: &str, old: &Members<'_>, new: &Members<'_>) -> All {
+        let told = |members: &Members<'_>| if members.is_closed() { "no other members" } else { "any other members" };
+        match moved(!new.is_closed() || old.is_closed(), !old.is_closed() || new.is_closed()) {
+            Some(moved) => vec![Found::of(at, moved, told(old), told(new))],
+            None if old.is_closed() => All::new(),
+            None => self.below(&format!("{at}/*"), old.others, new.others),
+        }
+    }
+
+    /// Two lists of which one schema is enough: what is within something of the other side is there still.
+    fn alternatives(&mut self, at: &str, before: &[Cow<'_, Value>], after: &[Cow<'_, Value>]) -> All {
+        let mut old: Vec<&Value> = before.iter().map(|one| &**one).collect();
+        let mut new: Vec<&Value> = after.iter().map(|one| &**one).collect();
+        old.retain(|one| match new.iter().position(|other| self.pair(at, one, other).is_empty()) {
+            Some(same) => {
+                new.remove(same);
+                false
+            }
+            None => true,
+        });
+        let is = |found: &All, moved: Moved| found.iter().all(|f| f.moved == moved || f.moved.is_harmless());
+        let mut gone = old.clone();
+        gone.retain(|one| !after.iter().any(|other| is(&self.pair(at, one, other), Moved::Widened)));
+        let mut come = new.clone();
+        come.retain(|one| !before.iter().any(|other| is(&self.pair(at, other, one), Moved::Narrowed)));
+        let found = self.partners(at, [&gone, &old], [&come, &new]);
+        if self.context.is_used_up() { vec![Found::too_large(at)] } else { found }
+    }
+
+    /// What became of alternatives that are within none of the other side: of each side those, and all that are not the same
+    /// on both sides. One that has another of its kind on the other side became that.
+    fn partners(&mut self, at: &str, [gone, old]: [&[&Value]; 2], [come, new]: [&[&Value]; 2]) -> All {
+        let mut come = come.to_vec();
+        let mut found = All::new();
+        for one in gone {
+            let kinds = self.kinds(0, one);
+            let is_alike = |other: &&Value| self.kinds(1, other) == kinds;
+            let partner = come.iter().position(is_alike).map(|at| come.remove(at));
+            match partner.or_else(|| new.iter().copied().find(|other| self.kinds(1, other) == kinds)) {
+                Some(other) => found.extend(self.pair(at, one, other)),
+                None => found.push(Found::of(at, Moved::Narrowed, summary(one), format!("no more {}", summary(one)))),
+            }
+        }
+        for one in come {
+            let kinds = self.kinds(1, one);
+            match old.iter().copied().find(|other| self.kinds(0, other) == kinds) {
+                Some(other) => found.extend(self.pair(at, other, one)),
+                None => found.push(Found::of(at, Moved::Widened, format!("no {}", summary(one)), summary(one))),
+            }
+        }
+        found
+    }
+
+    fn kinds(&self, side: usize, schema: &Value) -> Kinds {
+        Kinds::of(&self.resolved(side, schema)).without_null()
+    }
+}
+
+/// The members of an object's schema.
+struct Members<'a> {
+    named: &'a Map<String, Value>,
+    required: &'a [Value],
+    /// The schema of further ones; anything where there is none.
+    others: Option<&'a Value>,
+}
+
+impl<'a> Members<'a> {
+    fn of(schema: &'a Value) -> Self {
+        static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+        Self {
+            named: schema.get("properties").and_then(Value::as_object).unwrap_or(&NONE),
+            required: schema.get("required").and_then(Value::as_array).map_or(&[], Vec::as_slice),
+            others: schema.get("additionalProperties"),
+        }
+    }
+
+    fn requires(&self, name: &str) -> bool {
+        self.required.iter().any(|required| required == name)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.others == Some(&Value::Bool(false))
+    }
+}
+
+/// The alternatives of a schema, each with what stands beside them.
+fn alternatives(schema: &Value) -> Option<Vec<Cow<'_, Value>>> {
+    let members = schema.get("anyOf").or(schema.get("oneOf"))?.as_array()?;
+    let is_nullable = schema.get("nullable") == Some(&Value::Bool(true));
+    Some(members.iter().map(|member| if is_nullable { or_null(member) } else { Cow::Borrowed(member) }).collect())
+}
+
+/// A schema that null passes, too. What it refers to is left as it is.
+fn or_null(schema: &Value) -> Cow<'_, Value> {
+    match schema {
+        Value::Object(keywords) if !keywords.contains_key("$ref") => {
+            let mut keywords = keywords.clone();
+            keywords.insert("nullable".into(), true.into());
+            Cow::Owned(Value::Object(keywords))
+        }
+        schema => Cow::Borrowed(schema),
+    }
+}
+
+/// Whether nothing but words stands beside the one member of an `allOf`.
+fn is_wrapper(schema: &Value) -> bool {
+    let words = ["allOf", "description", "title", "default", "example", "examples", "$defs", "deprecated"];
+    schema.as_object().is_some_and(|keywords| keywords.keys().all(|keyword| words.contains(&keyword.as_str())))
+}
+
+/// Whether a schema says nothing of what passes it.
+fn is_anything(schema: &Value) -> bool {
+    let words = ["description", "title", "default", "example", "examples", "$defs", "deprecated", "nullable"];
+    match schema {
+        Value::Bool(passes) => *passes,
+        Value::Object(keywords) => keywords.keys().all(|keyword| words.contains(&keyword.as_str())),
+        _ => true,
+    }
+}
+
+/// What a value is to be, in short.
+pub(super) fn summary(schema: &Value) -> String {
+    if let Some(Value::Array(values)) = schema.get("enum") {
+        return format!("one of {}", words::list(values.iter()));
+    }
+    if let Some(members) = alternatives(schema) {
+        let members: Vec<String> = members.iter().map(|member| summary(member)).collect();
+        return words::shortened(&members.join(" or "));
+    }
+    match schema.get("$ref").and_then(Value::as_str) {
+        Some(reference) => format!("a `{}`", reference.rsplit('/').next().unwrap_or(reference)),
+        None => Kinds::of(schema).words(),
+    }
+}
+
+/// Null that came or went.
+pub(super) fn nullable(at: &str, was: bool) -> Found {
+    let told = |may| if may { "may be null" } else { "not null" };
+    let moved = if was { Moved::Narrowed } else { Moved::Widened };
+    Found::of(at, moved, told(was), told(!was))
+}
+
+/// Whether it must be there, where that is another.
+pub(super) fn required(at: &str, was: bool, is: bool) -> Option<Found> {
+    let told = |required| if required { "required" } else { "optional" };
+    let moved = if is { Moved::Narrowed } else { Moved::Widened };
+    (was != is).then(|| Found::of(at, moved, told(was), told(is)))
+}
+
+/// Another default.
+pub(super) fn default(at: &str, was: Option<&Value>, is: Option<&Value>) -> Option<Found> {
+    let (was, is) = (was?, is?);
+    (was != is).then(|| {
+        Found::of(at, Moved::Default, format!("default {}", words::value(was)), format!("default {}", words::value(is)))
+    })
+}
