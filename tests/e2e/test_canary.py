@@ -131,7 +131,7 @@ def test_a_canary_that_cannot_start_leaves_the_live_version_alone(shared_kea: Ke
     kea, name = shared_kea, "canary-broken"
     kea.deploy(name, model(models, "v1"))
     broken = str(models.custom("canary-cannot-start", CANNOT_START))
-    change(kea, name, sourceCode=broken, canary={"version": "2", "weight": 50})
+    change(kea, name, sourceCode=broken, canary={"version": "2", "weight": 50}, allowBreaking=True)
     details = kea.wait_failed(name)
     assert details["reason"].startswith("canary 2: ") and "no weights" in details["reason"], details["reason"]
     assert details["liveVersion"] == "1" and shares(kea, name, 10) == {"1": 10}

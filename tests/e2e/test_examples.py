@@ -21,6 +21,13 @@ EXPECTED = {
     "access": ["binding `teachers`", "these roles alone: teacher", "binding `teacher-user-ben`"],
     "custom-class": ["billing", "parcel", "there is no department 'kitchen'", "/inputs/text"],
     "documents": ["kea-cache: hit"],
+    "gate": [
+        "no caller could stumble",
+        "3 changes could make callers stumble",
+        "version `3` would break callers of version `2` of `postage`",
+        "/inputs/currency",
+        "7.59 USD",
+    ],
     "grpc": ["one: {'ratio': 0.24", "'granted': False", "INVALID_ARGUMENT `income`", "UNAUTHENTICATED"],
     "image": ["sha256:", '"part": "model"'],
     "iris": ["setosa", "virginica", "sepal_length"],

@@ -140,7 +140,7 @@ def test_a_version_that_takes_other_inputs_or_too_long_goes_back(shared_kea: Kea
     for code, told in ((RENAMED, "did not fit its contract, against 0 %"), (SLOW, "its p99 is ")):
         source = str(models.custom(f"rollout-other-{len(code)}", code))
         with Load(kea, name, INPUTS, {}, threads=3):
-            update(kea, name, source)
+            update(kea, name, source, allowBreaking=True)
             assert told in kea.wait_failed(name)["reason"]
     assert kea.details(name)["liveVersion"] == "1"
 

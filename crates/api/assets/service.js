@@ -5,7 +5,7 @@ import {
 } from "./session.js";
 
 const place = Object.fromEntries(
-  ["api", "session", "summary", "notice", "incomplete", "document", "raw"].map((id) => [id, document.getElementById(id)]),
+  ["api", "session", "summary", "notice", "incomplete", "changes", "document", "raw"].map((id) => [id, document.getElementById(id)]),
 );
 const name = decodeURIComponent(location.pathname.split("/")[2] ?? "");
 const isApi = name === "api";
@@ -23,6 +23,7 @@ async function load() {
     const spec = await fetchJson(source);
     place.notice.replaceChildren();
     show(spec);
+    if (!isApi) await tellChanges();
   } catch (error) {
     refused(error);
   }
@@ -66,6 +67,16 @@ function tellIncomplete(notes) {
   place.incomplete.replaceChildren(...(notes.length ? [notice] : []));
 }
 
+// Says what the version changed for those who knew the one before.
+async function tellChanges() {
+  const { from, version, changes } = await fetchJson(`${source}/changes`).catch(() => ({ changes: [] }));
+  const items = changes.map(({ function: name, side, pointer, was, is, effect, detail }) =>
+    element("li", {}, element("strong", {}, `${effect}: `),
+      `${name}${side === "function" ? "" : `, ${side} ${pointer}`}: was ${was}, is ${is}: ${detail}`));
+  const heading = element("h2", {}, `What version ${version} changed since version ${from}`);
+  place.changes.replaceChildren(...(items.length ? [element("section", { class: "notice" }, heading, element("ul", {}, ...items))] : []));
+}
+
 // Shows the operations that need a token as open to who has one.
 function lock(ui, spec) {
   for (const scheme of Object.keys(spec.components?.securitySchemes ?? {})) {
@@ -99,6 +110,7 @@ function refused(error) {
   say("");
   place.document.replaceChildren();
   place.incomplete.replaceChildren();
+  place.changes.replaceChildren();
   place.raw.hidden = true;
   if (error.status === 401) {
     ask(isLoggedIn() ? error.message : "This service is not public: its documentation is for users of this server.");

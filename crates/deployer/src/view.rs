@@ -93,7 +93,8 @@ fn status(state: &ServiceState) -> Status {
     let version = state.wanted_version();
     let ready = version.map_or(0, VersionState::ready_replicas);
     let is_whole = is_live && ready >= state.service.replicas;
-    let canary = state.canary().filter(|(canary, replicas)| canary.ready_replicas() < *replicas);
+    let is_short = |canary: &VersionState, replicas| canary.is_barred() || canary.ready_replicas() < replicas;
+    let canary = state.canary().filter(|(canary, replicas)| is_short(canary, *replicas));
     match (version, canary) {
         _ if state.service.deleted => Status::Terminating,
         _ if rollout::returned(state).is_some() => Status::Failed,

@@ -40,7 +40,9 @@ const DETAILS: &[&str] = &[
     "readyReplicas",
     "url",
     "reason",
+    "breakingChanges",
 ];
+const COMPARISON: &[&str] = &["serviceId", "from", "version", "breaking", "changes"];
 const DOCUMENT: &[&str] = &["openapi", "info", "paths"];
 
 /// Every method and path, in the order of the specification's table, then those added to it.
@@ -141,6 +143,13 @@ const ROWS: &[Row] = &[
     row(("GET", "/openapi/iris?version=9", "/openapi/{serviceId}"), "", 404, &[]),
     row(("GET", "/openapi/fresh", "/openapi/{serviceId}"), "", 200, DOCUMENT),
     row(("GET", "/openapi/nope", "/openapi/{serviceId}"), "", 404, &[]),
+    row(("GET", "/openapi/iris/changes", "/openapi/{serviceId}/changes"), "", 200, COMPARISON),
+    row(("GET", "/openapi/iris/changes?from=1&version=1", "/openapi/{serviceId}/changes"), "", 200, COMPARISON),
+    row(("GET", "/openapi/iris/changes?from=9", "/openapi/{serviceId}/changes"), "", 404, &[]),
+    row(("GET", "/openapi/fresh/changes", "/openapi/{serviceId}/changes"), "", 409, &[]),
+    row(("POST", "/openapi/iris/changes", "/openapi/{serviceId}/changes"), r#"{"functions": []}"#, 200, COMPARISON),
+    row(("POST", "/openapi/iris/changes", "/openapi/{serviceId}/changes"), r#"{"function": []}"#, 400, &[]),
+    row(("POST", "/openapi/nope/changes", "/openapi/{serviceId}/changes"), r#"{"functions": []}"#, 404, &[]),
     row(("GET", "/logs/iris", "/logs/{serviceId}"), "", 200, &["logEntries"]),
     row(("GET", "/logs/nope", "/logs/{serviceId}"), "", 404, &[]),
     row(("GET", "/logs/audit", "/logs/audit"), "", 200, &["records"]),

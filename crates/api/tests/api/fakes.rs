@@ -115,6 +115,13 @@ impl Deployer for FakeDeployer {
     }
 
     async fn update(&self, id: &ServiceId, change: UpdateRequest) -> Result<ServiceDetails, DeployError> {
+        if let (Some("breaking"), None) = (change.version.as_ref().map(VersionId::as_str), change.allow_breaking) {
+            let mut other = contract();
+            other.functions[0].inputs.clear();
+            let (version, live) = ("breaking".parse().unwrap(), VersionId::first());
+            let changes = kea_core::compare::breaking(&contract(), &other);
+            return Err(DeployError::Breaking { service: id.clone(), version, live, changes });
+        }
         self.change(id, |service| service.replicas = change.replicas.unwrap_or(service.replicas))
     }
 

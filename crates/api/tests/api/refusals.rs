@@ -40,6 +40,33 @@ async fn what_the_deployer_refuses_is_told_with_its_pointer() {
 }
 
 #[tokio::test]
+async fn a_version_that_would_break_callers_is_a_conflict_that_lists_what() {
+    let api = TestApi::start().await;
+    let answer = api.call("PUT", &format!("{SERVICES}/iris"), r#"{"version": "breaking"}"#).await;
+    assert_eq!((answer.status.as_u16(), &answer.json["errors"]), (409, &serde_json::Value::Null));
+    assert!(answer.json["type"].as_str().unwrap().ends_with("/breaking-change"), "{}", answer.text);
+    let change = &answer.json["changes"][0];
+    let told = ["function", "side", "pointer", "effect"].map(|field| change[field].as_str().unwrap());
+    assert_eq!(told, ["predict", "input", "/inputs/sepal_length", "breaking"]);
+    let allowed = r#"{"version": "breaking", "allowBreaking": true}"#;
+    assert_eq!(api.call("PUT", &format!("{SERVICES}/iris"), allowed).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_contract_is_compared_with_the_live_version() {
+    let api = TestApi::start().await;
+    let field = r#"{"name": "sepal_length", "type": {"scalar": {"datatype": "INT64"}}}"#;
+    let function = format!(r#"{{"name": "predict", "layout": "features", "inputs": [{field}], "outputs": []}}"#);
+    let path = "/api/v1/k8c/openapi/iris/changes";
+    let answer = api.call("POST", path, &format!(r#"{{"functions": [{function}]}}"#)).await;
+    assert_eq!((answer.status.as_u16(), &answer.json["breaking"], &answer.json["from"]), (200, &true.into(), &"1".into()));
+    let changes = answer.json["changes"].as_array().unwrap().iter();
+    let told: Vec<_> = changes.map(|change| (change["pointer"].as_str().unwrap(), change["effect"].as_str().unwrap())).collect();
+    let expected = [("", "documentation"), ("/inputs/sepal_length", "breaking"), ("/inputs/sepal_length", "documentation")];
+    assert_eq!(told, [&expected[..], &[("/predictions/*", "unknown")]].concat());
+}
+
+#[tokio::test]
 async fn a_body_of_another_type_is_415() {
     let api = TestApi::start().await;
     let bearer = format!("Bearer {}", api.token);
