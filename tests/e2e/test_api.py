@@ -31,6 +31,7 @@ DETAILS = INFO | {
     "createdAt": TIME,
     "updatedAt": TIME,
 }
+COMPARISON = {"serviceId": TEXT, "breaking": FLAG, "changes": LIST}
 DOCUMENT = {"openapi": re.compile(r"3\.0\.\d"), "info": OBJECT, "paths": OBJECT}
 BALANCER = {
     "serviceId": TEXT,

@@ -8,9 +8,9 @@ use kea_core::service::AuditRules;
 use kea_core::{
     Contract,
     management::{
-        BASE_PATH, Comparison, DeployRequest, DeployResponse, LoadBalancerConfig, LoadBalancerDetails, LoadBalancerInfo,
-        LoadBalancerResponse, Logs, MethodInfo, PredictRequest, PredictResponse, ServiceDetails, ServiceInfo,
-        UpdateRequest, UpdateResponse, ValidationRequest, ValidationResponse, VersionInfo,
+        BASE_PATH, Comparison, DeployRequest, DeployResponse, LoadBalancerConfig, LoadBalancerDetails,
+        LoadBalancerInfo, LoadBalancerResponse, Logs, MethodInfo, PredictRequest, PredictResponse, ServiceDetails,
+        ServiceInfo, UpdateRequest, UpdateResponse, ValidationRequest, ValidationResponse, VersionInfo,
     },
     policy::Verb as Permit,
 };

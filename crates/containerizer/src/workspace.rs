@@ -364,7 +364,8 @@ pub fn check(spec: &ModelSpec) -> Result<(), PrepareError> {
 /// it is something else, is elsewhere, or cannot be read. It reads files, so it belongs on a thread that may block.
 pub fn source_contract(spec: &ModelSpec) -> Option<Contract> {
     let Some(Ok(Source::Path(path))) = spec.source.as_deref().map(Source::parse) else { return None };
-    let is_class = |spec: &ModelSpec| spec.command.is_empty() && matches!(spec.framework, None | Some(Framework::Custom));
+    let is_class =
+        |spec: &ModelSpec| spec.command.is_empty() && matches!(spec.framework, None | Some(Framework::Custom));
     let detected = is_class(spec).then(|| detect::detect(spec, Some(&path)).ok())??;
     let is_custom = detected.framework == Framework::Custom && detected.engine == Engine::Python;
     let path = detected.path.filter(|_| is_custom)?;

@@ -168,7 +168,15 @@ impl VersionState {
             Some(prepared) if here(&prepared) => Preparation::Done(prepared),
             _ => Preparation::No,
         };
-        Self { version, preparation, attempt: 0, steps: Vec::new(), replicas: BTreeMap::new(), failure: None, weighed: None }
+        Self {
+            version,
+            preparation,
+            attempt: 0,
+            steps: Vec::new(),
+            replicas: BTreeMap::new(),
+            failure: None,
+            weighed: None,
+        }
     }
 
     /// Whether the preparation of that number is under way.

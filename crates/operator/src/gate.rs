@@ -78,7 +78,8 @@ pub(crate) fn allow(mut metadata: ObjectMeta, versions: &[VersionId]) -> ObjectM
     }
     let annotations = metadata.annotations.get_or_insert_default();
     let said = annotations.get(names::ALLOW_BREAKING).into_iter().flat_map(|said| said.split(','));
-    let mut all: Vec<String> = said.map(|version| version.trim().to_owned()).filter(|version| !version.is_empty()).collect();
+    let mut all: Vec<String> =
+        said.map(|version| version.trim().to_owned()).filter(|version| !version.is_empty()).collect();
     let new = versions.iter().map(ToString::to_string).filter(|version| !all.contains(version));
     let new: Vec<String> = new.collect();
     all.extend(new);
@@ -230,7 +231,9 @@ mod tests {
 
     #[test]
     fn the_api_refuses_what_is_known_to_break_callers_and_notes_what_is_allowed() {
-        assert!(changed(&["2"], None).unwrap_err().contains("version `2` would break callers of version `1` of `iris`"));
+        assert!(
+            changed(&["2"], None).unwrap_err().contains("version `2` would break callers of version `1` of `iris`")
+        );
         assert_eq!(changed(&["2"], Some(true)).unwrap(), ["2"]);
         // Nothing is known of version 3, and a change that names none is about something else.
         assert_eq!(changed(&["1", "3"], None).unwrap(), [""; 0]);

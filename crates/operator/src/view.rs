@@ -170,7 +170,14 @@ fn settings(
     let (settings, canary, shadow) = match (wish, before) {
         (Ok(wish), _) if !wish.paused => {
             let canary = wish.canary().or_else(|| steps::share(deployment, &wish.version));
+            // The operator ends its pods, but they may be here longer than what one of them told.
+            let is_barred = |version: &VersionId| {
+                let barred = gate::barred(deployment, &wish, deployment.live(records).as_ref(), records);
+                barred.iter().any(|barred| barred.version == *version)
+            };
+            let canary = canary.filter(|canary| !is_barred(&canary.version));
             let shadow = wish.shadow().or_else(|| steps::copies(deployment, &wish));
+            let shadow = shadow.filter(|shadow| !is_barred(&shadow.version));
             (wish.settings, canary, shadow)
         }
         (_, Some(before)) => return (before.settings.clone(), before.canary.clone(), before.shadow.clone()),

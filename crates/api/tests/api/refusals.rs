@@ -59,10 +59,15 @@ async fn a_contract_is_compared_with_the_live_version() {
     let function = format!(r#"{{"name": "predict", "layout": "features", "inputs": [{field}], "outputs": []}}"#);
     let path = "/api/v1/k8c/openapi/iris/changes";
     let answer = api.call("POST", path, &format!(r#"{{"functions": [{function}]}}"#)).await;
-    assert_eq!((answer.status.as_u16(), &answer.json["breaking"], &answer.json["from"]), (200, &true.into(), &"1".into()));
+    assert_eq!(
+        (answer.status.as_u16(), &answer.json["breaking"], &answer.json["from"]),
+        (200, &true.into(), &"1".into())
+    );
     let changes = answer.json["changes"].as_array().unwrap().iter();
-    let told: Vec<_> = changes.map(|change| (change["pointer"].as_str().unwrap(), change["effect"].as_str().unwrap())).collect();
-    let expected = [("", "documentation"), ("/inputs/sepal_length", "breaking"), ("/inputs/sepal_length", "documentation")];
+    let told: Vec<_> =
+        changes.map(|change| (change["pointer"].as_str().unwrap(), change["effect"].as_str().unwrap())).collect();
+    let expected =
+        [("", "documentation"), ("/inputs/sepal_length", "breaking"), ("/inputs/sepal_length", "documentation")];
     assert_eq!(told, [&expected[..], &[("/predictions/*", "unknown")]].concat());
 }
 

@@ -27,9 +27,7 @@ pub(super) fn inputs(before: &Function, after: &Function, context: &Context) -> 
     let layouts = (before.layout, after.layout);
     let mut found = Vec::from_iter(layout(before.layout, after.layout));
     let sides = Sides { before: &before.inputs, after: &after.inputs, at: INPUTS, context };
-    found.extend(sides.compare(|field, is_after| {
-        field.must_be_given(if is_after { layouts.1 } else { layouts.0 })
-    }));
+    found.extend(sides.compare(|field, is_after| field.must_be_given(if is_after { layouts.1 } else { layouts.0 })));
     found.extend(order(before, after));
     found
 }

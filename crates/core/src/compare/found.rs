@@ -46,12 +46,7 @@ impl Moved {
 }
 
 impl Found {
-    pub(super) fn of(
-        pointer: impl Into<String>,
-        moved: Moved,
-        was: impl Into<String>,
-        is: impl Into<String>,
-    ) -> Self {
+    pub(super) fn of(pointer: impl Into<String>, moved: Moved, was: impl Into<String>, is: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), moved, was: was.into(), is: is.into() }
     }
 

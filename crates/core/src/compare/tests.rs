@@ -249,6 +249,7 @@ fn a_change_is_told_in_one_line() {
     let before = function(Layout::Features, &[number("x")], &[]);
     let after = function(Layout::Features, &[Field { minimum: Some(0.5), ..number("x") }], &[]);
     let changes = compare(&contract(before), &contract(after));
-    let told = "predict, input /inputs/x: was without a least value, is at least 0.5: something that was taken is refused";
+    let told =
+        "predict, input /inputs/x: was without a least value, is at least 0.5: something that was taken is refused";
     assert_eq!(changes[0].to_string(), told);
 }

@@ -86,7 +86,10 @@ fn a_version_whose_replica_tells_what_would_break_callers_is_stopped_and_says_wh
     assert_eq!(steps(&state), [Step::Stop(v("2"), 0)]);
     let (status, reason, changes, versions) = seen(&mut state);
     assert_eq!((status, changes, versions), (Status::Failed, 1, vec!["1".to_owned()]));
-    assert!(reason.starts_with("version 2: it would break callers of version 1 (explain: was a function, is gone"), "{reason}");
+    assert!(
+        reason.starts_with("version 2: it would break callers of version 1 (explain: was a function, is gone"),
+        "{reason}"
+    );
     assert!(reason.ends_with("; version 1 keeps serving"), "{reason}");
     // It is told once, and a replica that is ready again does not clear it.
     state.versions.get_mut("2").unwrap().note(0, ReplicaEvent::Ready { contract: contract(&["predict"]) });
@@ -144,7 +147,8 @@ async fn refused(service: &Service, named: &[&str], code: Option<&str>) -> usize
 }
 
 const BREAKS: &str = "class Model:\n    def predict(self) -> int:\n        return 1\n";
-const FITS: &str = "class Model:\n    def predict(self) -> int:\n        return 1\n    def explain(self) -> int:\n        return 1\n";
+const FITS: &str =
+    "class Model:\n    def predict(self) -> int:\n        return 1\n    def explain(self) -> int:\n        return 1\n";
 
 #[tokio::test]
 async fn a_source_that_would_break_callers_is_refused_before_anything_runs() {

@@ -202,13 +202,15 @@ mod tests {
     #[test]
     fn changes_are_told_with_how_many_could_make_callers_stumble() {
         let of = |changes: serde_json::Value, from: Option<&str>| {
-            let comparison = json!({"serviceId": "iris", "from": from, "version": "2", "breaking": true, "changes": changes});
+            let comparison =
+                json!({"serviceId": "iris", "from": from, "version": "2", "breaking": true, "changes": changes});
             describe(&serde_json::from_value(comparison).unwrap())
         };
         let change = json!({"function": "predict", "side": "input", "pointer": "/inputs/x", "was": "FP64", "is": "gone",
                             "effect": "breaking", "detail": "callers who send it are refused"});
         let told = of(json!([change]), Some("1"));
-        let head = "what version 2 changes for callers of version 1 of iris: 1 change could make callers stumble\n\nEFFECT";
+        let head =
+            "what version 2 changes for callers of version 1 of iris: 1 change could make callers stumble\n\nEFFECT";
         assert!(told.starts_with(head) && told.contains("input /inputs/x"), "{told}");
         assert_eq!(of(json!([]), Some("1")), "version 2 changes nothing for callers of version 1 of iris");
         assert_eq!(of(json!([]), None), "version 2 of iris is the first: there is nothing before it");

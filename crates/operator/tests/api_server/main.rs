@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod failures;
+mod gate;
 mod identity;
 mod kills;
 mod leaders;

@@ -119,19 +119,29 @@ fn digest(text: &str) -> String {
 
 /// Replicas of whatever services and versions are asked for.
 #[derive(Default)]
-pub(crate) struct Replicas(Mutex<HashMap<(String, String, bool), u16>>);
+pub(crate) struct Replicas {
+    ports: Mutex<HashMap<(String, String, bool), u16>>,
+    /// The function that a version has in place of `predict`.
+    functions: std::sync::Mutex<HashMap<&'static str, &'static str>>,
+}
 
 impl Replicas {
+    /// From its first replica on, a version has that function in place of `predict`.
+    pub(crate) fn have(&self, version: &'static str, function: &'static str) {
+        self.functions.lock().expect("nobody panics with it").insert(version, function);
+    }
+
     /// The port at which replicas of a version answer; by mutual TLS where the Secret for it is given.
     pub(crate) async fn port(&self, service: &str, version: &str, secret: Option<&Value>) -> u16 {
-        let mut ports = self.0.lock().await;
+        let mut ports = self.ports.lock().await;
         let key = (service.to_owned(), version.to_owned(), secret.is_some());
         if let Some(port) = ports.get(&key) {
             return *port;
         }
         let listener = listen().await;
         let port = listener.local_addr().expect("it listens").port();
-        let report = report(service, version).to_string();
+        let function = self.functions.lock().expect("nobody panics with it").get(version).copied();
+        let report = report(service, version, function.unwrap_or("predict")).to_string();
         let answer = move |_| {
             let report = report.clone();
             async move { Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::from(report))) }
@@ -179,8 +189,8 @@ fn mutual_tls(secret: &Value) -> TlsAcceptor {
 }
 
 /// What a replica says of itself.
-fn report(service: &str, version: &str) -> Value {
-    let predict = json!({"name": "predict", "layout": "tensors", "inputs": [], "outputs": []});
+fn report(service: &str, version: &str, function: &str) -> Value {
+    let predict = json!({"name": function, "layout": "tensors", "inputs": [], "outputs": []});
     json!({"service": service, "version": version, "engine": "onnx", "ready": true, "reason": null,
            "contract": {"functions": [predict]}})
 }

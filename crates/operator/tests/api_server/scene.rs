@@ -97,6 +97,11 @@ impl Scene {
         config
     }
 
+    /// From its first replica on, a version has that function in place of `predict`.
+    pub(crate) fn replicas_have(&self, version: &'static str, function: &'static str) {
+        self.replicas.have(version, function);
+    }
+
     /// Asks for a service.
     pub(crate) fn deploy(&self, name: &str) {
         self.model(name, "1");

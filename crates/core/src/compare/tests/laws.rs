@@ -19,7 +19,8 @@ fn schemas() -> impl Strategy<Value = Value> {
     });
     let choice = prop::sample::subsequence(vec!["a", "b", "c"], 1..=3);
     let choice = choice.prop_map(|values| json!({"type": "string", "enum": values}));
-    let plain = prop_oneof![number, choice, Just(json!({"type": "string"})), Just(json!({"type": "boolean"})), Just(json!({}))];
+    let plain =
+        prop_oneof![number, choice, Just(json!({"type": "string"})), Just(json!({"type": "boolean"})), Just(json!({}))];
     plain.prop_recursive(3, 24, 3, |inner| {
         prop_oneof![
             inner.clone().prop_map(|items| json!({"type": "array", "items": items})),
@@ -33,8 +34,10 @@ fn schemas() -> impl Strategy<Value = Value> {
 fn objects(inner: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
     let members = prop::collection::btree_map(prop::sample::select(vec!["a", "b", "c"]), (inner, any::<bool>()), 0..3);
     (members, any::<bool>()).prop_map(|(members, is_closed)| {
-        let required: Vec<&str> = members.iter().filter(|(_, (_, required))| *required).map(|(name, _)| *name).collect();
-        let named: Map<String, Value> = members.iter().map(|(name, (inner, _))| ((*name).to_owned(), inner.clone())).collect();
+        let required: Vec<&str> =
+            members.iter().filter(|(_, (_, required))| *required).map(|(name, _)| *name).collect();
+        let named: Map<String, Value> =
+            members.iter().map(|(name, (inner, _))| ((*name).to_owned(), inner.clone())).collect();
         json!({"type": "object", "properties": named, "required": required, "additionalProperties": !is_closed})
     })
 }

@@ -65,7 +65,11 @@ fn bounds_and_choices_of_schemas() {
     check(json!({"type": "string", "pattern": "^a"}), json!({"type": "string", "pattern": "^b"}), &["!"]);
     check(json!({"type": "string", "format": "date"}), kind("string"), &["+"]);
     check(json!({"type": "string", "enum": ["a", "b"]}), json!({"type": "string", "enum": ["a"]}), &["-"]);
-    check(json!({"type": "string", "enum": ["a", null], "nullable": true}), json!({"type": "string", "enum": ["a"]}), &["-"]);
+    check(
+        json!({"type": "string", "enum": ["a", null], "nullable": true}),
+        json!({"type": "string", "enum": ["a"]}),
+        &["-"],
+    );
     check(json!({"const": 1}), json!({"enum": [1.0, 2]}), &["+"]);
 }
 
