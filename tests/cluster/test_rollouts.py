@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from cluster import NAMESPACE, Cluster, Gateway, Space, wait_for
+from cluster import GROUP, NAMESPACE, Cluster, Gateway, Space, wait_for
 from load import Load
 
 # Version 1 calls it 0, version 2 counts the other way round.
@@ -76,6 +76,7 @@ def test_a_version_that_takes_other_inputs_goes_back(space: Space, routers: Rout
     name = started(space, routers, "goes-back")
     first, second = routers()
     with Load(first, name, SETOSA, {}, threads=1) as one, Load(second, name, SETOSA, {}, threads=1) as other:
+        space.kubectl("annotate", "mld", name, f"{GROUP}/allow-breaking=2")
         space.patch("mlm", name, {"image": space.images["adder"], "version": "2"})
         status = space.failed(name, "version 2 went back at step 1 of 2: ", "did not fit its contract")
         assert status["liveVersion"] == "1" and status["reason"].endswith("version 1 keeps serving")

@@ -147,7 +147,8 @@ def test_a_version_that_cannot_run_leaves_the_old_one_serving(
     name = f"broken-{broken}"
     kea.deploy(name, models.iris(1))
     with Load(kea, name, SETOSA, EXPECTED) as load:
-        assert kea.request("PUT", f"/services/{name}", json={"sourceCode": str(source)}).status_code == 200
+        body = {"sourceCode": str(source), "allowBreaking": True}
+        assert kea.request("PUT", f"/services/{name}", json=body).status_code == 200
         details = kea.wait_failed(name)
         assert said in details["reason"] and "version 1 keeps serving" in details["reason"], details["reason"]
         assert (details["version"], details["liveVersion"], details["readyReplicas"]) == ("2", "1", 1)

@@ -8,6 +8,7 @@ mod fields;
 mod found;
 mod kinds;
 mod limits;
+mod reading;
 mod schema;
 #[cfg(test)]
 mod tests;

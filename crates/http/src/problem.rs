@@ -36,8 +36,12 @@ pub struct ApiError {
     /// The permission that the caller lacks.
     pub missing: Option<Box<MissingPermission>>,
     /// What a version would break for callers.
-    pub changes: Vec<ContractChange>,
+    pub changes: Option<Box<BreakingChanges>>,
 }
+
+/// What a version would break for callers, each change by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BreakingChanges(pub Vec<ContractChange>);
 
 impl ApiError {
     /// An error without a list of violations.
@@ -50,7 +54,7 @@ impl ApiError {
             retry_after: None,
             allow: None,
             missing: None,
-            changes: Vec::new(),
+            changes: None,
         }
     }
 
@@ -71,7 +75,7 @@ impl ApiError {
 
     /// With what a version would break for callers.
     pub fn with_changes(self, changes: Vec<ContractChange>) -> Self {
-        Self { changes, ..self }
+        Self { changes: Some(Box::new(BreakingChanges(changes))), ..self }
     }
 
     /// With the methods that the path takes.
@@ -153,7 +157,7 @@ fn problem(error: ApiError, request_id: &str) -> Vec<u8> {
         instance: request_id.into(),
         errors: error.errors,
         missing: error.missing.map(|missing| *missing),
-        changes: error.changes,
+        changes: error.changes.map_or_else(Vec::new, |changes| changes.0),
     };
     serde_json::to_vec(&problem).expect("a problem is made of text and numbers")
 }

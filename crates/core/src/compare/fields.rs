@@ -12,6 +12,7 @@ use crate::{
 use super::{
     found::{Found, Moved, moved},
     limits::{self, Bound, End},
+    reading,
     schema::{self, Context},
     words,
 };
@@ -128,7 +129,7 @@ fn kind(field: &Field) -> String {
         _ if !field.choices.is_empty() => format!("one of {}", words::list(field.choices.iter())),
         ValueType::Scalar { datatype } => datatype.to_string(),
         ValueType::Tensor { datatype, shape } => format!("{datatype} {shape:?}"),
-        ValueType::Json { schema } => schema::summary(schema),
+        ValueType::Json { schema } => reading::summary(schema),
     }
 }
 
@@ -205,7 +206,9 @@ fn as_schema(field: &Field) -> Value {
     let mut schema = match &field.value {
         ValueType::Json { schema } => schema.clone(),
         ValueType::Scalar { datatype } => element(*datatype),
-        ValueType::Tensor { datatype, shape } => shape.iter().rev().fold(element(*datatype), array),
+        ValueType::Tensor { datatype, shape } => {
+            shape.iter().rev().fold(element(*datatype), |items, length| array(&items, *length))
+        }
     };
     if let Value::Object(keywords) = &mut schema {
         add_words_of(field, keywords);
@@ -238,8 +241,8 @@ fn element(datatype: Datatype) -> Value {
     }
 }
 
-fn array(items: Value, length: &i64) -> Value {
-    match u64::try_from(*length) {
+fn array(items: &Value, length: i64) -> Value {
+    match u64::try_from(length) {
         Ok(length) => json!({"type": "array", "items": items, "minItems": length, "maxItems": length}),
         Err(_) => json!({"type": "array", "items": items}),
     }

@@ -165,7 +165,12 @@ fn members_break_where_they_are_missed() {
     check_many(&both(&by_default), &both(&y), &["breaking /inputs/y"], &[]);
     // Another name is one that is gone and one that came.
     let renamed = ["breaking /inputs/x", "breaking /inputs/z"];
-    check_many(&[x.clone()], &[text], &renamed, &["breaking /predictions/*/x", "compatible /predictions/*/z"]);
+    check_many(
+        std::slice::from_ref(&x),
+        &[text],
+        &renamed,
+        &["breaking /predictions/*/x", "compatible /predictions/*/z"],
+    );
 }
 
 #[test]
