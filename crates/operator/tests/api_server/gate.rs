@@ -74,7 +74,8 @@ async fn until_held_back(scene: &Scene, tables: &Tables) {
     assert_eq!(replicas(scene, "1"), 2);
     assert!(tables.0.lock().unwrap().iter().all(|versions| versions == &["1"]), "it was routed");
     let told = |event: &Value| event["note"].as_str().is_some_and(|note| note.contains("would break callers"));
-    assert!(scene.server.objects.list(EVENTS).0.iter().any(|(_, event)| told(event)), "no event tells it");
+    let is_told = || scene.server.objects.list(EVENTS).0.iter().any(|(_, event)| told(event));
+    scene.until("an event tells it", is_told).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
