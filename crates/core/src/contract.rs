@@ -8,6 +8,10 @@ use serde_json::Value;
 
 use crate::tensor::Datatype;
 
+pub mod web;
+
+pub use web::WebOperation;
+
 /// The function that is meant where a caller names none.
 pub const DEFAULT_FUNCTION: &str = "predict";
 
@@ -26,6 +30,9 @@ pub struct Contract {
     pub protocol: WebProtocol,
     /// The functions, `predict` first where there is one.
     pub functions: Vec<Function>,
+    /// What an existing web service answers besides, as its source says; requests of them are passed on as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<WebOperation>,
     /// What could not be found out, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub incomplete: Vec<String>,

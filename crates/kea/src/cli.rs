@@ -122,7 +122,7 @@ pub(crate) enum ClientCommand {
     Methods(ServiceArgs),
     /// Tell what a version, or a model that is not deployed yet, changes for callers; fails where one could stumble
     Diff(Box<DiffArgs>),
-    /// Print the OpenAPI document of a service
+    /// Print the OpenAPI document of a service, or of a model that is not deployed, without running it
     Docs(DocsArgs),
     /// Print what the replicas of a service write
     Logs(LogsArgs),

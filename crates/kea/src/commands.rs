@@ -74,7 +74,7 @@ async fn dispatch(global: &Global, command: ClientCommand) -> Result<(), Failure
         ClientCommand::Status(args) => status::run(&Session::open(global)?, &args).await,
         ClientCommand::Methods(args) => methods::run(&Session::open(global)?, &args).await,
         ClientCommand::Diff(args) => diff::run(&Session::open(global)?, *args).await,
-        ClientCommand::Docs(args) => docs::run(&Session::open(global)?, &args).await,
+        ClientCommand::Docs(args) => docs::run(output()?, || Session::open(global), &args).await,
         ClientCommand::Logs(args) => logs::run(&Session::open(global)?, &args).await,
         ClientCommand::Predict(args) => predict::run(&Session::open(global)?, args).await,
         ClientCommand::Cache(command) => cache::run(&Session::open(global)?, &command).await,

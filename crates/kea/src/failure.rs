@@ -65,6 +65,21 @@ pub(crate) enum Failure {
     /// A model that is not there.
     #[error("there is no file or folder {}", .0.display())]
     NoSource(PathBuf),
+    /// A service that is not there, whose name a file or folder has.
+    #[error("there is no service `{0}`: for the file or folder of that name write `./{0}`")]
+    PathMeant(ServiceId),
+    /// A model that cannot be described as it lies there.
+    #[error(transparent)]
+    Describe(#[from] kea_openapi::describe::DescribeError),
+    /// A model that says what it takes only once it is loaded.
+    #[error(
+        "`{path}` says what it takes only once it is loaded, which `kea docs` does not do: deploy it with `kea deploy {service} --source {path}`, then run `kea docs {service}`",
+        path = path.display()
+    )]
+    NeedsRunning { path: PathBuf, service: ServiceId },
+    /// A document that leaves things open.
+    #[error("the document is not complete: {} could not be found out", things(*.0))]
+    Incomplete(usize),
     /// A path that JSON cannot carry.
     #[error("the path {} is not UTF-8: rename it", .0.display())]
     NotText(PathBuf),
@@ -137,6 +152,10 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe { Self::OutputClosed } else { Self::Io(error) }
     }
+}
+
+fn things(number: usize) -> String {
+    if number == 1 { "1 thing".into() } else { format!("{number} things") }
 }
 
 /// The last lines of a tool, each on one of its own.

@@ -12,6 +12,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod v2;
+mod web;
 
 use std::sync::Arc;
 
@@ -93,7 +94,7 @@ impl Document<'_> {
 
     fn description(&self, contract: Option<&Contract>) -> String {
         let words = contract.map(|contract| contract.description.clone()).unwrap_or_default();
-        let passed_on = contract.is_some_and(has_opaque).then(|| {
+        let passed_on = contract.is_some_and(is_passed_on).then(|| {
             format!(
                 "Requests below `{}` are passed on to the web service as they are, with any method and path.",
                 self.path_of("")
@@ -119,6 +120,7 @@ impl Document<'_> {
         if let Some(function) = contract.function(DEFAULT_FUNCTION) {
             paths.extend(self.v2_paths(function));
         }
+        paths.extend(self.web_paths(&contract.operations, &contract.incomplete));
         paths
     }
 
@@ -143,6 +145,10 @@ impl Document<'_> {
     }
 }
 
+fn is_passed_on(contract: &Contract) -> bool {
+    has_opaque(contract) || !contract.operations.is_empty()
+}
+
 fn has_opaque(contract: &Contract) -> bool {
     contract.functions.iter().any(|function| function.layout == Layout::Opaque)
 }
@@ -164,7 +170,17 @@ fn notes_on(contract: &Contract, function: &Function) -> Vec<String> {
 }
 
 fn tags(paths: &Map<String, Value>) -> Value {
-    let mut tags = vec![json!({"name": FUNCTIONS_TAG, "description": "What the model does."})];
+    let has = |tag: &str| {
+        let mut operations = paths.values().filter_map(Value::as_object).flat_map(Map::values);
+        operations.any(|operation| operation["tags"] == json!([tag]))
+    };
+    let mut tags = Vec::new();
+    if has(FUNCTIONS_TAG) || !has(web::TAG) {
+        tags.push(json!({"name": FUNCTIONS_TAG, "description": "What the model does."}));
+    }
+    if has(web::TAG) {
+        tags.push(json!({"name": web::TAG, "description": "What the web service answers by itself."}));
+    }
     if paths.keys().any(|path| path.starts_with("/v2/")) {
         tags.push(json!({
             "name": V2_TAG,

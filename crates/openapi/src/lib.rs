@@ -5,7 +5,9 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod describe;
 pub mod document;
+pub mod markdown;
 mod rejection;
 pub mod render;
 pub mod source;

@@ -19,6 +19,7 @@ mod outputs;
 mod project;
 #[cfg(test)]
 mod tests;
+mod web;
 
 use std::{
     path::{Path, PathBuf},
@@ -28,6 +29,7 @@ use std::{
 use kea_core::Contract;
 use ruff_python_ast::StmtClassDef;
 
+use file::Imports;
 use project::Project;
 
 /// Longest file that is read. The longest modules of CPython's own library have a tenth of it.
@@ -115,6 +117,19 @@ pub enum SourceError {
         /// The file.
         file: PathBuf,
     },
+    /// The file makes a web application.
+    #[error(
+        "{} makes a web application of {framework}: deploy its folder with the command that starts it, as `--command 'exec {command}'`",
+        file.display()
+    )]
+    WebApplication {
+        /// The file.
+        file: PathBuf,
+        /// What it is made with.
+        framework: &'static str,
+        /// How it is usually started.
+        command: &'static str,
+    },
     /// The file has several classes that could be the model.
     #[error(
         "{} has several classes that could be the model ({}): give `predict` to one of them only, or begin the names of the others with `_`",
@@ -134,22 +149,45 @@ pub enum SourceError {
     },
 }
 
+impl SourceError {
+    /// Whether the source is sound and just no model.
+    pub fn is_no_class(&self) -> bool {
+        matches!(
+            self,
+            Self::NoFile { .. } | Self::NoClass { .. } | Self::SeveralFiles { .. } | Self::WebApplication { .. }
+        )
+    }
+}
+
 /// Reads a custom model from a `.py` file, or from a folder of them.
 ///
 /// In a folder, `model.py` is meant or else the only Python file that is no test; types that it imports from other
 /// files of the folder are followed.
 pub fn read(path: &Path) -> Result<SourceModel, SourceError> {
+    on_own_stack(path, || read_here(path))
+}
+
+/// Reads a web application of FastAPI, Starlette or Flask from a `.py` file or from a folder of them: its routes as
+/// operations. `None` where no application is made there.
+///
+/// In a folder, the file is the one that `command` starts, as `uvicorn package.module:app`, or else the first that makes
+/// an application; routers that it imports from other files of the folder are followed.
+pub fn read_web(path: &Path, command: &[String]) -> Result<Option<Contract>, SourceError> {
+    on_own_stack(path, || web::read(path, command))
+}
+
+fn on_own_stack<T: Send>(path: &Path, read: impl FnOnce() -> Result<T, SourceError> + Send) -> Result<T, SourceError> {
     let unparsable = || SourceError::Unparsable { path: path.into() };
     thread::scope(|scope| {
         let reader = thread::Builder::new().name("source".into()).stack_size(STACK);
-        let read = reader.spawn_scoped(scope, || read_here(path)).map_err(|error| unreadable(path, &error))?;
+        let read = reader.spawn_scoped(scope, read).map_err(|error| unreadable(path, &error))?;
         read.join().unwrap_or_else(|_| Err(unparsable()))
     })
 }
 
 fn read_here(path: &Path) -> Result<SourceModel, SourceError> {
     let (main, folder) = locate::main_file(path)?;
-    let files = file::load(&main, folder.as_deref())?;
+    let files = file::load(&main, folder.as_deref(), Imports::Outer)?;
     let project = Project::new(&files, folder.as_deref());
     let class = locate::class(&project)?;
     Ok(SourceModel { contract: contract(&project, class), class: class.name.to_string(), file: main })

@@ -58,7 +58,7 @@ fn class_or_file(path: &Path) -> Result<Detected, DetectError> {
 
 /// Whether the source is sound and just no model.
 fn is_no_class(error: &SourceError) -> bool {
-    matches!(error, SourceError::NoFile { .. } | SourceError::NoClass { .. } | SourceError::SeveralFiles { .. })
+    error.is_no_class()
 }
 
 /// The folder's one model file, of the framework that is given.

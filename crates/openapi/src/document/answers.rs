@@ -19,6 +19,9 @@ const PROBLEMS: [(&str, u16, &str); 10] = [
 /// Statuses after which a client should wait.
 const RETRY: [u16; 2] = [429, 503];
 
+/// Statuses of requests that KEA reads and runs itself.
+const READ: [u16; 2] = [400, 500];
+
 /// Headers of every answer of a service.
 const HEADERS: [(&str, &str); 3] = [
     ("kea-service", "The service that answered."),
@@ -30,6 +33,12 @@ const HEADERS: [(&str, &str); 3] = [
 pub(super) fn responses(success: Value) -> Value {
     let problems = PROBLEMS.iter().map(|(name, status, _)| (status.to_string(), reference("responses", name)));
     Value::Object([("200".to_owned(), success)].into_iter().chain(problems).collect())
+}
+
+/// The problems that KEA answers for a web service, to which requests are passed on unread.
+pub(super) fn passed_on() -> Map<String, Value> {
+    let own = PROBLEMS.iter().filter(|(_, status, _)| !READ.contains(status));
+    own.map(|(name, status, _)| (status.to_string(), reference("responses", name))).collect()
 }
 
 /// References to the headers of a service's answers.

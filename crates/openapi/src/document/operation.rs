@@ -30,7 +30,7 @@ impl Document<'_> {
         let examples = self.examples(function);
         let mut operation = json!({
             "operationId": function.name,
-            "summary": summary(function),
+            "summary": short(&function.description, &function.name),
             "tags": [FUNCTIONS_TAG],
             "parameters": [version()],
             "requestBody": {"required": true, "content": {"application/json": self.body(function, &examples)}},
@@ -84,10 +84,11 @@ fn with_examples(schema: &Value, examples: &[ExampleInputs], shown: &dyn Fn(&Exa
 }
 
 /// The first sentence of the description.
-fn summary(function: &Function) -> String {
-    let sentence = function.description.split_inclusive(". ").next().unwrap_or_default().trim().trim_end_matches('.');
+pub(super) fn short(description: &str, name: &str) -> String {
+    let paragraph = description.split("\n\n").next().unwrap_or_default();
+    let sentence = paragraph.split_inclusive(". ").next().unwrap_or_default().trim().trim_end_matches('.');
     match sentence.char_indices().nth(SUMMARY) {
-        _ if sentence.is_empty() => format!("Call {}", function.name),
+        _ if sentence.is_empty() => format!("Call {name}"),
         Some((end, _)) => format!("{}…", &sentence[..end]),
         None => sentence.to_owned(),
     }

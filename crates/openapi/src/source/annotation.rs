@@ -33,6 +33,8 @@ pub(super) struct Types<'p, 'a> {
     pub(super) place: String,
     /// Whether instances are written rather than read: by the names of their attributes, and whole.
     pub(super) writing: bool,
+    /// Whether pydantic models take more than they name unless they forbid it, as they do by themselves.
+    pub(super) lenient: bool,
     /// Classes that are being read, to stop at those that contain themselves.
     pub(super) open: Vec<*const StmtClassDef>,
     /// How many schemas may still be made.
@@ -41,7 +43,15 @@ pub(super) struct Types<'p, 'a> {
 
 impl<'p, 'a> Types<'p, 'a> {
     pub(super) fn new(project: &'p Project<'a>) -> Self {
-        Self { project, notes: Vec::new(), place: String::new(), writing: false, open: Vec::new(), left: SCHEMAS }
+        Self {
+            project,
+            notes: Vec::new(),
+            place: String::new(),
+            writing: false,
+            lenient: false,
+            open: Vec::new(),
+            left: SCHEMAS,
+        }
     }
 
     /// Notes what could not be found out at the place that is being read.
@@ -107,6 +117,7 @@ impl<'p, 'a> Types<'p, 'a> {
             Meaning::Class(module, class) => self.class(module, class, depth),
             Meaning::Value(module, value) => self.alias(module, value, depth),
             Meaning::External(name) => self.external(module, &name, &[], depth),
+            Meaning::Function(..) => self.unknown(&format!("`{}` is a function and no type", dotted(expr))),
             Meaning::Module(_) | Meaning::Unknown => {
                 self.unknown(&format!("`{}` is not defined in the source", dotted(expr)))
             }

@@ -174,7 +174,7 @@ impl<'a> Types<'_, 'a> {
                 lineage
                     .into_iter()
                     .find_map(|(module, class)| self.extra_setting(module, class))
-                    .is_some_and(|s| s == "allow")
+                    .map_or(self.lenient, |extra| extra == "allow" || (self.lenient && extra == "ignore"))
             }
             _ => false,
         }

@@ -41,22 +41,41 @@ impl SourceFile {
     }
 }
 
+/// Which imports are followed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Imports {
+    /// Those that run when a file does.
+    Outer,
+    /// Those within functions, too: web applications are put together there.
+    All,
+}
+
 /// Parses the main file and, in a folder, what it imports from there. The main file comes first.
-pub(super) fn load(main: &Path, folder: Option<&Path>) -> Result<Vec<SourceFile>, SourceError> {
-    let name = main.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut files = vec![parse(main, name, false)?];
+pub(super) fn load(main: &Path, folder: Option<&Path>, which: Imports) -> Result<Vec<SourceFile>, SourceError> {
+    let (name, package) = module_of(main, folder);
+    let mut files = vec![parse(main, name, package)?];
     let Some(folder) = folder else { return Ok(files) };
     let mut seen = HashSet::from([main.to_path_buf()]);
-    let mut wanted: VecDeque<String> = imports(&files[0], folder).into();
+    let mut wanted: VecDeque<String> = imports(&files[0], folder, which).into();
     while let (Some(module), true) = (wanted.pop_front(), files.len() < FILES) {
         let Some((path, package)) = find(folder, &module) else { continue };
         if seen.insert(path.clone()) {
             let file = parse(&path, module, package)?;
-            wanted.extend(imports(&file, folder));
+            wanted.extend(imports(&file, folder, which));
             files.push(file);
         }
     }
     Ok(files)
+}
+
+/// The dotted name of a file as its neighbours import it, and whether it is a package's own.
+fn module_of(file: &Path, folder: Option<&Path>) -> (String, bool) {
+    let within = folder.and_then(|folder| file.strip_prefix(folder).ok()).or_else(|| file.file_name().map(Path::new));
+    let stem = within.unwrap_or(file).with_extension("");
+    let mut parts: Vec<String> = stem.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    let package = parts.len() > 1 && parts.last().is_some_and(|last| last == "__init__");
+    parts.truncate(parts.len() - usize::from(package));
+    (parts.join("."), package)
 }
 
 fn parse(path: &Path, module: String, package: bool) -> Result<SourceFile, SourceError> {
@@ -93,9 +112,9 @@ fn syntax_error(path: &Path, text: &str, error: &ParseError) -> SourceError {
 }
 
 /// Names of all modules that a file may import from its own folder.
-fn imports(file: &SourceFile, folder: &Path) -> Vec<String> {
+fn imports(file: &SourceFile, folder: &Path, which: Imports) -> Vec<String> {
     let mut found = Vec::new();
-    for_each_statement(&file.body, &mut |statement| match statement {
+    let mut add = |statement: &Stmt| match statement {
         Stmt::Import(import) => found.extend(import.names.iter().map(|alias| alias.name.to_string())),
         Stmt::ImportFrom(import) => {
             let module = import.module.as_ref().map_or("", |module| module.as_str());
@@ -104,7 +123,11 @@ fn imports(file: &SourceFile, folder: &Path) -> Vec<String> {
             found.push(module);
         }
         _ => {}
-    });
+    };
+    for_each_statement(&file.body, &mut add);
+    if which == Imports::All {
+        imports_within(&file.body).into_iter().for_each(add);
+    }
     found.into_iter().map(|module| inside(folder, &module)).collect()
 }
 
@@ -136,6 +159,21 @@ fn find(folder: &Path, module: &str) -> Option<(PathBuf, bool)> {
         (true, false) => Some((file, false)),
         (false, false) => None,
     }
+}
+
+/// The imports within the functions of a file.
+pub(super) fn imports_within(body: &[Stmt]) -> Vec<&Stmt> {
+    let mut found = Vec::new();
+    for_each_statement(body, &mut |statement| {
+        if let Stmt::FunctionDef(function) = statement {
+            for_each_statement(&function.body, &mut |inner| {
+                if matches!(inner, Stmt::Import(_) | Stmt::ImportFrom(_)) {
+                    found.push(inner);
+                }
+            });
+        }
+    });
+    found
 }
 
 /// Calls `visit` with each statement that runs when the body does, those within `if`, `try` and `with` included.

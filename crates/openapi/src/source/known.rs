@@ -109,10 +109,18 @@ pub(super) fn is_table(name: &str) -> bool {
 
 /// Whether the name is a call that says more about a type or an attribute.
 pub(super) fn is_field(name: &str) -> bool {
-    matches!(
-        name,
-        "pydantic.Field" | "pydantic.fields.Field" | "dataclasses.field" | "attrs.field" | "attr.ib" | "attr.field"
-    )
+    is_web_parameter(name).is_some()
+        || matches!(
+            name,
+            "pydantic.Field" | "pydantic.fields.Field" | "dataclasses.field" | "attrs.field" | "attr.ib" | "attr.field"
+        )
+}
+
+/// What a call of FastAPI says of a parameter: `Query` of `fastapi.Query`.
+pub(super) fn is_web_parameter(name: &str) -> Option<&str> {
+    let (package, name) = name.rsplit_once('.')?;
+    let known = matches!(name, "Query" | "Path" | "Header" | "Cookie" | "Body" | "Form" | "File");
+    (known && matches!(package, "fastapi" | "fastapi.params" | "fastapi.param_functions")).then_some(name)
 }
 
 fn split(name: &str) -> (&str, &str) {

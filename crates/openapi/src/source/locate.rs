@@ -12,7 +12,7 @@ use super::{
     class::{self, Kind},
     file::for_each_statement,
     project::Project,
-    unreadable,
+    unreadable, web,
 };
 
 /// The file that is preferred in a folder.
@@ -96,7 +96,12 @@ fn only<'a>(project: &Project<'a>, candidates: &[&'a StmtClassDef]) -> Result<&'
     let file = project.main_path().to_path_buf();
     match candidates {
         [class] => Ok(class),
-        [] => Err(SourceError::NoClass { file }),
+        [] => Err(match web::framework_of(project) {
+            Some(framework) => {
+                SourceError::WebApplication { file, framework: framework.as_str(), command: framework.command() }
+            }
+            None => SourceError::NoClass { file },
+        }),
         several => Err(SourceError::SeveralClasses {
             file,
             candidates: several.iter().map(|class| class.name.to_string()).collect(),

@@ -111,7 +111,7 @@ impl<'a> Types<'_, 'a> {
             },
             Meaning::Value(module, value) => self.shape(module, value, hops + 1),
             Meaning::External(name) => self.generic_shape(module, &name, &[], hops),
-            Meaning::Module(_) | Meaning::Unknown => Shape::Open,
+            Meaning::Function(..) | Meaning::Module(_) | Meaning::Unknown => Shape::Open,
         }
     }
 

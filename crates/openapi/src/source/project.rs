@@ -5,10 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ruff_python_ast::{Expr, Stmt, StmtClassDef, StmtImport, StmtImportFrom};
+use ruff_python_ast::{Expr, Stmt, StmtClassDef, StmtFunctionDef, StmtImport, StmtImportFrom};
 
 use super::{
-    file::{SourceFile, for_each_statement, inside, join},
+    file::{SourceFile, for_each_statement, imports_within, inside, join},
     known,
 };
 
@@ -35,6 +35,7 @@ struct Names<'a> {
 
 enum Symbol<'a> {
     Class(&'a StmtClassDef),
+    Function(&'a StmtFunctionDef),
     Value(&'a Expr),
     /// A module, by its absolute name.
     Module(String),
@@ -46,6 +47,8 @@ enum Symbol<'a> {
 pub(super) enum Meaning<'a> {
     /// A class of a parsed file.
     Class(ModuleId, &'a StmtClassDef),
+    /// A function of a parsed file.
+    Function(ModuleId, &'a StmtFunctionDef),
     /// A value assigned in a parsed file.
     Value(ModuleId, &'a Expr),
     /// A parsed file.
@@ -70,6 +73,11 @@ impl<'a> Project<'a> {
         &self.files[Self::MAIN].body
     }
 
+    /// The parsed files' statements.
+    pub(super) fn bodies(&self) -> impl Iterator<Item = (ModuleId, &'a [Stmt])> {
+        self.files.iter().map(|file| file.body.as_slice()).enumerate()
+    }
+
     pub(super) fn main_path(&self) -> &Path {
         &self.files[Self::MAIN].path
     }
@@ -84,6 +92,11 @@ impl<'a> Project<'a> {
             }
             _ => Meaning::Unknown,
         }
+    }
+
+    /// What a name of a module means.
+    pub(super) fn named(&self, module: ModuleId, name: &str) -> Meaning<'a> {
+        self.name(module, name, 0)
     }
 
     /// The dotted name of something outside of the files, as `typing.Optional`.
@@ -101,7 +114,7 @@ impl<'a> Project<'a> {
             Meaning::Class(id, class) => {
                 nested_class(class, name).map_or(Meaning::Unknown, |class| Meaning::Class(id, class))
             }
-            Meaning::Value(..) | Meaning::Unknown => Meaning::Unknown,
+            Meaning::Function(..) | Meaning::Value(..) | Meaning::Unknown => Meaning::Unknown,
         }
     }
 
@@ -111,6 +124,7 @@ impl<'a> Project<'a> {
         }
         match self.names[module].symbols.get(name) {
             Some(Symbol::Class(class)) => Meaning::Class(module, class),
+            Some(Symbol::Function(function)) => Meaning::Function(module, function),
             Some(Symbol::Value(value)) => Meaning::Value(module, value),
             Some(Symbol::Module(path)) => {
                 self.module(path).map_or_else(|| Meaning::External(path.clone()), Meaning::Module)
@@ -158,12 +172,22 @@ impl<'a> Names<'a> {
     fn of(file: &'a SourceFile) -> Self {
         let mut names = Self::default();
         for_each_statement(&file.body, &mut |statement| names.add(file, statement));
+        let within = imports_within(&file.body);
+        let mut local = Self::default();
+        within.into_iter().for_each(|statement| local.add(file, statement));
+        // What functions import for themselves is known by name, too, as far as the file itself has no such name.
+        for (name, symbol) in local.symbols {
+            names.symbols.entry(name).or_insert(symbol);
+        }
         names
     }
 
     fn add(&mut self, file: &'a SourceFile, statement: &'a Stmt) {
         match statement {
             Stmt::ClassDef(class) => self.add_class(class),
+            Stmt::FunctionDef(function) => {
+                drop(self.symbols.insert(function.name.as_str(), Symbol::Function(function)))
+            }
             Stmt::Assign(assign) => {
                 let names = assign.targets.iter().filter_map(Expr::as_name_expr);
                 self.symbols.extend(names.map(|name| (name.id.as_str(), Symbol::Value(&assign.value))));
