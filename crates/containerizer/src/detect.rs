@@ -150,8 +150,11 @@ fn one_file(path: &Path, given: Option<Framework>) -> Result<Detected, DetectErr
 /// The Python class in the file or folder at `path`.
 fn class(path: &Path, given: Option<Framework>) -> Result<Detected, DetectError> {
     let model = source::read(path)?;
-    let (class, file) = (&model.class, name(&model.file));
-    let why = format!("`{file}` holds the class `{class}`");
+    let file = name(&model.file);
+    let why = match &model.class {
+        Some(class) => format!("`{file}` holds the class `{class}`"),
+        None => format!("`{file}` holds functions with type hints"),
+    };
     match given {
         None | Some(Framework::Custom) => Ok(Detected {
             framework: Framework::Custom,

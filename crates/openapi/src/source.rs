@@ -4,8 +4,10 @@
 //! What the source does not say is left open and noted in the contract's `incomplete`.
 
 mod annotation;
+mod arrays;
 mod attributes;
 mod class;
+mod convention;
 mod determinism;
 mod docstring;
 mod extra;
@@ -45,8 +47,8 @@ pub struct SourceModel {
     pub contract: Contract,
     /// The file that defines the class.
     pub file: PathBuf,
-    /// The class to instantiate.
-    pub class: String,
+    /// The class to instantiate; without one, the file's own functions are those of the service.
+    pub class: Option<String>,
 }
 
 /// Why a source is no model.
@@ -189,20 +191,36 @@ fn read_here(path: &Path) -> Result<SourceModel, SourceError> {
     let (main, folder) = locate::main_file(path)?;
     let files = file::load(&main, folder.as_deref(), Imports::Outer)?;
     let project = Project::new(&files, folder.as_deref());
-    let class = locate::class(&project)?;
-    Ok(SourceModel { contract: contract(&project, class), class: class.name.to_string(), file: main })
+    match locate::class(&project) {
+        Ok(class) => {
+            Ok(SourceModel { contract: contract(&project, class), class: Some(class.name.to_string()), file: main })
+        }
+        Err(error @ SourceError::NoClass { .. }) if folder.is_none() || locate::is_preferred(&main) => {
+            let contract = contract_of_module(&project).ok_or(error)?;
+            Ok(SourceModel { contract, class: None, file: main })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn contract(project: &Project<'_>, class: &StmtClassDef) -> Contract {
     let (functions, incomplete) = functions::of_class(project, class);
+    let system = convention::of(project, Project::MAIN, class).map_or("python", convention::Convention::as_str);
     let words = docstring::of(&class.body).or_else(|| docstring::of(project.main_body()));
     Contract {
         description: words.map(|words| words.prose).unwrap_or_default(),
-        platform: format!("python {}", class.name),
+        platform: format!("{system} {}", class.name),
         functions,
         incomplete,
         ..Contract::default()
     }
+}
+
+fn contract_of_module(project: &Project<'_>) -> Option<Contract> {
+    let (functions, incomplete) = functions::of_module(project);
+    let words = docstring::of(project.main_body()).map(|words| words.prose).unwrap_or_default();
+    let contract = Contract { description: words, functions, incomplete, ..Contract::default() };
+    (!contract.functions.is_empty()).then(|| Contract { platform: "python functions".into(), ..contract })
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> SourceError {

@@ -136,7 +136,7 @@ mod tests {
         let folder = parent.path().join("iris");
         init(&folder, Template::Custom).unwrap();
         let model = kea_openapi::source::read(&folder).unwrap();
-        assert_eq!(model.class, "IrisClassifier");
+        assert_eq!(model.class.as_deref(), Some("IrisClassifier"));
         assert_eq!(model.contract.function_names(), ["predict", "centroid"]);
         assert_eq!(model.contract.incomplete, Vec::<String>::new());
     }

@@ -125,6 +125,9 @@ impl<'p, 'a> Types<'p, 'a> {
     }
 
     fn external(&mut self, module: ModuleId, name: &str, arguments: &[Expr], depth: usize) -> Value {
+        if let Some(array) = self.array(module, name, arguments) {
+            return array;
+        }
         if let Some(generic) = known::generic(name) {
             return self.container(module, generic, arguments, depth);
         }
@@ -201,7 +204,8 @@ impl<'p, 'a> Types<'p, 'a> {
     }
 
     fn annotated(&mut self, module: ModuleId, inner: &Expr, metadata: &[Expr], depth: usize) -> Value {
-        let mut schema = self.schema(module, inner, depth + 1);
+        let shaped = self.validated_array(module, metadata);
+        let mut schema = shaped.unwrap_or_else(|| self.schema(module, inner, depth + 1));
         self.extra(module, metadata).apply(&mut schema);
         schema
     }

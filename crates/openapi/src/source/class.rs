@@ -119,6 +119,20 @@ pub(super) fn lineage<'a>(
     found
 }
 
+/// The same by shared borrows, for classes of any lifetime.
+pub(super) fn ancestry<'a, 'c>(
+    project: &Project<'a>,
+    module: ModuleId,
+    class: &'c StmtClassDef,
+) -> Vec<(ModuleId, &'c StmtClassDef)>
+where
+    'a: 'c,
+{
+    let mut found = vec![(module, class)];
+    found.extend(bases_of(project, module, class));
+    found
+}
+
 fn bases_of<'a>(project: &Project<'a>, module: ModuleId, class: &StmtClassDef) -> Vec<(ModuleId, &'a StmtClassDef)> {
     let mut found: Vec<(ModuleId, &StmtClassDef)> = direct_bases(project, module, class);
     let mut next = 0;
@@ -169,10 +183,15 @@ pub(super) fn methods<'a>(project: &Project<'a>, module: ModuleId, class: &'a St
     found
 }
 
+/// Whether requests may call a function by its name.
+pub(super) fn is_public(function: &StmtFunctionDef) -> bool {
+    let name = function.name.as_str();
+    !name.starts_with('_') && name != "load"
+}
+
 /// Whether a function of a class is a public method, and then whether it is bound.
 fn callable(project: &Project<'_>, module: ModuleId, function: &StmtFunctionDef) -> Option<bool> {
-    let name = function.name.as_str();
-    if name.starts_with('_') || name == "load" {
+    if !is_public(function) {
         return None;
     }
     let mut bound = true;

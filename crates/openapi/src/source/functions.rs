@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use super::{
     annotation::{Types, nullable},
     class::{self, Method},
-    determinism,
+    convention, determinism,
     docstring::{self, Docstring},
     extra::Fallback,
+    file::for_each_statement,
     outputs::field,
     project::{ModuleId, Project},
 };
@@ -18,8 +19,15 @@ use super::{
 pub(super) fn of_class<'a>(project: &Project<'a>, class: &'a StmtClassDef) -> (Vec<Function>, Vec<String>) {
     let mut types = Types::new(project);
     let mut functions = Vec::new();
+    let convention = convention::of(project, Project::MAIN, class);
     for method in class::methods(project, Project::MAIN, class) {
-        functions.extend(types.function(&method));
+        functions.extend(match convention {
+            None => types.function(&method),
+            Some(convention) if convention::is_function(project, convention, &method) => {
+                types.conventional(convention, class, &method)
+            }
+            Some(_) => None,
+        });
     }
     let random = determinism::not_deterministic(class);
     for function in &mut functions {
@@ -33,14 +41,33 @@ pub(super) fn of_class<'a>(project: &Project<'a>, class: &'a StmtClassDef) -> (V
     (functions, types.notes)
 }
 
+/// The functions of a file without a class: those that are public and have type hints.
+pub(super) fn of_module(project: &Project<'_>) -> (Vec<Function>, Vec<String>) {
+    let mut types = Types::new(project);
+    let mut functions: Vec<Function> = Vec::new();
+    let mut defined = Vec::new();
+    for_each_statement(project.main_body(), &mut |statement| defined.extend(statement.as_function_def_stmt()));
+    for function in defined {
+        let method = Method { module: Project::MAIN, function, bound: false };
+        if class::is_public(function) && is_hinted(&method) {
+            functions.retain(|earlier| earlier.name != function.name.as_str());
+            functions.extend(types.function(&method));
+        }
+    }
+    functions.sort_by_key(|function| function.name != DEFAULT_FUNCTION);
+    (functions, types.notes)
+}
+
 impl<'a> Types<'_, 'a> {
     fn function(&mut self, method: &Method<'a>) -> Option<Function> {
+        self.place = format!("`{}`", method.function.name);
+        if self.can_be_called(method) { self.described(method) } else { None }
+    }
+
+    /// The function that a method is, whether or not it has hints.
+    pub(super) fn described(&mut self, method: &Method<'a>) -> Option<Function> {
         let function = method.function;
         let name = function.name.as_str();
-        self.place = format!("`{name}`");
-        if !self.can_be_called(method) {
-            return None;
-        }
         let words = docstring::of(&function.body).unwrap_or_default();
         let inputs = self.inputs(method, &words);
         self.place = format!("`{name}`: the result");
@@ -76,9 +103,11 @@ impl<'a> Types<'_, 'a> {
         let parameters = &method.function.parameters;
         self.note_variadic("*", parameters.vararg.as_deref());
         self.note_variadic("**", parameters.kwarg.as_deref());
-        // What is left before `/` has a default and is never given.
+        // What is left before `/` has a default and is never given, but by systems that give it by name.
+        let before = positional(parameters, method.bound).filter(|parameter| parameter.default.is_none());
         let named = parameters.args.iter().skip(usize::from(method.bound && parameters.posonlyargs.is_empty()));
-        named
+        before
+            .chain(named)
             .chain(&parameters.kwonlyargs)
             .map(|parameter| self.input(method.module, method.function, parameter, words))
             .collect()
@@ -116,7 +145,7 @@ impl<'a> Types<'_, 'a> {
         if !described.is_empty() {
             field.description = described;
         }
-        field.default = take_default(&mut field.value);
+        settle_default(&mut field);
         field
     }
 
@@ -127,11 +156,11 @@ impl<'a> Types<'_, 'a> {
 }
 
 /// The default belongs to the field, not to its schema.
-fn take_default(value: &mut ValueType) -> Option<Value> {
-    match value {
+pub(super) fn settle_default(field: &mut Field) {
+    field.default = match &mut field.value {
         ValueType::Json { schema } => schema.as_object_mut().and_then(|schema| schema.remove("default")),
         ValueType::Scalar { .. } | ValueType::Tensor { .. } => None,
-    }
+    };
 }
 
 fn is_hinted(method: &Method<'_>) -> bool {

@@ -97,6 +97,9 @@ pub(super) fn simple(name: &str) -> Option<Value> {
         "pathlib" if name.ends_with("Path") => Some(json!({"type": "string"})),
         "numpy" | "numpy.typing" => numpy(name),
         "pydantic" => pydantic(name),
+        "torch" | "tensorflow" | "jax" | "jax.numpy" if matches!(name, "Tensor" | "Array" | "ndarray") => {
+            numpy("ndarray")
+        }
         _ => None,
     }
 }

@@ -5,11 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ruff_python_ast::{Stmt, StmtClassDef};
+use ruff_python_ast::{Expr, Stmt, StmtClassDef};
 
 use super::{
     SourceError,
     class::{self, Kind},
+    convention,
     file::for_each_statement,
     project::Project,
     unreadable, web,
@@ -37,6 +38,11 @@ pub(super) fn main_file(path: &Path) -> Result<(PathBuf, Option<PathBuf>), Sourc
         1 => Ok((path.join(candidates.remove(0)), Some(path.into()))),
         _ => Err(SourceError::SeveralFiles { folder: path.into(), candidates }),
     }
+}
+
+/// Whether a file is called as a model's is.
+pub(super) fn is_preferred(file: &Path) -> bool {
+    file.file_name().is_some_and(|name| name == PREFERRED)
 }
 
 fn candidates(folder: &Path) -> Result<Vec<String>, SourceError> {
@@ -68,12 +74,36 @@ pub(super) fn class<'a>(project: &Project<'a>) -> Result<&'a StmtClassDef, Sourc
         _ => {}
     });
     let models = public.iter().copied().filter(|class| class::kind(project, Project::MAIN, class) == Kind::Plain);
+    let served: Vec<_> =
+        models.clone().filter(|class| convention::of(project, Project::MAIN, class).is_some()).collect();
+    if !served.is_empty() {
+        return only(project, &outermost(project, &most_derived(project, &served)));
+    }
     let (predicting, others): (Vec<_>, Vec<_>) = models.partition(|class| predicts(project, class));
     let candidates = if predicting.is_empty() { others } else { predicting };
     if candidates.len() > CANDIDATES {
         return only(project, &candidates);
     }
     only(project, &most_derived(project, &candidates))
+}
+
+/// Services that no other depends on, as `inner = bentoml.depends(Inner)` says in the body of the outer one.
+fn outermost<'a>(project: &Project<'a>, services: &[&'a StmtClassDef]) -> Vec<&'a StmtClassDef> {
+    let mut inner: Vec<&str> = Vec::new();
+    for service in services {
+        for statement in &service.body {
+            let value = match statement {
+                Stmt::Assign(assign) => Some(&*assign.value),
+                Stmt::AnnAssign(assign) => assign.value.as_deref(),
+                _ => None,
+            };
+            let Some(Expr::Call(call)) = value else { continue };
+            if project.external(Project::MAIN, &call.func).is_some_and(|name| name == "bentoml.depends") {
+                inner.extend(call.arguments.args.first().and_then(Expr::as_name_expr).map(|name| name.id.as_str()));
+            }
+        }
+    }
+    services.iter().copied().filter(|service| !inner.contains(&service.name.as_str())).collect()
 }
 
 fn predicts(project: &Project<'_>, class: &StmtClassDef) -> bool {

@@ -136,6 +136,7 @@ impl<'a> Types<'_, 'a> {
             }
             (Some(Generic::Literal), _) => Shape::Value,
             (Some(_), _) => Shape::Open,
+            (None, _) if self.array(module, name, arguments).is_some() => Shape::Value,
             (None, _) => match known::simple(name) {
                 Some(schema) if schema.get("type").is_some() => Shape::Value,
                 _ => Shape::Open,

@@ -9,6 +9,7 @@ import pathlib
 import sys
 import typing
 
+from .conventions import KServe, MlServer, adapted
 from .errors import InvalidArgument, Unusable, name_of
 from .parameters import bind
 from .results import to_json
@@ -52,17 +53,32 @@ class CustomModel:
 
 
 def load_custom(arguments) -> CustomModel:
-    if not arguments.file or not arguments.class_name:
-        raise Unusable("a custom model needs --file and --class")
+    if not arguments.file:
+        raise Unusable("a custom model needs --file")
     file = pathlib.Path(arguments.file).resolve()
     sys.path.insert(0, str(file.parent))
     spec = importlib.util.spec_from_file_location(file.stem, file)
     module = sys.modules[file.stem] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    kind = getattr(module, arguments.class_name, None)
-    if not isinstance(kind, type):
-        raise Unusable(f"{file.name} has no class `{arguments.class_name}`")
-    model = CustomModel(kind())
+    model = CustomModel(instance_of(module, arguments.class_name) if arguments.class_name else Functions(module))
     if callable(getattr(model.instance, "load", None)):
-        model.awaited(model.instance.load())
+        loaded = model.awaited(model.instance.load())
+        if loaded is False and isinstance(model.instance, (KServe, MlServer)):
+            raise Unusable(f"`load` of `{arguments.class_name}` said that the model is not ready")
     return model
+
+
+def instance_of(module, name: str):
+    kind = getattr(module, name, None)
+    adapter = adapted(kind, name)
+    if adapter is None and not isinstance(kind, type):
+        raise Unusable(f"{module.__name__}.py has no class `{name}`")
+    return adapter or kind()
+
+
+class Functions:
+    """The functions that a file defines itself, which are its service's where it has no class."""
+
+    def __init__(self, module):
+        own = {name: value for name, value in vars(module).items() if inspect.isfunction(value)}
+        vars(self).update({name: value for name, value in own.items() if value.__module__ == module.__name__})

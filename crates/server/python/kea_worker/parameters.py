@@ -128,10 +128,23 @@ def from_generic(value, origin, parts):
 
 
 def from_library(value, hint):
-    """numpy's and pandas' own classes."""
+    """numpy's, pandas' and torch's own classes, and those that jaxtyping makes of them."""
+    if hasattr(hint, "array_type") and hasattr(hint, "dtypes"):
+        return of_dtypes(from_json(value, hint.array_type), hint.dtypes)
+    torch = sys.modules.get("torch")
+    if torch is not None and hint is torch.Tensor:
+        return torch.as_tensor(value)
     if np is not None and hint is np.ndarray:
         return np.asarray(value)
     pandas = sys.modules.get("pandas")
     if pandas is not None and hint in (pandas.DataFrame, pandas.Series):
         return hint(value)
     return hint(value) if hint in (set, frozenset, tuple) else value
+
+
+def of_dtypes(array, names):
+    """The array with one of the datatypes that a hint allows, where whole numbers came for others."""
+    if np is None or not isinstance(array, np.ndarray) or not isinstance(names, (list, tuple)):
+        return array
+    fitting = ("float64", "float32", "int64", "int32", array.dtype.name, *names)
+    return array if array.dtype.name in names else array.astype(next(name for name in fitting if name in names))

@@ -39,8 +39,8 @@ pub(crate) struct WorkerSpec {
     pub(crate) python: PathBuf,
     pub(crate) framework: Framework,
     pub(crate) model: PathBuf,
-    /// File and name of a custom class.
-    pub(crate) class: Option<(PathBuf, String)>,
+    /// File and name of a custom class; without a name, the file's functions.
+    pub(crate) class: Option<(PathBuf, Option<String>)>,
     pub(crate) threads: usize,
     pub(crate) memory: Option<u64>,
     pub(crate) patience: Arc<Patience>,
@@ -194,7 +194,10 @@ fn command(spec: &WorkerSpec, socket: StdUnixStream) -> Command {
     command.args(["--framework", spec.framework.as_str(), "--threads", &spec.threads.to_string()]);
     command.arg("--model").arg(&spec.model);
     if let Some((file, class)) = &spec.class {
-        command.arg("--file").arg(file).arg("--class").arg(class);
+        command.arg("--file").arg(file);
+        if let Some(class) = class {
+            command.arg("--class").arg(class);
+        }
     }
     // The model's files are shared by replicas: nothing is written beside them.
     command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");

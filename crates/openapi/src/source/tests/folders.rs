@@ -11,7 +11,7 @@ const MODEL: &str = "class Model:\n    def predict(self, x: int) -> int: ...\n";
 fn model_py_is_preferred() {
     let folder = folder(&[("model.py", MODEL), ("other.py", "class Other: ...\n")]);
     let model = read(folder.path()).unwrap();
-    assert_eq!((model.class.as_str(), model.file), ("Model", folder.path().join("model.py")));
+    assert_eq!((model.class.as_deref(), model.file), (Some("Model"), folder.path().join("model.py")));
 }
 
 #[test]

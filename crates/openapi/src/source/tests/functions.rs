@@ -165,7 +165,7 @@ class Model(Base):
     def predict(self, x: float) -> int: ...
 ";
     let model = read_text(source).unwrap();
-    assert_eq!(model.class, "Model");
+    assert_eq!(model.class.as_deref(), Some("Model"));
     assert_eq!(model.contract.function_names(), ["predict", "info"]);
     assert_eq!(schema(&model.contract.functions[0].inputs[0]), &json!({"type": "number"}));
 }
@@ -182,14 +182,14 @@ class Other:
 class Model:
     def predict(self, row: Row) -> int: ...
 ";
-    assert_eq!(read_text(source).unwrap().class, "Model");
+    assert_eq!(read_text(source).unwrap().class.as_deref(), Some("Model"));
 }
 
 #[test]
 fn the_only_public_class_is_the_model_where_none_predicts() {
     let source = "class _Helper:\n    pass\nclass LoadError(Exception):\n    pass\nclass Grades:\n    def get(self, name: str) -> int: ...\n";
     let model = read_text(source).unwrap();
-    assert_eq!((model.class.as_str(), model.contract.function_names()), ("Grades", vec!["get"]));
+    assert_eq!((model.class.as_deref(), model.contract.function_names()), (Some("Grades"), vec!["get"]));
 }
 
 #[test]
@@ -201,11 +201,34 @@ fn several_candidates_are_named() {
 
 #[test]
 fn a_file_without_a_class_says_what_to_write() {
-    let error = read_text("def predict(x: int) -> int: ...\n").unwrap_err();
+    let error = read_text("def predict(x):\n    return x\n").unwrap_err();
     assert!(
         error.to_string().ends_with("has no public class: write `class Model:` with a method `predict`"),
         "{error}"
     );
+}
+
+#[test]
+fn hinted_functions_are_those_of_a_file_without_a_class() {
+    let source = "import os\ndef helper(x): ...\ndef _own(x: int): ...\ndef area(side: float) -> float: ...\ndef predict(x: int) -> int: ...\n";
+    let model = read_text(source).unwrap();
+    assert_eq!((model.class, model.contract.function_names()), (None, vec!["predict", "area"]));
+}
+
+#[test]
+fn functions_beside_other_files_of_a_folder_are_no_model() {
+    let folder = super::folder(&[("train.py", "def train(rows: int) -> None: ...\n")]);
+    assert!(matches!(super::read(folder.path()), Err(SourceError::NoClass { .. })));
+    let folder = super::folder(&[("model.py", "def score(rows: int) -> int: ...\n")]);
+    assert_eq!(super::read(folder.path()).unwrap().contract.function_names(), ["score"]);
+}
+
+#[test]
+fn a_web_application_is_no_model_and_says_how_it_is_deployed() {
+    let error =
+        read_text("from fastapi import FastAPI\napp = FastAPI()\n@app.get('/')\ndef root() -> int: ...\n").unwrap_err();
+    assert!(matches!(error, SourceError::WebApplication { framework: "FastAPI", .. }), "{error}");
+    assert!(error.to_string().contains("--command 'exec uvicorn"), "{error}");
 }
 
 #[test]

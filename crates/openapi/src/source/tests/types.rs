@@ -15,6 +15,10 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum, StrEnum, auto
 from typing import *
 import numpy as np
+import nptyping
+import torch as tensors
+from bentoml.validators import DType, Shape
+from jaxtyping import Float, Float32, Int
 import numpy.typing as npt
 import pandas as pd
 from annotated_types import Ge, Len
@@ -250,6 +254,19 @@ fn numpy_arrays_are_arrays_and_its_numbers_have_bounds() {
     check("npt.NDArray[np.float64]", array);
     check("np.uint8", json!({"type": "integer", "minimum": 0, "maximum": 255}));
     check("np.float32", json!({"type": "number"}));
+}
+
+#[test]
+fn arrays_whose_hints_say_their_shape_are_nested_so() {
+    let row = json!({"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3});
+    let rows = |words: &str| json!({"type": "array", "items": row, "description": words});
+    check("Float[np.ndarray, 'batch 3']", rows("Shape: batch, 3."));
+    check("Float32[np.ndarray, '#b width=3']", rows("Shape: b, 3."));
+    check("nptyping.NDArray[nptyping.Shape['*, 3 columns'], nptyping.Float]", rows("Shape: any, 3."));
+    check("Annotated[np.ndarray, Shape((-1, 3)), DType('float64')]", rows("Shape: any, 3."));
+    check("Int[np.ndarray, '']", json!({"type": "integer"}));
+    check("Float[np.ndarray, '*batch 3']", json!({"type": "array", "items": {}, "description": "Shape: *batch, 3."}));
+    check("tensors.Tensor", json!({"type": "array", "items": {}, "description": "Numbers, nested by dimension."}));
 }
 
 #[test]
