@@ -35,7 +35,7 @@ EXPECTED = {
     "python-client": ["shipping", "/inputs/text", "/inputs/colour"],
     "rollout": ["version 2 took over from version 1", "version 3 went back at step 1 of 2", "at most 2 % may"],
     "shadow": ["version 2 in shadow: 8 answers the same, 2 different, 0 failed"],
-    "web-service": ["0.24", "USD"],
+    "web-service": ["## `POST /api/v1/k8c/services/web-service/score`", "0.24", "USD"],
 }
 
 

@@ -107,16 +107,24 @@ impl<'a> Types<'_, 'a> {
             return None;
         }
         let mut function = self.described(method)?;
+        // The context is given by bentoml, and no part of a request.
         function.inputs.retain(|input| input.name != "ctx" && input.name != "context");
+        let name = format!("`{}`", function.name);
+        self.forget(&[format!("{name}: argument `ctx`"), format!("{name}: argument `context`")]);
         if let Some((module, spec)) = input_spec(method)
             && let Meaning::Class(module, class) = self.project.meaning(module, spec)
         {
             let kind = class::kind(self.project, module, class);
             function.inputs = self.fields_of(module, class, kind);
             // They are what `**params` of the method is.
-            self.notes.retain(|note| !(note.starts_with(&self.place) && note.contains("`**")));
+            self.forget(&[format!("{name}: `**")]);
         }
         Some(function)
+    }
+
+    /// Takes back notes on what turned out to be known.
+    fn forget(&mut self, beginnings: &[String]) {
+        self.notes.retain(|note| !beginnings.iter().any(|beginning| note.starts_with(beginning)));
     }
 
     fn streams(&self, method: &Method<'_>) -> bool {
