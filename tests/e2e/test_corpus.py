@@ -7,21 +7,20 @@ import subprocess
 from pathlib import Path
 
 import yaml
-from harness import KEA_BIN
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
 CORPUS = Path(__file__).parents[2] / "crates" / "openapi" / "tests" / "corpus"
 
 
-def docs(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def docs(binary: Path, path: Path, *options: str) -> subprocess.CompletedProcess[str]:
     # Without a PATH there is no Python to run.
-    return subprocess.run([KEA_BIN, "docs", path, *options], capture_output=True, text=True, env={}, timeout=60)
+    return subprocess.run([binary, "docs", path, *options], capture_output=True, text=True, env={}, timeout=60)
 
 
-def test_every_document_of_the_corpus_is_valid() -> None:
+def test_every_document_of_the_corpus_is_valid(binary: Path) -> None:
     wrong = {}
     for path in sorted(CORPUS.iterdir()):
-        done = docs(path)
+        done = docs(binary, path)
         if path.name == "syntax_error.py":
             assert (done.returncode, done.stdout) == (1, "")
             assert "syntax_error.py:2:30: " in done.stderr
@@ -33,9 +32,9 @@ def test_every_document_of_the_corpus_is_valid() -> None:
     assert wrong == {}
 
 
-def test_a_check_fails_with_each_reason() -> None:
-    assert docs(CORPUS / "fastapi_loans.py", "--check").returncode == 0
-    failed = docs(CORPUS / "flask_predict.py", "--check", "--format", "yaml")
+def test_a_check_fails_with_each_reason(binary: Path) -> None:
+    assert docs(binary, CORPUS / "fastapi_loans.py", "--check").returncode == 0
+    failed = docs(binary, CORPUS / "flask_predict.py", "--check", "--format", "yaml")
     assert failed.returncode == 1
     reasons = yaml.safe_load(failed.stdout)["info"]["x-kea-incomplete"]
     assert [line for line in failed.stderr.splitlines() if line.startswith("incomplete: ")] == [
@@ -43,9 +42,9 @@ def test_a_check_fails_with_each_reason() -> None:
     ]
 
 
-def test_a_model_that_must_be_loaded_says_what_to_do(tmp_path: Path) -> None:
+def test_a_model_that_must_be_loaded_says_what_to_do(binary: Path, tmp_path: Path) -> None:
     model = tmp_path / "iris.joblib"
     model.write_bytes(b"\x80\x04")
-    refused = docs(model)
+    refused = docs(binary, model)
     assert refused.returncode == 1
     assert "then run `kea docs iris`" in refused.stderr

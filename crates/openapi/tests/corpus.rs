@@ -3,6 +3,8 @@
 //! A file or folder of `tests/corpus` is one; `tests/e2e/test_corpus.py` holds the document of each against the rules of
 //! OpenAPI.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{contract, folder, read, read_text};
-use crate::source::{FILE_LIMIT, SourceError};
+use crate::source::{FILE_LIMIT, SourceError, read_web};
 
 #[test]
 fn a_file_that_is_too_large_or_no_text_is_refused() {
@@ -118,6 +118,38 @@ fn no_text_makes_the_reader_panic() {
         let read = read_text(&source);
         assert!(!matches!(read, Err(SourceError::Unparsable { .. })), "{source}");
     }
+}
+
+#[test]
+fn no_text_makes_the_reader_of_web_applications_panic() {
+    let sources = [
+        include_str!("../../../tests/corpus/fastapi_loans.py"),
+        include_str!("../../../tests/corpus/flask_predict.py"),
+        include_str!("../../../tests/corpus/starlette_app.py"),
+    ];
+    let folder = folder(&[]);
+    let file = folder.path().join("app.py");
+    let mut random = Random(11);
+    for round in 0..150 {
+        let mut source = sources[round % sources.len()].to_owned();
+        let (start, end) = (random.boundary(&source), random.boundary(&source));
+        let end = if random.below(2) == 0 { start } else { end.max(start) };
+        source.replace_range(start..end, PIECES[random.below(PIECES.len())]);
+        fs::write(&file, &source).unwrap();
+        assert!(!matches!(read_web(&file, &[]), Err(SourceError::Unparsable { .. })), "{source}");
+    }
+}
+
+#[test]
+fn routers_that_contain_each_other_end() {
+    let folder = folder(&[]);
+    let file = folder.path().join("app.py");
+    let source = "from fastapi import APIRouter, FastAPI\napp = FastAPI()\na = APIRouter()\nb = APIRouter()\n\
+        app.include_router(a, prefix='/a')\na.include_router(b, prefix='/b')\nb.include_router(a)\n\
+        @b.get('/x')\ndef x() -> int: ...\n";
+    fs::write(&file, source).unwrap();
+    let contract = read_web(&file, &[]).unwrap().unwrap();
+    assert_eq!(contract.operations[0].path, "/a/b/x");
 }
 
 /// A small generator (xorshift), so that a failure can be had again.

@@ -178,20 +178,20 @@ impl<'a> Types<'_, 'a> {
         let call = said.call.as_ref().map(|(name, _)| name.as_str());
         let is_variable = path.variables.iter().any(|(variable, _)| variable == name);
         match (call, is_variable) {
-            (_, true) | (Some("Path"), _) => taken.add(WebPlace::Path, name, schema, extra),
-            (Some("Query"), _) => taken.add(WebPlace::Query, name, schema, extra),
-            (Some("Header"), _) => taken.add(WebPlace::Header, &name.replace('_', "-"), schema, extra),
-            (Some("Cookie"), _) => taken.add(WebPlace::Cookie, name, schema, extra),
-            (Some("File"), _) => taken.add_part(PartKind::File, name, schema, extra),
-            (Some("Form"), _) => taken.add_part(PartKind::Form, name, schema, extra),
+            (_, true) | (Some("Path"), _) => taken.add(WebPlace::Path, name, schema, &extra),
+            (Some("Query"), _) => taken.add(WebPlace::Query, name, schema, &extra),
+            (Some("Header"), _) => taken.add(WebPlace::Header, &name.replace('_', "-"), schema, &extra),
+            (Some("Cookie"), _) => taken.add(WebPlace::Cookie, name, schema, &extra),
+            (Some("File"), _) => taken.add_part(PartKind::File, name, schema, &extra),
+            (Some("Form"), _) => taken.add_part(PartKind::Form, name, schema, &extra),
             (Some("Body"), _) => {
                 let embedded = said.call.as_ref().is_some_and(|(_, call)| is_true(call, "embed"));
                 let kind = if embedded { PartKind::Member } else { PartKind::Json };
-                taken.add_part(kind, name, schema, extra);
+                taken.add_part(kind, name, schema, &extra);
             }
-            _ if is_file => taken.add_part(PartKind::File, name, schema, extra),
-            _ if is_plain(&schema) => taken.add(WebPlace::Query, name, schema, extra),
-            _ => taken.add_part(PartKind::Json, name, schema, extra),
+            _ if is_file => taken.add_part(PartKind::File, name, schema, &extra),
+            _ if is_plain(&schema) => taken.add(WebPlace::Query, name, schema, &extra),
+            _ => taken.add_part(PartKind::Json, name, schema, &extra),
         }
     }
 
@@ -202,7 +202,7 @@ impl<'a> Types<'_, 'a> {
 }
 
 impl Taken {
-    fn add(&mut self, place: WebPlace, name: &str, schema: Value, extra: Extra) {
+    fn add(&mut self, place: WebPlace, name: &str, schema: Value, extra: &Extra) {
         if let (WebPlace::Query | WebPlace::Header | WebPlace::Cookie, Some("object"), Some(_)) =
             (place, schema["type"].as_str(), schema.get("properties"))
         {
@@ -235,7 +235,7 @@ impl Taken {
         self.parameters.push(WebParameter { place, field });
     }
 
-    fn add_part(&mut self, kind: PartKind, name: &str, schema: Value, extra: Extra) {
+    fn add_part(&mut self, kind: PartKind, name: &str, schema: Value, extra: &Extra) {
         let name = extra.alias.clone().unwrap_or_else(|| name.to_owned());
         let required = extra.default == Fallback::Required;
         self.parts.push(BodyPart { name, schema, required, kind });
