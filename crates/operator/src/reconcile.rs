@@ -47,7 +47,7 @@ use crate::{
     rollout::{self, Plan, Strength},
     routers::{self, Home},
     settings::ClusterSettings,
-    status::{self, Seen, VersionWish},
+    status::{self, Failure, Seen, VersionWish},
     steps::{self, Counts, Look},
     version::{ReplicaRecord, VersionRecord},
     watch::Caches,
@@ -276,7 +276,8 @@ async fn look(
     let (version, replicas) = (&new.wish.version, new.wish.replicas);
     let is_known = records.iter().any(|of| of.version == *version && of.replica.is_some());
     let barred = barred.iter().find(|barred| barred.version == *version);
-    let failure = barred.map(Barred::reason).or_else(|| status::failure(new, pods));
+    let held_back = barred.map(|barred| Failure { why: barred.reason(), passes: false });
+    let failure = held_back.or_else(|| status::failure(new, pods));
     let look = Look {
         now: Timestamp::now(),
         is_ready: is_known && replicas > 0 && status::ready(pods, version) >= replicas,

@@ -16,13 +16,14 @@ macro_rules! files {
 }
 
 /// Path below the program's folder, and text.
-const FILES: [(&str, &str); 23] = files![
+const FILES: [(&str, &str); 24] = files![
     "__main__.py",
     "kea_worker/__init__.py",
     "kea_worker/boosters.py",
     "kea_worker/channel.py",
     "kea_worker/columns.py",
     "kea_worker/contract.py",
+    "kea_worker/conventions.py",
     "kea_worker/custom.py",
     "kea_worker/errors.py",
     "kea_worker/estimators.py",
