@@ -24,8 +24,8 @@ build: ## Builds the binary
 run: build tools ## Starts KEA, trains and deploys a real model, and shows what to call; ends with Ctrl-C
 	scripts/run $(KEA)
 
-test: format-check deny unit worker e2e ## Everything: format, lints, documentation, licences, unit, worker, end-to-end, browser and cluster tests
-	$(MAKE) cluster BESIDE='$(MAKE) lint doc'
+test: format-check deny unit e2e ## Everything: format, lints, documentation, licences, unit, worker, end-to-end, browser and cluster tests
+	$(MAKE) cluster BESIDE='$(MAKE) worker lint doc'
 
 check: format-check lint doc deny ## What needs no running parts
 
