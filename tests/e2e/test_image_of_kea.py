@@ -15,6 +15,8 @@ SELF = "--self"
 BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 # What KEA promises of its image, as it is sent, and what debian:bookworm-slim has of that.
 MOST, MOST_OF_BASE = 60_000_000, 29_000_000
+# What the tests' binary has more than the one that users get: it is hardly optimised, and has the names of functions.
+UNOPTIMISED = 5_000_000
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +101,8 @@ def test_a_base_that_cannot_run_kea_is_refused(own: Builder, registry: Registry)
 
 def test_the_image_is_small(own: Builder, built: Build, registry: Registry) -> None:
     bytes_of = {layer["part"]: layer["bytes"] for layer in built.data["layers"]}
-    assert bytes_of["certificates"] + bytes_of["server"] < MOST - MOST_OF_BASE
+    assert bytes_of["certificates"] + bytes_of["server"] < MOST - MOST_OF_BASE + UNOPTIMISED
     # Its real base, where there is a registry that has it.
     if real := os.environ.get("KEA_TEST_BASE_IMAGE"):
         whole = own.push(SELF, f"{registry.host}/judged/kea:real", "--base", real)
-        assert sum(layer["bytes"] for layer in whole.data["layers"]) < MOST
+        assert sum(layer["bytes"] for layer in whole.data["layers"]) < MOST + UNOPTIMISED
