@@ -52,7 +52,7 @@ worker: $(VENV)/made ## Tests of the Python worker, with each framework
 	scripts/test-worker
 
 e2e: $(VENV)/made ## Tests of the real binary with real models, clients and a browser
-	scripts/apt-install apache2-utils buildah chromium chromium-driver curl docker-registry git-lfs openssh-server redis-server runc skopeo umoci
+	scripts/apt-install apache2-utils buildah chromium chromium-driver curl docker-registry git-lfs golang-go openssh-server redis-server runc skopeo umoci
 	scripts/azurite .cache/azurite
 	scripts/helm .cache/helm
 	scripts/oidc-provider .cache/oidc-provider

@@ -13,6 +13,7 @@ from browser import Browser
 from harness import Kea
 from models import SETOSA, ModelShelf
 from selenium import webdriver
+from selenium.webdriver.support.ui import Select
 
 GREETER = '''"""Greets."""
 
@@ -32,6 +33,13 @@ BROKEN = """class Broken:
         return x
 """
 OPERATION = "#operations-Functions-predict"
+# The document of a service as its page gets it.
+DOCUMENT = """
+const done = arguments[1];
+const token = sessionStorage.getItem("kea-token");
+fetch(`/api/v1/k8c/openapi/${arguments[0]}`, { headers: { Authorization: `Bearer ${token}` } })
+  .then((answer) => answer.json()).then(done);
+"""
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +81,11 @@ def expand(browser: Browser, operation: str = OPERATION) -> None:
     browser.find(operation)
     if not browser.all(f"{operation}.is-open"):
         browser.click(f"{operation} .opblock-summary-control")
+
+
+def program(browser: Browser) -> str:
+    """The program that the page shows, also where it is folded."""
+    return browser.driver.execute_script("return document.querySelector('.samples code')?.textContent")
 
 
 def execute(browser: Browser, body: dict[str, Any]) -> tuple[int, Any]:
@@ -127,6 +140,15 @@ def test_the_search_finds_services_by_their_name(inside: Browser) -> None:
     inside.write("#search", "nothing like it")
     inside.wait(lambda: cards(inside) == [], "nothing fits")
     inside.shows("0 services found", "#summary")
+
+
+def test_the_search_finds_services_by_what_they_take_and_are_for(inside: Browser) -> None:
+    inside.write("#search", "petal_width")
+    inside.wait(lambda: cards(inside) == ["iris", "open-iris"], "two services take a petal's width")
+    inside.shows("Found in predict: petal_width", ".card .found")
+    inside.write("#search", "people by name")
+    inside.wait(lambda: cards(inside) == ["greeter"], "its description has these words")
+    inside.shows("Greets people by name.", ".card .words")
 
 
 def test_a_service_that_has_failed_says_why_on_its_card(pages: Kea, models: ModelShelf, inside: Browser) -> None:
@@ -252,6 +274,20 @@ def test_what_could_not_be_found_out_is_said_on_the_page(pages: Kea, inside: Bro
     assert inside.all("#incomplete") == []
 
 
+def test_programs_of_the_page_can_be_chosen_by_language(inside: Browser) -> None:
+    inside.open("/docs/iris")
+    inside.click(".samples summary")
+    document = inside.driver.execute_async_script(DOCUMENT, "iris")
+    told = document["paths"]["/api/v1/k8c/services/iris/predict"]["post"]["x-codeSamples"]
+    for sample in reversed(told):
+        inside.press(sample["label"], ".samples .languages button")
+        inside.wait(lambda source=sample["source"]: program(inside) == source, sample["label"])
+    inside.press("Python (requests)", ".samples .languages button")
+    inside.driver.refresh()
+    inside.click(".samples summary")
+    inside.shows("import requests", ".samples code")
+
+
 def test_after_an_update_the_page_shows_the_new_version(pages: Kea, models: ModelShelf, inside: Browser) -> None:
     pages.deploy("growing", models.iris())
     try:
@@ -261,6 +297,14 @@ def test_after_an_update_the_page_shows_the_new_version(pages: Kea, models: Mode
         pages.wait_for(lambda: pages.details("growing")["liveVersion"] == "2", "version 2 to be live")
         inside.driver.refresh()
         inside.wait(lambda: inside.find(".info .version").text.strip() == "2", "version 2 is shown")
+        # The one before can still be looked at, by an address that can be passed on, and is the one that is called.
+        Select(inside.find("#version")).select_by_visible_text("1")
+        inside.wait(lambda: "/docs/growing?version=1" in inside.driver.current_url, "its own address")
+        inside.wait(lambda: inside.find(".info .version").text.strip() == "1", "version 1 is shown again")
+        assert "/services/growing/predict?version=1" in program(inside)
+        status, answer = execute(inside, {"inputs": SETOSA})
+        assert status == 200 or "version `1` of `growing` is not running" in answer["detail"]
+        inside.shows("predict?version=1", f"{OPERATION} .request-url")
     finally:
         pages.request("DELETE", "/services/growing")
 

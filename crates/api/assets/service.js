@@ -3,13 +3,17 @@
 import {
   CSRF, askToLogIn, element, fetchJson, forget, fresh, isLoggedIn, prose, showSession, tell, token, user,
 } from "./session.js";
+import { samples } from "./samples.js";
 
-const place = Object.fromEntries(
-  ["api", "session", "summary", "notice", "incomplete", "changes", "document", "raw"].map((id) => [id, document.getElementById(id)]),
-);
+const PARTS = ["api", "session", "summary", "notice", "incomplete", "changes", "versions", "samples", "document", "raw"];
+const place = Object.fromEntries(PARTS.map((id) => [id, document.getElementById(id)]));
 const name = decodeURIComponent(location.pathname.split("/")[2] ?? "");
 const isApi = name === "api";
 const source = isApi ? "/openapi.json" : `/api/v1/k8c/openapi/${encodeURIComponent(name)}`;
+
+// The version that the address names; without one the live one is shown.
+const version = new URLSearchParams(location.search).get("version");
+const query = version && !isApi ? `?${new URLSearchParams({ version })}` : "";
 
 const say = (text) => { place.summary.textContent = text; };
 
@@ -20,10 +24,10 @@ async function load() {
     onLogOut: load,
   });
   try {
-    const spec = await fetchJson(source);
+    const spec = await fetchJson(source + query);
     place.notice.replaceChildren();
     show(spec);
-    if (!isApi) await tellChanges();
+    if (!isApi) await Promise.all([offerVersions(spec.info.version), tellChanges()]);
   } catch (error) {
     refused(error);
   }
@@ -34,6 +38,7 @@ function show(spec) {
   say("");
   offer(spec);
   tellIncomplete(spec.info["x-kea-incomplete"] ?? []);
+  place.samples.replaceChildren(...samples(spec));
   const ui = SwaggerUIBundle({
     spec,
     domNode: place.document,
@@ -67,9 +72,26 @@ function tellIncomplete(notes) {
   place.incomplete.replaceChildren(...(notes.length ? [notice] : []));
 }
 
+// Lets another version be shown, by who may list them: strangers may not, and others may lack the permission.
+async function offerVersions(shown) {
+  if (!isLoggedIn()) return;
+  const versions = await fetchJson(`/api/v1/k8c/services/${encodeURIComponent(name)}/versions`).catch(() => []);
+  const options = versions.map(({ version, live }) => {
+    const option = element("option", { value: live ? "" : version }, live ? `${version} (live)` : version);
+    option.selected = version === shown;
+    return option;
+  });
+  const select = element("select", { id: "version" }, ...options);
+  select.addEventListener("change", () => {
+    location.assign(select.value ? `?${new URLSearchParams({ version: select.value })}` : location.pathname);
+  });
+  const label = element("label", { for: "version" }, "Version ");
+  place.versions.replaceChildren(...(versions.length > 1 ? [label, select] : []));
+}
+
 // Says what the version changed for those who knew the one before.
 async function tellChanges() {
-  const { from, version, changes } = await fetchJson(`${source}/changes`).catch(() => ({ changes: [] }));
+  const { from, version, changes } = await fetchJson(`${source}/changes${query}`).catch(() => ({ changes: [] }));
   const items = changes.map(({ function: name, side, pointer, was, is, effect, detail }) =>
     element("li", {}, element("strong", {}, `${effect}: `),
       `${name}${side === "function" ? "" : `, ${side} ${pointer}`}: was ${was}, is ${is}: ${detail}`));
@@ -111,6 +133,8 @@ function refused(error) {
   place.document.replaceChildren();
   place.incomplete.replaceChildren();
   place.changes.replaceChildren();
+  place.samples.replaceChildren();
+  place.versions.replaceChildren();
   place.raw.hidden = true;
   if (error.status === 401) {
     ask(isLoggedIn() ? error.message : "This service is not public: its documentation is for users of this server.");

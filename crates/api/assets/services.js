@@ -68,7 +68,7 @@ function ask(why) {
 }
 
 function card(service) {
-  const { serviceId, modelName, status, reason, version, framework, functions, url } = service;
+  const { serviceId, modelName, description, status, reason, version, framework, functions, found, url } = service;
   const title = element("a", { href: `/docs/${serviceId}` }, serviceId);
   const words = functions.map((name) => element("li", {}, element("code", {}, name)));
   const facts = [["Version", version], ["Framework", framework ?? "not known yet"]];
@@ -76,9 +76,11 @@ function card(service) {
     "li", { class: "card" },
     element("div", { class: "title" }, element("h2", {}, title), element("span", { class: `status ${status}` }, status)),
     modelName !== serviceId ? element("p", { class: "quiet" }, modelName) : null,
+    description ? element("p", { class: "words" }, description) : null,
     reason && status !== "deployed" ? element("p", { class: status === "failed" ? "problem" : "quiet" }, ...prose(reason)) : null,
     element("dl", {}, ...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)])),
     words.length ? element("ul", { class: "functions", "aria-label": "Functions" }, ...words) : null,
+    found.length ? element("p", { class: "quiet found" }, "Found in ", ...prose(found.join(", "))) : null,
     element("code", { class: "url", title: "URL to POST to" }, url),
   );
 }

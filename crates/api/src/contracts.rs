@@ -41,13 +41,18 @@ pub(crate) async fn document(
 
 async fn write(state: &ApiState, id: &ServiceId, version: Option<&VersionId>) -> Result<Vec<u8>, ApiError> {
     let details = state.deployer.get(id).ok_or_else(|| errors::no_service(id.as_str()))?;
+    let is_pinned = version.is_some();
     let (version, contract) = found_contract(state, id, version).await?;
+    // What stands before the path in the URL by which the service is called.
+    let server = details.url.split_once(BASE_PATH).map_or("", |(server, _)| server);
     let info = DocumentInfo {
         service: id,
         model_name: &details.model_name,
         version: &version,
         base_path: BASE_PATH,
         public: details.settings.access.is_wholly_public(),
+        server,
+        is_pinned,
     };
     let document = service_document(&info, contract.as_deref());
     Ok(serde_json::to_vec(&document).expect("a JSON value is written"))

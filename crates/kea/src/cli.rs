@@ -14,6 +14,7 @@ use crate::{
         auth::AuthCommand,
         build::BuildArgs,
         cache::CacheCommand,
+        client::ModuleArgs,
         completions::CompletionsArgs,
         delete::DeleteArgs,
         deploy::DeployArgs,
@@ -124,6 +125,8 @@ pub(crate) enum ClientCommand {
     Diff(Box<DiffArgs>),
     /// Print the OpenAPI document of a service, or of a model that is not deployed, without running it
     Docs(DocsArgs),
+    /// Print a typed client of a service, a module without dependencies
+    Client(ModuleArgs),
     /// Print what the replicas of a service write
     Logs(LogsArgs),
     /// Show who did what, or verify the audit trail

@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod build;
 pub(crate) mod cache;
+pub(crate) mod client;
 pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod deploy;
@@ -75,6 +76,7 @@ async fn dispatch(global: &Global, command: ClientCommand) -> Result<(), Failure
         ClientCommand::Methods(args) => methods::run(&Session::open(global)?, &args).await,
         ClientCommand::Diff(args) => diff::run(&Session::open(global)?, *args).await,
         ClientCommand::Docs(args) => docs::run(output()?, || Session::open(global), &args).await,
+        ClientCommand::Client(args) => client::run(&Session::open(global)?, &args).await,
         ClientCommand::Logs(args) => logs::run(&Session::open(global)?, &args).await,
         ClientCommand::Predict(args) => predict::run(&Session::open(global)?, args).await,
         ClientCommand::Cache(command) => cache::run(&Session::open(global)?, &command).await,

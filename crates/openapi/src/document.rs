@@ -8,6 +8,7 @@ mod bounds;
 mod example;
 mod operation;
 mod references;
+mod samples;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,10 @@ pub struct DocumentInfo<'a> {
     pub base_path: &'a str,
     /// Whether it is called without a token.
     pub public: bool,
+    /// Where KEA answers, as `https://kea.example:8443`: what samples of programs call.
+    pub server: &'a str,
+    /// Whether that version was asked for: samples then name it, and do not get the live one.
+    pub is_pinned: bool,
 }
 
 /// The OpenAPI 3.0.3 document of a service. Without a contract it says what every service has, and that the rest is
@@ -126,6 +131,13 @@ impl Document<'_> {
 
     fn post(&mut self, function: &Function, notes: &[String]) -> Value {
         json!({"post": self.operation(function, notes)})
+    }
+
+    /// The whole URL at which a function of the version is called.
+    fn url_of(&self, function: &str) -> String {
+        let Self { info: DocumentInfo { server, version, is_pinned, .. }, .. } = self;
+        let query = if *is_pinned { format!("?version={version}") } else { String::new() };
+        format!("{server}{}{query}", self.path_of(function))
     }
 
     fn path_of(&self, function: &str) -> String {

@@ -5,8 +5,10 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod client;
 pub mod describe;
 pub mod document;
+mod literal;
 pub mod markdown;
 mod rejection;
 pub mod render;

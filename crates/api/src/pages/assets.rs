@@ -20,13 +20,14 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 
 /// KEA's own files.
-const OWN: [(&str, &str, &str); 6] = [
+const OWN: [(&str, &str, &str); 7] = [
     ("kea.css", CSS, include_str!("../../assets/kea.css")),
     ("kea.svg", "image/svg+xml", include_str!("../../assets/kea.svg")),
     ("session.js", JAVASCRIPT, include_str!("../../assets/session.js")),
     ("login.js", JAVASCRIPT, include_str!("../../assets/login.js")),
     ("services.js", JAVASCRIPT, include_str!("../../assets/services.js")),
     ("service.js", JAVASCRIPT, include_str!("../../assets/service.js")),
+    ("samples.js", JAVASCRIPT, include_str!("../../assets/samples.js")),
 ];
 
 /// Files of Swagger UI, as the crate brings them.

@@ -1,14 +1,19 @@
 //! What the list of services shows: each service's card, a page of them at a time.
 
+mod search;
+
+use std::sync::Arc;
+
 use axum::{Json, extract::State};
 use http::HeaderMap;
 use kea_core::{
-    Framework, ServiceId, VersionId,
+    Contract, Framework, ServiceId, VersionId,
     management::{ServiceDetails, Status},
 };
 use kea_http::ApiError;
 use serde::{Deserialize, Serialize};
 
+use self::search::Search;
 use crate::{ApiState, extract::Params, guard, permissions};
 
 /// Most cards in one answer; there may be thousands of services.
@@ -18,7 +23,7 @@ const PAGE: usize = 60;
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct CardQuery {
-    /// Text within the service's or the model's name.
+    /// Words that all are within the names, the descriptions or the fields of a service.
     search: String,
     /// How many cards to leave out.
     offset: usize,
@@ -41,11 +46,15 @@ pub(super) struct Cards {
 struct Card {
     service_id: ServiceId,
     model_name: String,
+    /// What the model is, in its author's words.
+    description: String,
     status: Status,
     reason: Option<String>,
     version: VersionId,
     framework: Option<Framework>,
     functions: Vec<String>,
+    /// Functions and fields in which the words were found, as `predict: petal_width`.
+    found: Vec<String>,
     url: String,
     public: bool,
 }
@@ -57,36 +66,39 @@ pub(super) async fn list(
     headers: HeaderMap,
 ) -> Result<Json<Cards>, ApiError> {
     let caller = guard::optional(&state, &headers)?;
-    let mut found = state.deployer.list();
-    found.retain(|details| fits(details, &query.search) && permissions::sees(&state, caller.as_ref(), details));
-    let total = found.len();
-    let mut services = Vec::new();
-    for details in found.into_iter().skip(query.offset).take(PAGE) {
-        services.push(card(&state, details).await);
+    let search = Search::new(&query.search);
+    let mut seen = state.deployer.list();
+    seen.retain(|details| permissions::sees(&state, caller.as_ref(), details));
+    let (mut services, mut total) = (Vec::new(), 0);
+    for details in seen {
+        let is_shown = total >= query.offset && services.len() < PAGE;
+        // Neither an unknown contract nor a service deleted meanwhile keeps the others from being shown.
+        let contract = match is_shown || search.has_words() {
+            true => state.deployer.contract(&details.service_id, None).await.ok().and_then(|(_, contract)| contract),
+            false => None,
+        };
+        let Some(found) = search.found(&details, contract.as_deref()) else { continue };
+        if is_shown {
+            services.push(card(details, contract, found));
+        }
+        total += 1;
     }
     Ok(Json(Cards { services, total, user: caller.map(|caller| caller.username.to_string()) }))
 }
 
-fn fits(details: &ServiceDetails, search: &str) -> bool {
-    let search = search.trim().to_lowercase();
-    details.service_id.as_str().contains(&search) || details.model_name.to_lowercase().contains(&search)
-}
-
-async fn card(state: &ApiState, details: ServiceDetails) -> Card {
-    let contract = state.deployer.contract(&details.service_id, None).await;
-    // Neither an unknown contract nor a service deleted meanwhile keeps the others from being shown.
-    let functions = contract
-        .ok()
-        .and_then(|(_, contract)| contract)
-        .map(|contract| contract.function_names().into_iter().map(str::to_owned).collect());
+fn card(details: ServiceDetails, contract: Option<Arc<Contract>>, found: Vec<String>) -> Card {
+    let functions =
+        contract.as_ref().map(|contract| contract.function_names().into_iter().map(str::to_owned).collect());
     Card {
         service_id: details.service_id,
         model_name: details.model_name,
+        description: contract.map(|contract| contract.description.clone()).unwrap_or_default(),
         status: details.status,
         reason: details.reason,
         version: details.version,
         framework: details.framework,
         functions: functions.unwrap_or_default(),
+        found,
         url: details.url,
         public: details.settings.access.public,
     }

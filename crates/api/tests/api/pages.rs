@@ -3,8 +3,16 @@
 use crate::support::TestApi;
 
 const PAGES: [&str; 3] = ["/docs", "/docs/iris", "/docs/api"];
-const FILES: [&str; 7] =
-    ["kea.css", "kea.svg", "session.js", "services.js", "service.js", "swagger-ui.css", "swagger-ui-bundle.js"];
+const FILES: [&str; 8] = [
+    "kea.css",
+    "kea.svg",
+    "session.js",
+    "services.js",
+    "service.js",
+    "samples.js",
+    "swagger-ui.css",
+    "swagger-ui-bundle.js",
+];
 
 #[tokio::test]
 async fn pages_need_no_token_and_forbid_everything_from_elsewhere() {
@@ -64,6 +72,7 @@ async fn the_list_shows_public_services_to_everybody_and_all_to_those_with_a_tok
     assert_eq!(cards(&api, "", false).await, ["shop"]);
     assert_eq!(cards(&api, "", true).await, ["fresh", "iris", "shop"]);
     assert_eq!(cards(&api, "?search=IRIS", true).await, ["iris"]);
+    assert_eq!(cards(&api, "?search=sepal_length%20iris", true).await, ["iris"]);
     assert_eq!(cards(&api, "?offset=2", true).await, ["shop"]);
     let forged = [("authorization", "Bearer forged")];
     assert_eq!(api.send("GET", "/docs/services.json", &forged, "").await.status, 401);

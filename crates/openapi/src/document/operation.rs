@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Document, FUNCTIONS_TAG, answers,
     example::{self, ExampleInputs},
+    samples::Call,
 };
 
 /// Longest summary, in characters: pages show it on one line.
@@ -32,7 +33,7 @@ impl Document<'_> {
             "operationId": function.name,
             "summary": short(&function.description, &function.name),
             "tags": [FUNCTIONS_TAG],
-            "parameters": [version()],
+            "parameters": [self.version()],
             "requestBody": {"required": true, "content": {"application/json": self.body(function, &examples)}},
             "responses": answers::responses(self.success(function, &examples)),
         });
@@ -42,7 +43,28 @@ impl Document<'_> {
         if !notes.is_empty() {
             operation["x-kea-incomplete"] = notes.into();
         }
+        if let Some(samples) = examples.first().map(|example| self.samples(function, example)) {
+            operation["x-codeSamples"] = samples;
+        }
         operation
+    }
+
+    fn samples(&self, function: &Function, example: &ExampleInputs) -> Value {
+        let (url, body) = (self.url_of(&function.name), json!({"inputs": example.inputs}));
+        Call { url: &url, body: &body, with_token: !self.info.public }.samples()
+    }
+
+    fn version(&self) -> Value {
+        let mut version = json!({
+            "name": "version",
+            "in": "query",
+            "description": "The version that is to answer; the live one where it is not given.",
+            "schema": {"type": "string"},
+        });
+        if self.info.is_pinned {
+            version["example"] = self.info.version.as_str().into();
+        }
+        version
     }
 
     /// Examples that the service's own validator takes.
@@ -92,13 +114,4 @@ pub(super) fn short(description: &str, name: &str) -> String {
         Some((end, _)) => format!("{}…", &sentence[..end]),
         None => sentence.to_owned(),
     }
-}
-
-fn version() -> Value {
-    json!({
-        "name": "version",
-        "in": "query",
-        "description": "The version that is to answer; the live one where it is not given.",
-        "schema": {"type": "string"},
-    })
 }

@@ -121,6 +121,8 @@ fn document_of(contract: Option<&Contract>, public: bool) -> Value {
         version: &"2.1".parse::<VersionId>().unwrap(),
         base_path: "/api/v1/k8c",
         public,
+        server: "https://kea.example",
+        is_pinned: false,
     };
     service_document(&info, contract)
 }
@@ -370,4 +372,38 @@ fn models_of_tensors_have_the_paths_of_the_open_inference_protocol() {
     );
     assert!(document["paths"]["/v2/models/my-model"]["get"].is_object());
     assert!(document_of(Some(&churn()), false)["paths"].get("/v2/models/my-model").is_none());
+}
+
+#[test]
+fn programs_call_the_function_with_an_example_that_the_validator_takes() {
+    let document = document_of(Some(&iris()), false);
+    let samples = operation(&document)["x-codeSamples"].as_array().unwrap();
+    let langs: Vec<&str> = samples.iter().map(|sample| sample["lang"].as_str().unwrap()).collect();
+    assert_eq!(langs, ["Shell", "Python", "JavaScript", "Rust", "Go"]);
+    let body = r#"{"inputs": {"petal_length": 1.4, "petal_width": 1.4, "sepal_length": 1.4, "sepal_width": 1.4}}"#;
+    for sample in samples {
+        let source = sample["source"].as_str().unwrap();
+        assert!(source.contains("https://kea.example/api/v1/k8c/services/my-model/predict"), "{source}");
+        assert!(source.contains(&body[1..70]), "{source}");
+    }
+    // A document that does not know what is taken has no programs.
+    assert_eq!(operation(&document_of(None, false)).get("x-codeSamples"), None);
+}
+
+#[test]
+fn a_document_of_a_version_that_was_asked_for_calls_that_version() {
+    let service: ServiceId = "my-model".parse().unwrap();
+    let info = DocumentInfo {
+        service: &service,
+        model_name: "My model",
+        version: &"2.1".parse::<VersionId>().unwrap(),
+        base_path: "/api/v1/k8c",
+        public: true,
+        server: "https://kea.example",
+        is_pinned: true,
+    };
+    let document = service_document(&info, Some(&iris()));
+    let curl = operation(&document)["x-codeSamples"][0]["source"].as_str().unwrap();
+    assert!(curl.contains("/services/my-model/predict?version=2.1'"), "{curl}");
+    assert_eq!(operation(&document)["parameters"][0]["example"], "2.1");
 }

@@ -9,7 +9,7 @@ use kea_openapi::{
 };
 use serde_json::Value;
 
-use crate::failure::Failure;
+use crate::{client::ServerUrl, failure::Failure};
 
 /// The service's name where that of the file cannot be one.
 const UNNAMED: &str = "model";
@@ -28,6 +28,8 @@ pub(super) fn document(path: &Path, name: Option<&ServiceId>, version: Option<&V
         version: &version,
         base_path: BASE_PATH,
         public: false,
+        server: &ServerUrl::default().to_string(),
+        is_pinned: false,
     };
     Ok(service_document(&info, Some(&contract)))
 }

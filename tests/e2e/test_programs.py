@@ -1,0 +1,143 @@
+"""Programs that KEA writes for callers: the samples of a document, run as they are pasted, and `kea client`."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from harness import Kea
+from models import SETOSA, ModelShelf
+
+# Names that are none in some language, texts that end others, and all kinds of values.
+HOSTILE = '''
+from dataclasses import dataclass
+from typing import Literal, Optional
+
+
+@dataclass
+class Part:
+    """One part."""
+
+    kind: Literal["it's", 'a "b" `c`']
+    parts: "list[Part]"
+    weight: Optional[float] = None
+
+
+class Model:
+    """Says \\"quoted\\" and \\\\backslashes."""
+
+    def predict(self, lambda_: str, part: Part, deep: Optional[dict[str, list[int]]] = None) -> Part:
+        """Gives the part back."""
+        return part
+
+    def fail(self) -> int:
+        """Fails."""
+        raise ValueError("it fails")
+'''
+
+
+@pytest.fixture(scope="module")
+def served(shared_kea: Kea, models: ModelShelf) -> Kea:
+    shared_kea.deploy("iris", models.iris(), wait=False, access={"public": True})
+    shared_kea.deploy("hostile", models.custom("hostile", HOSTILE), wait=False)
+    for name in ("iris", "hostile"):
+        shared_kea.wait_deployed(name)
+    return shared_kea
+
+
+def samples(kea: Kea, service: str) -> dict[str, str]:
+    document = kea.request("GET", f"/openapi/{service}").json()
+    told = document["paths"][f"/api/v1/k8c/services/{service}/predict"]["post"]["x-codeSamples"]
+    return {sample["lang"]: sample["source"] for sample in told}
+
+
+def run(kea: Kea, folder: Path, command: list[str], file: str, source: str, *, token: bool) -> Any:
+    (folder / file).write_text(source)
+    env = dict(os.environ)
+    env.pop("KEA_TOKEN", None)
+    if token:
+        env["KEA_TOKEN"] = kea.token
+    done = subprocess.run([*command, file], cwd=folder, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"{source}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("lang", "command", "file"),
+    [
+        ("Shell", ["sh"], "call.sh"),
+        ("Python", [sys.executable], "call.py"),
+        ("JavaScript", ["node"], "call.mjs"),
+        ("Go", ["go", "run"], "call.go"),
+    ],
+)
+@pytest.mark.parametrize("service", ["iris", "hostile"])
+def test_a_sample_works_as_it_is_pasted(
+    served: Kea, tmp_path: Path, service: str, lang: str, command: list[str], file: str
+) -> None:
+    said = run(served, tmp_path, command, file, samples(served, service)[lang], token=service == "hostile")
+    assert "predictions" in said
+    assert ("label" if service == "iris" else "it's") in said
+
+
+@pytest.mark.parametrize("service", ["iris", "hostile"])
+def test_a_sample_of_rust_is_rust(served: Kea, tmp_path: Path, service: str) -> None:
+    """Compiling one takes longer than all other tests of this file."""
+    run(served, tmp_path, ["rustfmt", "--edition", "2024"], "call.rs", samples(served, service)["Rust"], token=True)
+
+
+def module(kea: Kea, folder: Path, service: str, *options: str) -> ModuleType:
+    done = kea.cli("client", service, "--lang", "python", *options, env={"KEA_TOKEN": kea.token})
+    file = folder / f"{service}_client.py"
+    file.write_text(done.stdout)
+    spec = importlib.util.spec_from_file_location(f"{service}_client", file)
+    assert spec and spec.loader
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def test_a_client_of_python_calls_with_one_row_and_with_many(served: Kea, tmp_path: Path) -> None:
+    iris = module(served, tmp_path, "iris")
+    client = iris.Client()
+    (one,) = client.predict(**SETOSA)
+    assert one["label"] == "setosa" and set(iris.PredictPrediction.__annotations__) == {"label", "probabilities"}
+    assert len(client.predict(**{name: [value] * 3 for name, value in SETOSA.items()})) == 3
+    with pytest.raises(iris.KeaError) as refused:
+        client.predict(**{**SETOSA, "petal_width": "wide"})
+    assert (refused.value.status, refused.value.errors[0]["pointer"]) == (400, "/inputs/petal_width")
+    with pytest.raises(iris.KeaError, match="version `9`"):
+        iris.VERSION = "9"
+        client.predict(**SETOSA)
+
+
+def test_a_client_of_python_takes_what_is_no_name_leaves_out_what_is_not_given_and_tells_failures(
+    served: Kea, tmp_path: Path
+) -> None:
+    hostile = module(served, tmp_path, "hostile", "--version", "1")
+    assert 'Says "quoted" and \\backslashes.' in (hostile.__doc__ or "")
+    with pytest.raises(hostile.KeaError) as stranger:
+        hostile.Client(token="x.y.z").predict(lambda_="", part={})
+    assert stranger.value.status == 401
+    client = hostile.Client(token=served.token)
+    part = {"kind": 'a "b" `c`', "parts": [{"kind": "it's", "parts": []}]}
+    (answer,) = client.predict(lambda_="x", part=part)
+    assert json.loads(json.dumps(answer))["parts"][0]["kind"] == "it's"
+    with pytest.raises(hostile.KeaError) as failed:
+        client.fail()
+    assert failed.value.status >= 500 and failed.value.request_id
+
+
+@pytest.mark.parametrize("service", ["iris", "hostile"])
+def test_a_client_of_python_is_typed(served: Kea, tmp_path: Path, service: str) -> None:
+    module(served, tmp_path, service)
+    subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--no-incremental", f"{service}_client.py"], cwd=tmp_path, check=True
+    )
