@@ -119,6 +119,7 @@ fn outcome(record: &Record, line: &mut Object<'_>) {
     line.some_text("kea.function", record.function.as_deref());
     line.some_text("kea.replica", record.replica.as_deref());
     line.some_text("kea.cache", record.cache);
+    line.some_text("kea.misfit", record.misfit.as_deref());
     line.some_text("kea.key", record.user.as_ref().and_then(|user| user.key.as_deref()));
     for stage in Stage::ALL {
         line.number(stage.field(), record.stages[stage as usize]);

@@ -161,6 +161,8 @@ pub struct Record {
     pub cache: Option<&'static str>,
     /// How a call of gRPC ended, as that numbers it.
     pub grpc_status: Option<u32>,
+    /// JSON pointer to the first thing of the model's answer that does not fit its contract, where that is looked at.
+    pub misfit: Option<Box<str>>,
     /// Status of the answer; 0 where the caller left before there was one.
     pub status: u16,
     /// Kind of problem that was answered.
@@ -207,6 +209,7 @@ impl Record {
             protocol: "http",
             cache: None,
             grpc_status: None,
+            misfit: None,
             status: 0,
             problem: None,
             outcome: Outcome::Cancelled,

@@ -106,6 +106,11 @@ impl Recorder {
         self.with(|record| record.cache = Some(state));
     }
 
+    /// The model's answer does not fit its contract, first at that JSON pointer.
+    pub fn misfit(&self, pointer: &str) {
+        self.with(|record| record.misfit = Some(shortened(pointer).into()));
+    }
+
     /// Keeps the bodies of this call where the service's rules say so, for a share of the calls.
     pub fn payload(&self, settings: &Arc<Settings>, request: &Bytes) {
         let sample = settings.audit.payload.sample;

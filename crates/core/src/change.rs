@@ -48,6 +48,7 @@ pub fn settings(settings: &mut Settings, request: &DeployRequest) -> Result<(), 
         audit,
         routes,
         rollout,
+        validation,
         ..
     } = request.clone();
     let change = UpdateRequest {
@@ -63,6 +64,7 @@ pub fn settings(settings: &mut Settings, request: &DeployRequest) -> Result<(), 
         audit,
         routes,
         rollout,
+        validation,
         ..UpdateRequest::default()
     };
     changed_settings(settings, &change)
@@ -83,6 +85,7 @@ pub fn changed_settings(settings: &mut Settings, change: &UpdateRequest) -> Resu
         audit,
         routes,
         rollout,
+        validation,
         ..
     } = change.clone();
     if timeout.is_some_and(|timeout| timeout.0.is_zero()) {
@@ -124,6 +127,7 @@ pub fn changed_settings(settings: &mut Settings, change: &UpdateRequest) -> Resu
     settings.rate_limit = rate_limit.unwrap_or_else(|| std::mem::take(&mut settings.rate_limit));
     settings.routes = routes.unwrap_or_else(|| std::mem::take(&mut settings.routes));
     settings.server = server.unwrap_or_else(|| settings.server.clone());
+    settings.validation = validation.unwrap_or(settings.validation);
     Ok(())
 }
 

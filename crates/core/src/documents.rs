@@ -19,6 +19,7 @@ use crate::{
     rollout::RolloutRules,
     service::{Access, AuditRules, Autoscaling, Canary, Framework, Resources, ServerSettings},
     shadow::Shadow,
+    validation::ValidationSettings,
 };
 
 /// Group and version of the documents.
@@ -172,9 +173,9 @@ pub struct DeploymentDocument {
     /// Lets a HorizontalPodAutoscaler set `replicas` by the CPU time that replicas use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
-    /// Not supported yet.
+    /// What is held against the contract beside requests.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub validation: Option<Value>,
+    pub validation: Option<ValidationSettings>,
 }
 
 /// What a cluster's pods have beyond processes of one machine. Its parts are Kubernetes' own, as in a pod's `spec`.
@@ -363,9 +364,6 @@ pub fn request(
     if let Some((field, _)) = model_fields.into_iter().find(|(_, value)| value.is_some()) {
         return Err(refuse("MLModel", model_document, field));
     }
-    if spec.validation.is_some() {
-        return Err(refuse("MLDeployment", deployment, "validation"));
-    }
     if model.source.is_some() && model.s3_path.is_some() {
         let both = format!("MLModel `{model_document}`: `source` and `s3Path` exclude each other: keep `source`");
         return Err(DocumentError::Contradiction(both));
@@ -397,6 +395,7 @@ pub fn request(
         canary: spec.canary,
         shadow: spec.shadow,
         rollout: spec.rollout,
+        validation: spec.validation,
         allow_breaking: None,
     })
 }

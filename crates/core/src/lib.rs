@@ -31,6 +31,7 @@ pub mod span;
 pub mod tally;
 pub mod tensor;
 pub mod trial;
+pub mod validation;
 pub mod who;
 
 pub use contract::{Contract, Field, Function, Layout, ValueType};

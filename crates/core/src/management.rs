@@ -25,6 +25,7 @@ use crate::{
     rollout::{RolloutRules, RolloutStatus},
     service::{Access, AuditRules, Canary, Engine, Framework, Resources, ServerSettings, Settings},
     shadow::{Shadow, ShadowStatus},
+    validation::ValidationSettings,
 };
 
 pub use identity::{
@@ -119,6 +120,9 @@ pub struct DeployRequest {
     /// What the audit trail keeps beside records; needs the role `admin` or `security`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<AuditRules>,
+    /// What is held against the contract beside requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<ValidationSettings>,
     /// Whether the version may answer although it would break callers of the live one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_breaking: Option<bool>,
@@ -200,6 +204,9 @@ pub struct UpdateRequest {
     /// What the audit trail keeps beside records; needs the role `admin` or `security`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit: Option<AuditRules>,
+    /// What is held against the contract beside requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<ValidationSettings>,
     /// Whether the versions that it names may answer although they would break callers of the live one; those that are on
     /// their way where it names none.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -17,6 +17,7 @@ use crate::{
     resilience::{HealthSettings, LimitSettings, RateLimit},
     rollout::{Rollout, RolloutRules},
     shadow::Shadow,
+    validation::ValidationSettings,
 };
 
 /// What made the model.
@@ -188,6 +189,8 @@ pub struct Settings {
     pub audit: AuditRules,
     /// Paths and hosts of its own, beside the standard ones.
     pub routes: Vec<OwnRoute>,
+    /// What is held against the contract beside requests.
+    pub validation: ValidationSettings,
 }
 
 impl Settings {

@@ -3,6 +3,7 @@
 //! A request is read twice at most. The fast path (`decode`) goes over the bytes once and writes elements straight into
 //! tensors; where it gives up, the slow one (`explain`) reads the request again and names every problem in it.
 
+mod answer;
 mod arguments;
 mod decode;
 mod element;
@@ -24,12 +25,15 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use kea_core::{Contract, Field, Function, Tensor, management::Violation};
 use serde_json::{Value, value::RawValue};
 
+pub use answer::Misfit;
+use answer::Answers;
 use plan::{Kind, Plan};
 
 /// A contract, ready to hold requests against.
 pub struct Validator {
     contract: Arc<Contract>,
     plans: HashMap<String, Plan>,
+    answers: Answers,
 }
 
 /// A request of KEA's own API, decoded.
@@ -175,7 +179,7 @@ impl Validator {
                 return Err(CompileError::TwoFunctions(function.name.clone()));
             }
         }
-        Ok(Self { contract, plans })
+        Ok(Self { contract, plans, answers: Answers::default() })
     }
 
     /// The contract that requests are held against.
@@ -205,6 +209,23 @@ impl Validator {
     pub fn decode_v2(&self, function: &str, body: &[u8]) -> Result<V2Call, Rejection> {
         let (function, plan) = self.plan(function)?;
         v2::decode(function, plan, body)
+    }
+
+    /// Holds the body of an answer of KEA's own API, `{"predictions": [...]}`, against what the function gives.
+    ///
+    /// # Errors
+    /// What does not fit, each problem with a pointer into the answer; at most 100.
+    pub fn check_answer(&self, function: &str, body: &[u8]) -> Result<(), Misfit> {
+        self.answers.check(&self.contract, function, body)
+    }
+
+    /// Holds the body of an answer of the Open Inference Protocol V2 against what the function gives. Where the request
+    /// named the outputs that it wants, they are not `all`, and none is missed.
+    ///
+    /// # Errors
+    /// What does not fit, each problem with a pointer into the answer; at most 100.
+    pub fn check_v2_answer(&self, function: &str, body: &[u8], all: bool) -> Result<(), Misfit> {
+        self.answers.check_v2(&self.contract, function, body, all)
     }
 
     fn plan(&self, name: &str) -> Result<(&Function, &Plan), Rejection> {

@@ -286,6 +286,7 @@ impl Deployer for ClusterDeployer {
             canary: request.canary.clone(),
             shadow: request.shadow.clone(),
             rollout: request.rollout.clone(),
+            validation: request.validation,
             version: request.version.clone(),
             ..UpdateRequest::default()
         };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use kea_auth::{AuthError, policy::Denied};
-use kea_core::management::BASE_PATH;
+use kea_core::management::{BASE_PATH, Violation};
 use kea_http::ApiError;
 use kea_openapi::validate::Rejection;
 
@@ -62,6 +62,15 @@ pub enum RouterError {
     },
     /// The replica broke off in the middle of its answer.
     Broken(String),
+    /// The model's answer is not what its contract says, and has to be.
+    Misfit {
+        /// The service.
+        service: String,
+        /// The version that answered.
+        version: String,
+        /// What does not fit.
+        problems: Vec<Violation>,
+    },
     /// The service has more requests than it can answer in time.
     Overloaded {
         /// The service.
@@ -151,6 +160,7 @@ impl From<RouterError> for ApiError {
                 let detail = format!("the replica broke off in the middle of its answer: {reason}");
                 Self::new(StatusCode::BAD_GATEWAY, "unreachable", detail)
             }
+            E::Misfit { service, version, problems } => misfit(&service, &version, problems),
             E::Overloaded { service, retry_after } => {
                 let detail = format!("`{service}` has more requests than it can answer in time: try again later");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail).with_retry_after(retry_after)
@@ -188,6 +198,18 @@ fn unauthenticated(error: AuthError) -> ApiError {
             ApiError::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
         }
     }
+}
+
+/// A caller can do nothing about it, and an owner wants to know what.
+fn misfit(service: &str, version: &str, problems: Vec<Violation>) -> ApiError {
+    let first = problems.first().map_or_else(String::new, |Violation { pointer, expected, received, .. }| {
+        format!(", at `{pointer}`: expected {expected}, received {received}")
+    });
+    let detail = format!(
+        "version {version} of `{service}` does not answer as its contract says{first}; this is the model's fault, nothing is \
+         wrong with the request"
+    );
+    ApiError::new(StatusCode::BAD_GATEWAY, "invalid-answer", detail).with_errors(problems)
 }
 
 /// What a request that does not fit its contract is answered with.

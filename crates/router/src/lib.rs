@@ -20,6 +20,7 @@ mod link;
 mod metrics;
 mod own_routes;
 mod path;
+mod reply;
 mod router;
 mod shadow;
 mod sticky;
@@ -30,6 +31,7 @@ mod trial;
 mod tunnel;
 mod v2;
 mod validate;
+mod whole;
 
 pub use error::RouterError;
 pub use limit::SharedRates;

@@ -7,7 +7,7 @@ use std::{
 
 use http::StatusCode;
 
-use crate::{cache::CacheCounters, shadow::Copies, table::ServiceEntry, trial::Trial};
+use crate::{cache::CacheCounters, reply::Checks, shadow::Copies, table::ServiceEntry, trial::Trial};
 
 /// Counters of one version; kept for as long as it has replicas.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub(crate) struct VersionMetrics {
     pub(crate) trial: Trial,
     /// Copies of requests that it got.
     pub(crate) copies: Copies,
+    /// What became of answers that were to be held against the contract.
+    pub(crate) checks: Checks,
     retries: AtomicU64,
     retries_refused: AtomicU64,
     ejections: AtomicU64,
@@ -60,6 +62,7 @@ impl VersionMetrics {
         let _ = writeln!(out, "kea_ejections_total{{{labels}}} {ejections}");
         let _ = writeln!(out, "kea_active_replicas{{{labels}}} {active}");
         self.copies.write(&labels, out);
+        self.checks.write(&labels, out);
     }
 }
 

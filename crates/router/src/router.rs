@@ -25,7 +25,7 @@ use crate::{
     counted::Counted,
     error, health, identify,
     limit::{self, SharedRates},
-    metrics, path, shadow, sticky,
+    metrics, path, reply, shadow, sticky,
     table::{ServiceEntry, Table, Trust, VersionEntry},
     tunnel, v2, validate,
 };
@@ -218,7 +218,7 @@ impl Router {
 
     /// Counters of all services, in the text format that Prometheus reads.
     pub fn metrics(&self) -> String {
-        let mut out = [metrics::HELP, cache::HELP, limit::SHARED_HELP, shadow::HELP].concat();
+        let mut out = [metrics::HELP, reply::HELP, cache::HELP, limit::SHARED_HELP, shadow::HELP].concat();
         self.caching.answers.write_metrics(&mut out);
         self.shared_rates.iter().for_each(|rates| rates.write_metrics(&mut out));
         for (name, entry) in &self.table.load().services {

@@ -81,7 +81,7 @@ pub(crate) fn told(answered: &Result<Response, RouterError>) -> Told {
         Ok(_) => Told::Answered,
         Err(E::Rejected(_)) => Told::Rejected,
         Err(E::NoContract(_) | E::NoReplica(_) | E::Unreachable { .. } | E::Broken(_)) => Told::Failed,
-        Err(E::Timeout { .. } | E::Overloaded { .. }) => Told::Failed,
+        Err(E::Timeout { .. } | E::Overloaded { .. } | E::Misfit { .. }) => Told::Failed,
         Err(_) => Told::Nothing,
     }
 }
@@ -105,6 +105,7 @@ mod tests {
         let rejected = RouterError::Rejected(Rejection::Invalid(Vec::new()));
         let timeout = RouterError::Timeout { service: "iris".into(), after: Duration::ZERO };
         let overloaded = RouterError::Overloaded { service: "iris".into(), retry_after: Duration::ZERO };
+        let misfit = RouterError::Misfit { service: "iris".into(), version: "1".into(), problems: Vec::new() };
         let content_type = RouterError::ContentType("text/plain".into());
         for (answered, expected) in [
             (answer(200, "miss"), Told::Answered),
@@ -116,6 +117,7 @@ mod tests {
             (Err(timeout), Told::Failed),
             (Err(RouterError::NoReplica("iris".into())), Told::Failed),
             (Err(overloaded), Told::Failed),
+            (Err(misfit), Told::Failed),
             (Err(content_type), Told::Nothing),
             (Err(RouterError::NotCached), Told::Nothing),
         ] {

@@ -111,6 +111,7 @@ fn request(model_name: String, changes: UpdateRequest) -> DeployRequest {
         shadow,
         rollout,
         audit,
+        validation,
         allow_breaking,
     } = changes;
     DeployRequest {
@@ -139,6 +140,7 @@ fn request(model_name: String, changes: UpdateRequest) -> DeployRequest {
         shadow,
         rollout,
         audit,
+        validation,
         allow_breaking,
     }
 }

@@ -17,6 +17,7 @@ use kea_core::{
     policy::PolicyName,
     quantity::{Cpu, Memory, Span},
     service::{Access, Amounts, Resources, ServerSettings},
+    validation::{ResponseValidation, ValidationSettings},
 };
 
 use crate::{client::ServerUrl, failure::Failure, model_server::protocol};
@@ -60,6 +61,9 @@ pub(crate) struct ModelOptions {
     /// How long the gateway waits for an answer, as 5s or 300ms
     #[arg(long, value_name = "SPAN")]
     timeout: Option<Span>,
+    /// What becomes of answers that do not fit the model's contract: `off`, `log`, or `enforce`, which answers 502
+    #[arg(long, value_name = "WORD", value_parser = validation_parser())]
+    validate_responses: Option<ResponseValidation>,
     /// Most memory of one replica, as 512Mi or 2Gi
     #[arg(long, value_name = "AMOUNT")]
     memory: Option<Memory>,
@@ -117,6 +121,7 @@ impl ModelOptions {
             rollout: None,
             // Rules are for the security role: `PUT /logs/rules`, or the document.
             audit: None,
+            validation: self.validate_responses.map(|responses| ValidationSettings { responses }),
             allow_breaking: None,
         })
     }
@@ -169,6 +174,12 @@ pub(super) fn framework_parser() -> impl TypedValueParser<Value = Framework> {
     })
 }
 
+fn validation_parser() -> impl TypedValueParser<Value = ResponseValidation> {
+    let named = |word: String| ResponseValidation::ALL.into_iter().find(|one| one.as_str() == word);
+    let words = PossibleValuesParser::new(ResponseValidation::ALL.map(ResponseValidation::as_str));
+    words.try_map(move |word| named(word).ok_or("no such word"))
+}
+
 /// What people also call it.
 fn aliases(framework: Framework) -> &'static [&'static str] {
     match framework {
@@ -214,6 +225,9 @@ mod tests {
         assert_eq!(changes(&["--replicas", "3"]), json!({"replicas": 3}));
         assert_eq!(changes(&["--memory", "2Gi"])["resources"]["limits"], json!({"memory": "2Gi"}));
         assert_eq!(changes(&["--workers", "2"]), json!({"server": {"workers": 2}}));
+        let enforced = changes(&["--validate-responses", "enforce"]);
+        assert_eq!(enforced, json!({"validation": {"responses": "enforce"}}));
+        assert!(Line::try_parse_from(["kea", "--validate-responses", "maybe"]).is_err());
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Arguments {
     }
 }
 
-fn validate_one(validator: &jsonschema::Validator, raw: Raw<'_>, path: &Path<'_>, problems: &mut Problems) {
+pub(crate) fn validate_one(validator: &jsonschema::Validator, raw: Raw<'_>, path: &Path<'_>, problems: &mut Problems) {
     let mut json = serde_json::Deserializer::from_str(raw.get());
     let value = match (Strict { path, problems: &mut *problems }).deserialize(&mut json) {
         Ok(value) => value,

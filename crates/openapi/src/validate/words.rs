@@ -94,6 +94,11 @@ impl Problems {
         self.list.len()
     }
 
+    /// Gives those that were added since there were `before` of them these words for what to do.
+    pub(crate) fn detail_since(&mut self, before: usize, detail: &str) {
+        self.list.iter_mut().skip(before).for_each(|violation| violation.detail = detail.into());
+    }
+
     pub(crate) fn into_list(mut self) -> Vec<Violation> {
         if let (true, Some(last)) = (self.more, self.list.last_mut()) {
             last.detail.push_str(&format!("; there are more problems than the {MOST_VIOLATIONS} listed"));

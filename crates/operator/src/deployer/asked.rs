@@ -66,7 +66,7 @@ pub(super) fn changed_deployment(spec: &mut DeploymentDocument, change: &UpdateR
         rate_limit,
         ..
     } = change.clone();
-    let UpdateRequest { server, canary, shadow, audit, routes, rollout, .. } = change.clone();
+    let UpdateRequest { server, canary, shadow, audit, routes, rollout, validation, .. } = change.clone();
     spec.replicas = replicas.or(spec.replicas);
     spec.env = env.or(spec.env.take());
     spec.resources = resources.or(spec.resources.take());
@@ -80,6 +80,7 @@ pub(super) fn changed_deployment(spec: &mut DeploymentDocument, change: &UpdateR
     spec.rate_limit = rate_limit.or(spec.rate_limit.take());
     spec.server = server.or(spec.server.take());
     spec.routes = routes.or(spec.routes.take());
+    spec.validation = validation.or(spec.validation);
     // Whoever says which version is to answer has decided about the one beside it, and there is one at a time.
     let (is_kept, has_canary) = (change.version.is_none(), canary.is_some());
     spec.canary = canary.or(spec.canary.take().filter(|_| is_kept && shadow.is_none()));

@@ -3,7 +3,7 @@
 use std::{fmt, fmt::Write, sync::Arc};
 
 use kea_auth::Caller;
-use kea_core::{Tensor, VersionId};
+use kea_core::{Tensor, VersionId, validation::ResponseValidation};
 use kea_openapi::validate::{Call, V2Call};
 use sha2::{Digest, Sha256};
 
@@ -97,9 +97,14 @@ fn encode(function: &str, out: &mut String) {
 /// The key of a call whose inputs were decoded; `None` where they nest too deep to be read.
 pub(super) fn of_call(call: &ValidCall, owner: Option<&str>) -> Option<CacheKey> {
     let version = call.admitted.version();
-    let digest = digest(call.decoded.as_ref()?, owner)?;
+    let digest = digest(call.decoded.as_ref()?, owner, is_enforced(call))?;
     let (service, function) = (call.admitted.service.route.id.as_str(), &call.admitted.function);
     Some(CacheKey::new(service, function, &version.version, version.made_at, &digest))
+}
+
+/// Whether answers have to fit the contract. Those that were kept before they had to are asked for no more.
+fn is_enforced(call: &ValidCall) -> bool {
+    call.admitted.service.route.settings.validation.responses == ResponseValidation::Enforce
 }
 
 /// Whose answers a caller gets. A key of a user is not the user: it may have fewer rights.
@@ -111,8 +116,11 @@ pub(crate) fn owner_of(caller: &Caller) -> Box<str> {
 }
 
 /// A digest of who asks for what. Each part has its length before it, so that no two lists of parts are the same bytes.
-fn digest(decoded: &Decoded, owner: Option<&str>) -> Option<[u8; 32]> {
+fn digest(decoded: &Decoded, owner: Option<&str>, enforced: bool) -> Option<[u8; 32]> {
     let mut parts = Parts(Sha256::new());
+    if enforced {
+        parts.add(b"enforced");
+    }
     match owner {
         Some(owner) => parts.add(owner.as_bytes()),
         None => parts.add(b""),
@@ -175,11 +183,11 @@ mod tests {
     use super::*;
 
     fn of_arguments(inputs: &Value, owner: Option<&str>) -> [u8; 32] {
-        digest(&Decoded::Kea(Call::Arguments(to_raw_value(inputs).unwrap())), owner).unwrap()
+        digest(&Decoded::Kea(Call::Arguments(to_raw_value(inputs).unwrap())), owner, false).unwrap()
     }
 
     fn of_tensors(tensors: Vec<Tensor>) -> [u8; 32] {
-        digest(&Decoded::Kea(Call::Tensors(tensors)), None).unwrap()
+        digest(&Decoded::Kea(Call::Tensors(tensors)), None, false).unwrap()
     }
 
     fn values() -> impl Strategy<Value = Value> {
@@ -233,6 +241,8 @@ mod tests {
         fn two_callers_never_have_the_same_digest(a in "[a-z:]{1,6}", b in "[a-z:]{1,6}", inputs in values()) {
             prop_assert_eq!(of_arguments(&inputs, Some(&a)) == of_arguments(&inputs, Some(&b)), a == b);
             prop_assert_ne!(of_arguments(&inputs, Some(&a)), of_arguments(&inputs, None));
+            let decoded = Decoded::Kea(Call::Arguments(to_raw_value(&inputs).unwrap()));
+            prop_assert_ne!(digest(&decoded, Some(&a), true), digest(&decoded, Some(&a), false));
         }
 
         #[test]
@@ -279,7 +289,7 @@ mod tests {
     fn the_id_and_the_outputs_asked_for_count() {
         let call = |id: Option<&str>, outputs: Option<&[&str]>| {
             let outputs = outputs.map(|names| names.iter().map(ToString::to_string).collect());
-            digest(&Decoded::V2(V2Call { id: id.map(Into::into), inputs: vec![], outputs }), None).unwrap()
+            digest(&Decoded::V2(V2Call { id: id.map(Into::into), inputs: vec![], outputs }), None, false).unwrap()
         };
         let different = [
             call(None, None),

@@ -6,10 +6,9 @@ use std::{
 };
 
 use axum::{body::Body, response::Response};
-use bytes::{Bytes, BytesMut};
-use futures_util::{FutureExt, StreamExt};
+use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{HeaderMap, StatusCode, header, response::Parts};
-use http_body::Body as _;
 use kea_audit::{Recorder, Stage};
 use kea_core::caching::DEFAULT_TTL;
 use tokio::time::timeout_at;
@@ -23,7 +22,11 @@ use super::{
     key::{self, owner_of},
     respond::{kept, made, marked},
 };
-use crate::{RouterError, audited, forward, validate::ValidCall};
+use crate::{
+    RouterError, audited, forward, reply,
+    validate::ValidCall,
+    whole::{self, Answer},
+};
 
 /// The kept answers, and the requests for those that are not kept yet.
 #[derive(Clone)]
@@ -118,7 +121,7 @@ impl Caching {
             count(call, Part::Bypass);
         }
         audited::cached(call, "bypass");
-        let response = forward::send(call).await?;
+        let response = reply::checked(call, forward::send(call).await?).await?;
         Ok(marked(response, &call.admitted, "bypass", None))
     }
 
@@ -184,12 +187,12 @@ impl Caching {
     ) -> Result<Response, RouterError> {
         count(call, Part::Miss);
         audited::cached(call, "miss");
-        let response = forward::send(call).await?;
+        let response = reply::checked(call, forward::send(call).await?).await?;
         if response.status() != StatusCode::OK {
             return Ok(marked(response, &call.admitted, "miss", None));
         }
         let (parts, body) = response.into_parts();
-        let entry = match read(body).await? {
+        let entry = match whole::read(body, LARGEST).await? {
             Answer::Whole(body) => match plan.entry(&parts.headers, &body) {
                 Some(entry) => Arc::new(entry),
                 None => return Ok(alone(parts, Body::from(body), call, lead)),
@@ -233,27 +236,4 @@ fn alone(parts: Parts, body: Body, call: &ValidCall, lead: Option<Lead>) -> Resp
 
 fn count(call: &ValidCall, part: Part) {
     call.admitted.version().metrics.cache.count(part);
-}
-
-/// A replica's body.
-enum Answer {
-    Whole(Bytes),
-    /// It is too large to be kept, and goes on as it comes.
-    Large(Body),
-}
-
-async fn read(body: Body) -> Result<Answer, RouterError> {
-    if body.size_hint().lower() > LARGEST as u64 {
-        return Ok(Answer::Large(body));
-    }
-    let mut stream = body.into_data_stream();
-    let mut read = BytesMut::new();
-    while let Some(chunk) = stream.next().await {
-        read.extend_from_slice(&chunk.map_err(|error| RouterError::Broken(error.to_string()))?);
-        if read.len() > LARGEST {
-            let before = futures_util::stream::once(std::future::ready(Ok(read.freeze())));
-            return Ok(Answer::Large(Body::from_stream(before.chain(stream))));
-        }
-    }
-    Ok(Answer::Whole(read.freeze()))
 }

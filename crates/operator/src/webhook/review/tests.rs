@@ -141,7 +141,7 @@ async fn a_deployment_that_cannot_be_is_refused_with_what_to_do() {
         (json!({"timeout": "0s"}), "BadRequest", "`spec.timeout`"),
         (json!({"canary": {"version": "2", "weight": 101}}), "BadRequest", "`spec.canary.weight`"),
         (json!({"autoscaling": {"maxReplicas": 3}}), "BadRequest", "`resources.requests.cpu`"),
-        (json!({"validation": {}}), "BadRequest", "`validation` is not supported yet"),
+        (json!({"validation": {"responses": "maybe"}}), "BadRequest", "unknown variant `maybe`"),
         (json!({"version": "7"}), "NoVersion", "no version `7` has run"),
     ];
     for (spec, reason, words) in table {
