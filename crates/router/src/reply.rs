@@ -3,15 +3,19 @@
 
 use std::{
     fmt::Write,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
-use http::{StatusCode, header, response::Parts};
+use http::{HeaderMap, StatusCode, header};
 use kea_audit::Recorder;
 use kea_core::{Layout, management::Violation, service::Engine, validation::ResponseValidation};
+use kea_http::ApiError;
 use kea_openapi::validate::{Misfit, Validator};
 
 use crate::{
@@ -28,9 +32,13 @@ const QUIET: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// 502 where it does not fit and has to, or the replica broke off.
-pub(crate) async fn checked(call: &ValidCall, response: Response) -> Result<Response, RouterError> {
+pub(crate) async fn checked(call: &mut ValidCall, response: Response) -> Result<Response, RouterError> {
     let wanted = call.admitted.service.route.settings.validation.responses;
-    match promise(call, &response).filter(|_| wanted != ResponseValidation::Off) {
+    if wanted == ResponseValidation::Off {
+        return Ok(response);
+    }
+    let promised = promise(call, &response);
+    match promised {
         // On the heap, as most services do not ask for it.
         Some(validator) => Box::pin(held(call, validator, wanted, response)).await,
         None => Ok(response),
@@ -39,43 +47,37 @@ pub(crate) async fn checked(call: &ValidCall, response: Response) -> Result<Resp
 
 /// What the answer is held against. A web service promises nothing, and what is no JSON is passed on as it comes, as are
 /// streams of events and all that is no answer of the function.
-fn promise<'c>(call: &'c ValidCall, response: &Response) -> Option<&'c Validator> {
+fn promise(call: &ValidCall, response: &Response) -> Option<Arc<Validator>> {
     let version = call.admitted.version();
-    let validator = version.validator.as_deref().filter(|_| version.engine != Engine::External)?;
+    let validator = version.validator.as_ref().filter(|_| version.engine != Engine::External)?;
     let function = validator.contract().function(&call.admitted.function)?;
-    let is_answer = response.status() == StatusCode::OK && response.headers().get(header::CONTENT_TYPE).is_some_and(is_json);
-    (is_answer && function.layout != Layout::Opaque).then_some(validator)
+    let is_json = response.headers().get(header::CONTENT_TYPE).is_some_and(is_json);
+    let is_answer = response.status() == StatusCode::OK && is_json && function.layout != Layout::Opaque;
+    is_answer.then(|| validator.clone())
 }
 
 async fn held(
-    call: &ValidCall,
-    validator: &Validator,
+    call: &mut ValidCall,
+    validator: Arc<Validator>,
     wanted: ResponseValidation,
     response: Response,
 ) -> Result<Response, RouterError> {
-    let (parts, body) = response.into_parts();
-    let checks = &call.admitted.version().metrics.checks;
-    let (found, body) = match whole::read(body, call.body_limit).await? {
-        Answer::Whole(body) => (check(call, validator, &parts, &body).await, Body::from(body)),
-        Answer::Large(body) => (Err(too_large(call.body_limit)), body),
-    };
-    match found {
-        Ok(()) => count(&checks.fits),
-        Err(Unfit::Misfit(misfit)) => {
-            count(&checks.misfits);
-            tell(call, &misfit);
-            if wanted == ResponseValidation::Enforce {
-                return Err(refused(call, misfit.0));
-            }
+    let (limit, (parts, body)) = (call.body_limit, response.into_parts());
+    let (found, body) = match whole::read(body, limit).await? {
+        Answer::Whole(body) => {
+            let plain = plain(&parts.headers, &body, limit).await;
+            (plain.and_then(|plain| check(call, &validator, &plain)), Body::from(body))
         }
-        Err(Unfit::Unread(problem)) => {
-            count(&checks.unchecked);
-            if wanted == ResponseValidation::Enforce {
-                return Err(refused(call, vec![problem]));
-            }
+        Answer::Large(body) => (Err(too_large(limit)), body),
+    };
+    match found.map_err(|unfit| noted(call, unfit)) {
+        Err(problems) if wanted == ResponseValidation::Enforce => Err(refused(call, problems)),
+        Err(_problems) => Ok(Response::from_parts(parts, body)),
+        Ok(()) => {
+            count(&call.admitted.version().metrics.checks.fits);
+            Ok(Response::from_parts(parts, body))
         }
     }
-    Ok(Response::from_parts(parts, body))
 }
 
 /// Why an answer was not seen to fit.
@@ -85,14 +87,7 @@ enum Unfit {
     Unread(Violation),
 }
 
-async fn check(call: &ValidCall, validator: &Validator, parts: &Parts, body: &Bytes) -> Result<(), Unfit> {
-    let plain;
-    let body = if parts.headers.contains_key(header::CONTENT_ENCODING) {
-        plain = decoded(parts, body, call.body_limit).await?;
-        &plain
-    } else {
-        body
-    };
+fn check(call: &ValidCall, validator: &Validator, body: &[u8]) -> Result<(), Unfit> {
     let function = &call.admitted.function;
     let found = match call.admitted.protocol {
         Protocol::Kea => validator.check_answer(function, body),
@@ -101,13 +96,29 @@ async fn check(call: &ValidCall, validator: &Validator, parts: &Parts, body: &By
     found.map_err(Unfit::Misfit)
 }
 
-/// Replicas elsewhere may compress what they answer.
-async fn decoded(parts: &Parts, body: &Bytes, limit: usize) -> Result<Bytes, Unfit> {
-    let unread = |error: kea_http::ApiError| {
-        let received = error.detail;
-        Unfit::Unread(unread("an answer that KEA can read", received))
-    };
-    let plain = kea_http::encoding::decoded(&parts.headers, Body::from(body.clone())).map_err(unread)?;
+/// Counts and tells what does not fit; all of its problems.
+fn noted(call: &ValidCall, unfit: Unfit) -> Vec<Violation> {
+    let checks = &call.admitted.version().metrics.checks;
+    match unfit {
+        Unfit::Misfit(misfit) => {
+            count(&checks.misfits);
+            tell(call, &misfit);
+            misfit.0
+        }
+        Unfit::Unread(problem) => {
+            count(&checks.unchecked);
+            vec![problem]
+        }
+    }
+}
+
+/// The body as it was before a replica elsewhere compressed it.
+async fn plain(headers: &HeaderMap, body: &Bytes, limit: usize) -> Result<Bytes, Unfit> {
+    if !headers.contains_key(header::CONTENT_ENCODING) {
+        return Ok(body.clone());
+    }
+    let unread = |error: ApiError| Unfit::Unread(unread("an answer that KEA can read", error.detail));
+    let plain = kea_http::encoding::decoded(headers, Body::from(body.clone())).map_err(unread)?;
     kea_http::body::read(plain, limit).await.map_err(unread)
 }
 

@@ -15,6 +15,7 @@ use kea_core::{
     contract::DEFAULT_FUNCTION,
     port::{RouteFollower, Traffic},
     routing::RoutingSnapshot,
+    service::Engine,
     tally::Tally,
 };
 use kea_http::{ApiError, replica_tls::ReplicaTls};
@@ -199,7 +200,7 @@ impl Router {
     /// Checks a request's body without calling the model; gives the version whose schema was used.
     ///
     /// # Errors
-    /// 400 with each thing that is wrong, 404 where there is no such service or function, 409 where the schema is not
+    /// 400 with each thing that is wrong, or for a web service, which checks its own requests; 404 where there is no such service or function, 409 where the schema is not
     /// known yet.
     pub fn validate(
         &self,
@@ -211,6 +212,9 @@ impl Router {
         let table = self.table.load();
         let entry = table.services.get(service).ok_or_else(|| RouterError::NoService(service.into()))?;
         let found = entry.version(version).ok_or_else(|| no_schema(entry, version))?;
+        if found.engine == Engine::External {
+            return Err(checks_itself(service));
+        }
         let validator = found.validator.as_ref().ok_or_else(|| contract_unknown(service))?;
         validator.check(function.unwrap_or(DEFAULT_FUNCTION), body).map_err(error::rejected)?;
         Ok(found.version.clone())
@@ -244,6 +248,14 @@ fn no_schema(entry: &ServiceEntry, version: Option<&str>) -> ApiError {
         }
         None => contract_unknown(service.as_str()),
     }
+}
+
+/// Nothing is held against what a web service documents.
+fn checks_itself(service: &str) -> ApiError {
+    let detail = format!(
+        "`{service}` is a web service, which checks its requests by itself: call it, or look at its documentation"
+    );
+    ApiError::new(StatusCode::BAD_REQUEST, "unsupported", detail)
 }
 
 /// Unlike a call, which waits for the model, this is no failure of the server.

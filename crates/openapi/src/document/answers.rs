@@ -11,7 +11,11 @@ const PROBLEMS: [(&str, u16, &str); 10] = [
     ("PayloadTooLarge", 413, "The body is larger than the service takes."),
     ("TooManyRequests", 429, "The caller sends more than it may; `Retry-After` says when to try again."),
     ("ModelFailed", 500, "The model raised an error; `detail` has its text."),
-    ("BadGateway", 502, "The replica could not be reached or broke off."),
+    (
+        "BadGateway",
+        502,
+        "The replica could not be reached or broke off, or its answer does not fit the contract and has to.",
+    ),
     ("Unavailable", 503, "No replica can take the request now; `Retry-After` says when to try again."),
     ("Timeout", 504, "The replica did not answer in time."),
 ];

@@ -121,7 +121,8 @@ impl Caching {
             count(call, Part::Bypass);
         }
         audited::cached(call, "bypass");
-        let response = reply::checked(call, forward::send(call).await?).await?;
+        let response = forward::send(call).await?;
+        let response = reply::checked(call, response).await?;
         Ok(marked(response, &call.admitted, "bypass", None))
     }
 
@@ -187,7 +188,8 @@ impl Caching {
     ) -> Result<Response, RouterError> {
         count(call, Part::Miss);
         audited::cached(call, "miss");
-        let response = reply::checked(call, forward::send(call).await?).await?;
+        let response = forward::send(call).await?;
+        let response = reply::checked(call, response).await?;
         if response.status() != StatusCode::OK {
             return Ok(marked(response, &call.admitted, "miss", None));
         }

@@ -17,7 +17,8 @@ const BAD: &str = r#"{"predictions":[{"value":"high"}]}"#;
 /// A service whose function `again` promises a number.
 fn call(responses: ResponseValidation, engine: Engine) -> ValidCall {
     let output = Field::new("value", ValueType::Scalar { datatype: Datatype::Fp64 });
-    let functions = testing::contract().functions.iter().cloned();
+    let contract = testing::contract();
+    let functions = contract.functions.iter().cloned();
     let functions = functions.map(|function| Function { outputs: vec![output.clone()], ..function }).collect();
     let contract = Contract { functions, ..Contract::default() };
     let version = VersionRoute {
@@ -48,7 +49,7 @@ fn response(status: u16, content_type: &str, body: impl Into<Body>) -> Response 
 }
 
 /// What the caller gets, or where the answer does not fit.
-async fn given(call: &ValidCall, response: Response) -> Result<Bytes, String> {
+async fn given(call: &mut ValidCall, response: Response) -> Result<Bytes, String> {
     match checked(call, response).await {
         Ok(response) => Ok(response.into_body().collect().await.unwrap().to_bytes()),
         Err(RouterError::Misfit { problems, .. }) => Err(problems[0].pointer.clone()),
@@ -69,23 +70,26 @@ async fn what_does_not_fit_is_passed_on_told_or_refused_as_the_service_says() {
         (Log, Ok(GOOD.into()), Ok(BAD.into()), [1, 1, 0]),
         (Enforce, Ok(GOOD.into()), Err("/predictions/0/value".into()), [1, 1, 0]),
     ] {
-        let call = call(wanted, Engine::Python);
-        assert_eq!(given(&call, response(200, "application/json", GOOD)).await, good, "{wanted:?}");
-        assert_eq!(given(&call, response(200, "application/json", BAD)).await, bad, "{wanted:?}");
+        let mut call = call(wanted, Engine::Python);
+        assert_eq!(given(&mut call, response(200, "application/json", GOOD)).await, good, "{wanted:?}");
+        assert_eq!(given(&mut call, response(200, "application/json", BAD)).await, bad, "{wanted:?}");
         assert_eq!(counts(&call), counted, "{wanted:?}");
     }
 }
 
 #[tokio::test]
 async fn what_is_no_answer_of_a_function_is_passed_on_as_it_comes() {
-    let enforced = call(ResponseValidation::Enforce, Engine::Python);
+    let mut enforced = call(ResponseValidation::Enforce, Engine::Python);
     for (status, content_type) in [(200, "text/event-stream"), (200, "image/png"), (400, "application/json")] {
         // A body that never ends: reading it whole would wait for ever.
         let endless = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
-        assert!(checked(&enforced, response(status, content_type, endless)).await.is_ok(), "{status} {content_type}");
+        assert!(
+            checked(&mut enforced, response(status, content_type, endless)).await.is_ok(),
+            "{status} {content_type}"
+        );
     }
-    let web = call(ResponseValidation::Enforce, Engine::External);
-    assert_eq!(given(&web, response(200, "application/json", BAD)).await, Ok(BAD.into()));
+    let mut web = call(ResponseValidation::Enforce, Engine::External);
+    assert_eq!(given(&mut web, response(200, "application/json", BAD)).await, Ok(BAD.into()));
     assert_eq!((counts(&enforced), counts(&web)), ([0; 3], [0; 3]));
 }
 
@@ -95,25 +99,25 @@ async fn an_answer_beyond_the_limit_is_not_held_in_memory() {
     for (wanted, expected) in
         [(ResponseValidation::Log, Ok(long.clone().into())), (ResponseValidation::Enforce, Err(String::new()))]
     {
-        let call = call(wanted, Engine::Python);
+        let mut call = call(wanted, Engine::Python);
         // In pieces, so that its length is not known before.
         let pieces = [long[..40].to_owned(), long[40..].to_owned()].map(Ok::<_, std::io::Error>);
         let body = Body::from_stream(futures_util::stream::iter(pieces));
-        assert_eq!(given(&call, response(200, "application/json", body)).await, expected);
+        assert_eq!(given(&mut call, response(200, "application/json", body)).await, expected);
         assert_eq!(counts(&call), [0, 0, 1]);
     }
 }
 
 #[tokio::test]
 async fn an_answer_in_a_coding_is_read_and_passed_on_in_it() {
-    let call = call(ResponseValidation::Enforce, Engine::Python);
+    let mut call = call(ResponseValidation::Enforce, Engine::Python);
     let coded = |coding: &str, body: &'static str| {
         let mut response = response(200, "application/json", body);
         response.headers_mut().insert(header::CONTENT_ENCODING, coding.parse().unwrap());
         response
     };
-    assert_eq!(given(&call, coded("identity", GOOD)).await, Ok(GOOD.into()));
-    assert_eq!(given(&call, coded("gzip", "no gzip")).await, Err(String::new()));
+    assert_eq!(given(&mut call, coded("identity", GOOD)).await, Ok(GOOD.into()));
+    assert_eq!(given(&mut call, coded("gzip", "no gzip")).await, Err(String::new()));
     assert_eq!(counts(&call), [1, 0, 1]);
 }
 

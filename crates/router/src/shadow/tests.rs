@@ -126,7 +126,14 @@ fn call(service: &Arc<ServiceEntry>, function: &str) -> ValidCall {
     let (mut parts, ()) = Request::builder().method("POST").uri("/x").body(()).unwrap().into_parts();
     parts.extensions.insert(RequestId("the-id".into()));
     let admitted = Admitted::of_test(service.clone(), function, Protocol::Kea);
-    ValidCall { admitted, parts, body: CallBody::Whole("{}".into()), decoded: None, all_outputs: true, body_limit: 1 << 20 }
+    ValidCall {
+        admitted,
+        parts,
+        body: CallBody::Whole("{}".into()),
+        decoded: None,
+        all_outputs: true,
+        body_limit: 1 << 20,
+    }
 }
 
 /// What the caller gets, read to its end.

@@ -132,7 +132,8 @@ fn a_misfit_says_what_was_promised_and_that_the_caller_is_not_to_blame() {
 
 #[test]
 fn what_is_no_answer_at_all_is_told_so() {
-    for (body, pointer) in [("[1]", ""), ("{}", "/predictions"), ("<html>", ""), (r#"{"predictions":1}"#, "/predictions")]
+    for (body, pointer) in
+        [("[1]", ""), ("{}", "/predictions"), ("<html>", ""), (r#"{"predictions":1}"#, "/predictions")]
     {
         let found = validator(classifier()).check_answer("predict", body.as_bytes()).unwrap_err();
         assert_eq!(found.pointer(), pointer, "{body}");
@@ -155,9 +156,7 @@ fn v2(outputs: Vec<Field>, tensors: &Value, all: bool) -> Vec<String> {
 
 #[test]
 fn tensors_of_v2_are_held_against_name_datatype_shape_and_data() {
-    let tensor = |shape: Value, datatype: &str, data: Value| {
-        json!({"name": "y", "shape": shape, "datatype": datatype, "data": data})
-    };
+    let tensor = |shape: Value, datatype: &str, data: Value| json!({"name": "y", "shape": shape, "datatype": datatype, "data": data});
     let y = || vec![array("y", Datatype::Fp32, &[-1, 2])];
     let good = tensor(json!([1, 2]), "FP32", json!([1.5, null]));
     let none: Vec<&str> = vec![];
