@@ -10,6 +10,7 @@ use kea_core::{
 };
 use kea_http::ApiError;
 use kea_logs::LogError;
+use kea_openapi::validate::Rejection;
 
 /// Answer to a caller that the Authenticator does not let in.
 pub(crate) fn of_auth(error: AuthError) -> ApiError {
@@ -104,6 +105,15 @@ pub(crate) fn of_deployer(error: DeployError) -> ApiError {
         }
         DeployError::Store(error) => of_store(&error),
     }
+}
+
+/// Answer to a payload that does not fit its contract: what the call itself would be answered with.
+pub(crate) fn rejected(rejection: Rejection) -> ApiError {
+    let status = match &rejection {
+        Rejection::NoFunction { .. } => StatusCode::NOT_FOUND,
+        Rejection::NotJson { .. } | Rejection::Invalid(_) | Rejection::Unsupported(_) => StatusCode::BAD_REQUEST,
+    };
+    ApiError::new(status, rejection.kind(), rejection.sentence()).with_errors(rejection.into_violations())
 }
 
 /// Answer to a query of an audit trail that cannot be read. The error's own words name files of the server.

@@ -19,6 +19,7 @@ mod guard;
 mod health;
 mod identity_routes;
 mod logs;
+mod methods;
 mod operation;
 mod pages;
 mod payload;

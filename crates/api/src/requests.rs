@@ -9,12 +9,14 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode};
 use kea_core::{
-    ServiceId,
+    ServiceId, VersionId,
     contract::DEFAULT_FUNCTION,
-    management::{ValidationRequest, ValidationResponse},
+    management::{ValidationRequest, ValidationResponse, VersionInfo},
     policy::Verb,
+    port::DeployError,
 };
 use kea_http::{ApiError, PeerAddress};
+use kea_openapi::validate::Validator;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -59,8 +61,55 @@ pub(crate) async fn validate(
     let ValidationRequest { service_id, request_payload, schema_version, function } = request;
     let function = function.as_deref().unwrap_or(DEFAULT_FUNCTION);
     let body = serde_json::to_vec(&request_payload).expect("a JSON value is written");
-    let schema_version = state.gateway.validate(service_id.as_str(), schema_version.as_deref(), function, &body)?;
+    let checked = state.gateway.validate(service_id.as_str(), schema_version.as_deref(), function, &body);
+    let schema_version = match (checked, schema_version) {
+        (Err(error), Some(version)) if error.kind == NO_SCHEMA => {
+            against_stopped(&state, &service_id, &version, function, &body).await?
+        }
+        (checked, _) => checked?,
+    };
     Ok(Json(ValidationResponse { valid: true, schema_version }))
+}
+
+/// The kind of error by which the gateway says that a version does not run.
+const NO_SCHEMA: &str = "no-schema";
+
+/// Holds a payload against the schema of a version that does not run any more, or not yet.
+async fn against_stopped(
+    state: &ApiState,
+    id: &ServiceId,
+    version: &str,
+    function: &str,
+    body: &[u8],
+) -> Result<VersionId, ApiError> {
+    let found = match version.parse::<VersionId>() {
+        Ok(version) => state.deployer.contract(id, Some(&version)).await,
+        Err(_no_name) => Ok((VersionId::first(), None)),
+    };
+    match found {
+        Ok((version, Some(contract))) => {
+            let validator = Validator::compile(contract).map_err(|error| {
+                let detail = format!("the schema of version `{version}` cannot be used: {error}");
+                ApiError::new(StatusCode::CONFLICT, "contract-unknown", detail)
+            })?;
+            validator.check(function, body).map_err(errors::rejected)?;
+            Ok(version)
+        }
+        Ok((_, None)) | Err(DeployError::NoSuchVersion { .. }) => Err(no_schema(state, id, version).await),
+        Err(error) => Err(errors::of_deployer(error)),
+    }
+}
+
+/// What is said where nothing is known of a version: of which versions something is.
+async fn no_schema(state: &ApiState, id: &ServiceId, version: &str) -> ApiError {
+    let mut known = Vec::new();
+    for VersionInfo { version, .. } in state.deployer.versions(id).await.unwrap_or_default() {
+        if let Ok((version, Some(_))) = state.deployer.contract(id, Some(&version)).await {
+            known.push(format!("`{version}`"));
+        }
+    }
+    let detail = format!("there is no schema of version `{version}` of `{id}`; there is one of: {}", known.join(", "));
+    ApiError::new(StatusCode::BAD_REQUEST, NO_SCHEMA, detail)
 }
 
 /// Which answer is asked for.

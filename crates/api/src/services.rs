@@ -22,6 +22,7 @@ use crate::{
     errors,
     extract::{Params, ServiceName},
     guard::{self, Session},
+    methods,
     payload::Payload,
     permissions,
 };
@@ -158,14 +159,7 @@ pub(crate) async fn methods(
 ) -> Result<Json<Vec<MethodInfo>>, ApiError> {
     let (_, contract) = found_contract(&state, &id, version.as_ref()).await?;
     let contract = contract.ok_or_else(|| errors::no_contract(&id))?;
-    let method = |function: &kea_core::Function| MethodInfo {
-        name: function.name.clone(),
-        description: function.description.clone(),
-        path: format!("{BASE_PATH}/services/{id}/{}", function.name),
-        inputs: function.inputs.clone(),
-        outputs: function.outputs.clone(),
-    };
-    Ok(Json(contract.functions.iter().map(method).collect()))
+    Ok(Json(methods::of(&id, &contract)))
 }
 
 /// The contract of a version, or of the live one.

@@ -12,6 +12,7 @@ mod reading;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod web;
 mod words;
 
 use std::fmt;
@@ -127,6 +128,7 @@ pub fn compare(before: &Contract, after: &Contract) -> Vec<ContractChange> {
     let is_new = |function: &&Function| before.function(&function.name).is_none();
     let new = after.functions.iter().filter(is_new);
     changes.extend(new.map(|function| change(&function.name, Side::Function, Found::new_one())));
+    changes.extend(web::compare(before, after, &context));
     changes
 }
 

@@ -432,7 +432,7 @@ pub struct VersionInfo {
     pub created_at: Timestamp,
 }
 
-/// One function of a service.
+/// One function of a service, or one operation of a web service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MethodInfo {
@@ -440,11 +440,13 @@ pub struct MethodInfo {
     pub name: String,
     /// What it does.
     pub description: String,
-    /// Path to POST to.
+    /// Method of HTTP that calls it: `POST`, but for operations of web services.
+    pub method: String,
+    /// Its path.
     pub path: String,
-    /// What it takes.
+    /// What it takes; of a web service its parameters, and `body`.
     pub inputs: Vec<Field>,
-    /// What one prediction holds.
+    /// What one prediction holds; of a web service `body` of its good answer.
     pub outputs: Vec<Field>,
 }
 

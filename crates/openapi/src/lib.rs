@@ -8,6 +8,7 @@
 pub mod client;
 pub mod describe;
 pub mod document;
+pub mod foreign;
 mod literal;
 pub mod markdown;
 mod rejection;

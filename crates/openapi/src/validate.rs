@@ -25,8 +25,8 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use kea_core::{Contract, Field, Function, Tensor, management::Violation};
 use serde_json::{Value, value::RawValue};
 
-pub use answer::Misfit;
 use answer::Answers;
+pub use answer::Misfit;
 use plan::{Kind, Plan};
 
 /// A contract, ready to hold requests against.

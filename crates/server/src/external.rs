@@ -1,7 +1,7 @@
 //! The external engine: a command that brings its own web server. It is started with a free port, watched, and reached
 //! by the router directly.
 
-use std::{io, net::SocketAddr, process::Stdio, time::Duration};
+use std::{env, io, net::SocketAddr, process::Stdio, time::Duration};
 
 use kea_core::contract::WebProtocol;
 use rustix::process::{Pid, Signal, kill_process};
@@ -40,7 +40,7 @@ pub(crate) async fn run(
     reporter.tell(&Event::Listening { address }).await;
     let ended = tokio::select! {
         status = process.wait() => Err(ended(status)),
-        failed = watch(address, command.protocol, reporter) => Err(failed),
+        failed = watch(address, command, reporter) => Err(failed),
         () = async { stop.await; sleep(config.linger).await } => Ok(()),
     };
     end(&mut process).await;
@@ -68,8 +68,11 @@ fn start(config: &ServerConfig, command: &[String], address: SocketAddr) -> Resu
 }
 
 /// Tells how the command is, for as long as it answers at all.
-async fn watch(address: SocketAddr, protocol: WebProtocol, reporter: &mut Reporter) -> String {
-    let service = WebService { name: "the command", address: address.to_string(), protocol };
+async fn watch(address: SocketAddr, command: Command<'_>, reporter: &mut Reporter) -> String {
+    // It was started where its files are.
+    let source = env::current_dir().ok().map(|folder| (folder, command.words.to_vec()));
+    let (address_text, protocol) = (address.to_string(), command.protocol);
+    let service = WebService { name: "the command", address: address_text, protocol, source };
     if let Err(error) = service.first_answer(START_WITHIN).await {
         let (port, seconds) = (address.port(), START_WITHIN.as_secs());
         return format!("the command did not answer on port {port} (in $PORT) within {seconds} s: {error}");

@@ -19,6 +19,7 @@ mod run;
 mod sidecar;
 mod status;
 mod watch;
+mod web_contract;
 
 pub use config::{EngineConfig, PythonModel, ServerConfig};
 pub use confine::{Confinement, confine};

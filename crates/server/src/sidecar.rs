@@ -64,7 +64,7 @@ pub(crate) async fn run(
     reporter: &mut Reporter,
 ) -> Result<(), ServerError> {
     let Upstream { address, protocol } = upstream.clone();
-    let service = WebService { name: "the web service", address: address.to_string(), protocol };
+    let service = WebService { name: "the web service", address: address.to_string(), protocol, source: None };
     let forwarder = Arc::new(Forwarder::new(upstream, reporter.status().clone(), config.linger));
     let answer = move |request| forwarder.clone().answer(request);
     let refused = |error| ServerError::Listen { address: config.listen, error };

@@ -1,15 +1,15 @@
 //! How an existing web service is watched: any answer in its protocol will do, since nothing else is known of it.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, path::PathBuf, time::Duration};
 
-use kea_core::{Contract, contract::WebProtocol};
+use kea_core::contract::WebProtocol;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::{Instant, sleep, timeout},
 };
 
-use crate::{control::Event, status::Reporter};
+use crate::{control::Event, status::Reporter, web_contract};
 
 const PROBE_WITHIN: Duration = Duration::from_secs(5);
 const PROBE_STARTING: Duration = Duration::from_millis(100);
@@ -33,6 +33,8 @@ pub(crate) struct WebService {
     pub(crate) name: &'static str,
     pub(crate) address: String,
     pub(crate) protocol: WebProtocol,
+    /// The folder of its source and the command that started it, where they are here.
+    pub(crate) source: Option<(PathBuf, Vec<String>)>,
 }
 
 impl WebService {
@@ -53,7 +55,9 @@ impl WebService {
 
     /// Tells that it is ready, and from then on whether it still is.
     pub(crate) async fn watch(&self, reporter: &mut Reporter) -> Infallible {
-        let ready = Event::Ready { contract: Arc::new(contract(self.protocol)) };
+        let source = self.source.as_ref().map(|(folder, command)| (&**folder, &command[..]));
+        let contract = web_contract::of(&self.address, self.protocol, source).await;
+        let ready = Event::Ready { contract };
         reporter.tell(&ready).await;
         let mut failures = 0;
         loop {
@@ -101,10 +105,4 @@ async fn answer(stream: &mut TcpStream, question: &[u8]) -> io::Result<[u8; 5]> 
     let mut start = [0; 5];
     stream.read_exact(&mut start).await?;
     Ok(start)
-}
-
-/// Nothing is known of a web service's inputs: it validates by itself.
-fn contract(protocol: WebProtocol) -> Contract {
-    let incomplete = "this is an existing web service: its paths, inputs and outputs are not known to KEA";
-    Contract { platform: "external".into(), protocol, incomplete: vec![incomplete.into()], ..Contract::default() }
 }

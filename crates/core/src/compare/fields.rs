@@ -68,6 +68,11 @@ fn order(before: &Function, after: &Function) -> Option<Found> {
     (was != is).then(|| Found::of(INPUTS, Moved::Changed, told(&was), told(&is)))
 }
 
+/// One value that a web service takes.
+pub(super) fn one(at: &str, before: &Field, after: &Field, context: &Context) -> Vec<Found> {
+    Sides { before: &[], after: &[], at: "", context }.field(at, before, after)
+}
+
 /// Fields of one side of a function, before and after.
 struct Sides<'a> {
     before: &'a [Field],

@@ -16,8 +16,8 @@ pub(crate) async fn run(session: &Session, args: &ServiceArgs) -> Result<(), Fai
 }
 
 fn describe(method: &MethodInfo, session: &Session) -> String {
-    let MethodInfo { name, description, path, inputs, outputs } = method;
-    let mut text = format!("{name}  POST {}\n", service::absolute(path, session));
+    let MethodInfo { name, description, method, path, inputs, outputs } = method;
+    let mut text = format!("{name}  {method} {}\n", service::absolute(path, session));
     if !description.is_empty() {
         text.push_str(&format!("{description}\n"));
     }
