@@ -202,12 +202,16 @@ fn unauthenticated(error: AuthError) -> ApiError {
 
 /// A caller can do nothing about it, and an owner wants to know what.
 fn misfit(service: &str, version: &str, problems: Vec<Violation>) -> ApiError {
-    let first = problems.first().map_or_else(String::new, |Violation { pointer, expected, received, .. }| {
-        format!(", at `{pointer}`: expected {expected}, received {received}")
+    let (at, expected, received) = problems.first().map_or(("", "", ""), |first| {
+        let Violation { pointer, expected, received, detail: _ } = first;
+        (pointer, expected, received)
     });
+    let what = match at.is_empty() {
+        true => format!("the answer of version {version} of `{service}` is none that its contract speaks of"),
+        false => format!("version {version} of `{service}` does not answer as its contract says, at `{at}`"),
+    };
     let detail = format!(
-        "version {version} of `{service}` does not answer as its contract says{first}; this is the model's fault, nothing is \
-         wrong with the request"
+        "{what}: expected {expected}, received {received}; this is the model's fault, nothing is wrong with the request"
     );
     ApiError::new(StatusCode::BAD_GATEWAY, "invalid-answer", detail).with_errors(problems)
 }
