@@ -28,13 +28,13 @@ pub(super) fn places(path: &Path, command: &[String]) -> Result<Vec<Place>, Sour
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         return Ok(vec![Place { file: path.to_owned(), folder, name: None }]);
     }
-    if let Some(started) = started(path, command) {
-        return Ok(vec![started]);
-    }
+    // What is started may start what another file makes.
+    let started = started(path, command);
     let mut files = candidates(path).map_err(|error| unreadable(path, &error))?;
     files.retain(|file| names_a_framework(file));
     files.truncate(FILES);
-    Ok(files.into_iter().map(|file| Place { file, folder: path.to_owned(), name: None }).collect())
+    let others = files.into_iter().map(|file| Place { file, folder: path.to_owned(), name: None });
+    Ok(started.into_iter().chain(others).collect())
 }
 
 /// What a command starts, as `uvicorn package.module:app`, `flask --app module run` or `python main.py`.
