@@ -19,6 +19,7 @@ mod replica_tls;
 mod serve;
 mod signals;
 mod sso;
+mod yaml;
 
 use std::process::ExitCode;
 

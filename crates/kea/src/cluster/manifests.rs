@@ -159,7 +159,7 @@ fn install_options(args: ManifestsArgs) -> anyhow::Result<InstallOptions> {
 
 /// Objects as one text of several documents.
 fn yaml(objects: &[serde_json::Value]) -> anyhow::Result<String> {
-    let document = |object| Ok(format!("---\n{}", serde_yaml_ng::to_string(object)?));
+    let document = |object| Ok(format!("---\n{}", crate::yaml::write(serde_yaml_ng::to_value(object)?)?));
     objects.iter().map(document).collect()
 }
 

@@ -91,14 +91,14 @@ fn written(json: &str, format: DocumentFormat) -> Result<String, Failure> {
     let read = || serde_json::from_str(json).map_err(Failure::Unreadable);
     Ok(match format {
         DocumentFormat::Json => pretty(json),
-        DocumentFormat::Yaml => yaml(&serde_json::from_str(json).map_err(Failure::Unreadable)?),
+        DocumentFormat::Yaml => yaml(serde_json::from_str(json).map_err(Failure::Unreadable)?),
         DocumentFormat::Markdown => markdown::of_document(&read()?),
     })
 }
 
 /// The document with its members in the order that the server gave them.
-fn yaml(document: &serde_yaml_ng::Value) -> String {
-    serde_yaml_ng::to_string(document).expect("what JSON can say, YAML can say too")
+fn yaml(document: serde_yaml_ng::Value) -> String {
+    crate::yaml::write(document).expect("what JSON can say, YAML can say too")
 }
 
 /// Whether all was found out; what was not is told.
@@ -118,7 +118,7 @@ mod tests {
     fn yaml_keeps_the_order_and_the_types() {
         let document =
             serde_json::from_str(r#"{"openapi":"3.0.3","info":{"version":"1","x":1.5},"a":[true]}"#).unwrap();
-        assert_eq!(yaml(&document), "openapi: 3.0.3\ninfo:\n  version: '1'\n  x: 1.5\na:\n- true\n");
+        assert_eq!(yaml(document), "openapi: 3.0.3\ninfo:\n  version: '1'\n  x: 1.5\na:\n- true\n");
     }
 
     #[test]
