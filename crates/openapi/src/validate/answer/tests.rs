@@ -182,7 +182,7 @@ fn tensors_of_v2_are_held_against_name_datatype_shape_and_data() {
 /// A contract's output, and a tensor of it with that many rows.
 fn output(rows: usize) -> impl Strategy<Value = (Field, Tensor)> {
     let tensor = move |shape: &[usize], data| Tensor { name: "y".into(), shape: shape.to_vec(), data };
-    let floats = prop::collection::vec(any::<f32>(), rows * 6);
+    let floats = prop::collection::vec(prop::num::f32::ANY, rows * 6);
     let whole = prop::collection::vec(any::<i64>(), rows);
     let texts = prop::collection::vec("[a-z\"\\\\é\n]{0,4}", rows);
     let mut labelled = array("y", Datatype::Fp32, &[-1, 2, 3]);
