@@ -2,6 +2,7 @@
 
 use jsonschema::Draft;
 use kea_core::{Datatype, Field, Function, ValueType};
+use serde_json::Value;
 
 use super::super::{element::Rules, schema};
 
@@ -41,7 +42,10 @@ impl Answer {
     pub(super) fn of(function: &Function) -> Self {
         let outputs: Vec<Output> = function.outputs.iter().map(Output::of).collect();
         let of_rows = outputs.iter().all(Output::is_batched);
-        let arrays = outputs.iter().filter(|output| matches!(output.kind, Kind::Array(_))).count();
+        let is_tensor = |output: &&Output| {
+            matches!(output.kind, Kind::Array(_)) && !matches!(output.field.value, ValueType::Json { .. })
+        };
+        let arrays = outputs.iter().filter(is_tensor).count();
         Self { of_rows, may_be_whole: of_rows && arrays > 1, outputs }
     }
 }
@@ -60,7 +64,7 @@ impl Output {
         let (field, kind) = match &field.value {
             ValueType::Scalar { datatype } => array(*datatype, None),
             ValueType::Tensor { datatype, shape } => array(*datatype, Some(shape)),
-            ValueType::Json { .. } => (field.clone(), of_schema(field)),
+            ValueType::Json { schema } => (field.clone(), numbers(field, schema).unwrap_or_else(|| of_schema(field))),
         };
         Self { field, kind }
     }
@@ -84,6 +88,26 @@ impl Array {
             (Some(shape), false) => shape,
         }
     }
+}
+
+/// Nested arrays of numbers need no tree, also where a schema describes them and nothing more.
+fn numbers(field: &Field, schema: &Value) -> Option<Kind> {
+    let says_more = field.nullable || field.minimum.is_some() || field.maximum.is_some() || !field.choices.is_empty();
+    let (mut shape, mut inner) = (vec![-1], schema);
+    while inner["type"] == "array" && has_only(inner, &["type", "items"]) {
+        shape.push(-1);
+        inner = &inner["items"];
+    }
+    let is_plain = !says_more && inner["type"] == "number" && has_only(inner, &["type", "format"]);
+    let rules = Rules::of(field, Datatype::Fp64).ok().filter(|_| is_plain)?;
+    Some(Kind::Array(Array { rules, shape: Some(shape) }))
+}
+
+/// Whether a schema has these keywords alone, and words for people.
+fn has_only(schema: &Value, keywords: &[&str]) -> bool {
+    const WORDS: [&str; 3] = ["title", "description", "example"];
+    let known = |word: &String| keywords.contains(&word.as_str()) || WORDS.contains(&word.as_str());
+    schema.as_object().is_some_and(|schema| schema.keys().all(known))
 }
 
 fn of_schema(field: &Field) -> Kind {

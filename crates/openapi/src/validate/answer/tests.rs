@@ -117,6 +117,27 @@ fn each_misfit_is_told_where_it_is() {
 }
 
 #[test]
+fn numbers_that_a_schema_describes_need_no_tree() {
+    let number = json!({"type": "number", "description": "Metres."});
+    let numbers = |items: &Value| json!({"type": "array", "items": items});
+    for (schema, is_array) in [
+        (number.clone(), true),
+        (numbers(&numbers(&number)), true),
+        (json!({"type": "array", "items": number, "minItems": 2}), false),
+        (json!({"type": "number", "minimum": 0}), false),
+        (numbers(&json!({"type": "string"})), false),
+    ] {
+        let answer = super::plan::Answer::of(&function(vec![of_schema("result", schema.clone())]));
+        assert_eq!(matches!(answer.outputs[0].kind, super::plan::Kind::Array(_)), is_array, "{schema}");
+    }
+    let outputs = || vec![of_schema("a", numbers(&number)), of_schema("b", numbers(&number))];
+    let misfits = |a: Value, b: Value| misfits(outputs(), &json!([{"a": a, "b": b}]));
+    assert_eq!(misfits(json!([1, 2.5]), json!([])), Vec::<String>::new());
+    assert_eq!(misfits(json!([1, "2"]), json!([null])), ["/predictions/0/a/1", "/predictions/0/b/0"]);
+    assert_eq!(misfits(json!([[1]]), json!([[1]])), ["/predictions/0/a/0", "/predictions/0/b/0"]);
+}
+
+#[test]
 fn a_misfit_says_what_was_promised_and_that_the_caller_is_not_to_blame() {
     let found = validator(classifier()).check_answer("predict", br#"{"predictions":[{"label":3}]}"#).unwrap_err();
     let told = found.0.iter().map(|problem| (&*problem.expected, &*problem.received)).collect::<Vec<_>>();
