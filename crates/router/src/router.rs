@@ -200,8 +200,8 @@ impl Router {
     /// Checks a request's body without calling the model; gives the version whose schema was used.
     ///
     /// # Errors
-    /// 400 with each thing that is wrong, or for a web service, which checks its own requests; 404 where there is no such service or function, 409 where the schema is not
-    /// known yet.
+    /// 400 with each thing that is wrong, or for a web service, which checks its own requests; 404 where there is no such
+    /// service or function, 409 where the schema is not known yet.
     pub fn validate(
         &self,
         service: &str,

@@ -24,23 +24,42 @@ pub(crate) async fn read(body: Body, most: usize) -> Result<Answer, RouterError>
         return Ok(Answer::Large(body));
     }
     let mut stream = body.into_data_stream();
-    let mut read = Bytes::new();
+    let mut read = Pieces::default();
     while let Some(chunk) = stream.next().await {
-        read = joined(read, chunk.map_err(|error| RouterError::Broken(error.to_string()))?);
+        read.add(chunk.map_err(|error| RouterError::Broken(error.to_string()))?);
         if read.len() > most {
-            let before = futures_util::stream::once(std::future::ready(Ok(read)));
+            let before = futures_util::stream::once(std::future::ready(Ok(read.whole())));
             return Ok(Answer::Large(Body::from_stream(before.chain(stream))));
         }
     }
-    Ok(Answer::Whole(read))
+    Ok(Answer::Whole(read.whole()))
 }
 
-/// Most answers come in one piece, which stays as it is.
-fn joined(before: Bytes, more: Bytes) -> Bytes {
-    if before.is_empty() {
-        return more;
+/// What has come. Most answers come in one piece, which stays as it is.
+#[derive(Default)]
+struct Pieces {
+    first: Bytes,
+    /// The first one and all others, once there are others.
+    joined: BytesMut,
+}
+
+impl Pieces {
+    fn add(&mut self, piece: Bytes) {
+        if self.len() == 0 {
+            self.first = piece;
+            return;
+        }
+        if self.joined.is_empty() {
+            self.joined.extend_from_slice(&self.first);
+        }
+        self.joined.extend_from_slice(&piece);
     }
-    let mut whole = BytesMut::from(before);
-    whole.extend_from_slice(&more);
-    whole.freeze()
+
+    fn len(&self) -> usize {
+        self.first.len().max(self.joined.len())
+    }
+
+    fn whole(self) -> Bytes {
+        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
+    }
 }
