@@ -1,7 +1,10 @@
 //! What can be told of a model as it lies there: from its source or its file, which are read and never run.
 
+mod boosters;
+mod lightgbm;
 mod mlflow;
 mod onnx;
+mod xgboost;
 
 use std::{fs, io, path::Path};
 
@@ -26,6 +29,16 @@ pub enum DescribeError {
         /// What does not fit.
         why: String,
     },
+    /// The file is no booster.
+    #[error("{file} is no model of {library}: {why}")]
+    NotBooster {
+        /// The file.
+        file: String,
+        /// Whose model it should be.
+        library: &'static str,
+        /// What does not fit.
+        why: String,
+    },
     /// MLflow's description is not one.
     #[error("{file} is not a description as MLflow writes it: {why}; log the model again")]
     NotMlflow {
@@ -44,13 +57,16 @@ pub enum DescribeError {
     },
 }
 
-/// The contract of the model at `path`: a Python file, a folder, an ONNX graph, or a folder of MLflow.
+/// The contract of the model at `path`: a Python file, a folder, an ONNX graph, a model of XGBoost (JSON) or of LightGBM
+/// (text), or a folder of MLflow.
 pub fn describe(path: &Path) -> Result<Contract, DescribeError> {
     let is = |ending: &str| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending));
     match path {
         folder if folder.is_dir() => of_folder(folder),
         _ if is("onnx") => onnx::contract(path),
         _ if is("py") => of_source(path),
+        _ if is("json") => xgboost::contract(path),
+        _ if ["txt", "lgb", "model"].into_iter().any(is) && lightgbm::is_one(path) => lightgbm::contract(path),
         _ => Err(DescribeError::NeedsRunning),
     }
 }
