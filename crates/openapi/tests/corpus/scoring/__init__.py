@@ -1,0 +1,3 @@
+from .model import Scorer
+
+__all__ = ["Scorer"]
