@@ -15,7 +15,7 @@ use super::{
     boosters::{Booster, Gives},
 };
 
-/// Bytes of a file that are read; trees come before what is looked for.
+/// Bytes of the longest file that is read, since trees come before what is looked for; a longer one is left to a worker.
 const LONGEST: u64 = 1 << 28;
 
 #[derive(Deserialize)]
@@ -51,7 +51,11 @@ struct Objective {
 /// The contract of the model in a file.
 pub(super) fn contract(path: &Path) -> Result<Contract, DescribeError> {
     let file = || path.display().to_string();
-    let opened = File::open(path).map_err(|why| DescribeError::Unreadable { file: file(), why })?;
+    let opened = File::open(path).and_then(|opened| Ok((opened.metadata()?.len(), opened)));
+    let (length, opened) = opened.map_err(|why| DescribeError::Unreadable { file: file(), why })?;
+    if length > LONGEST {
+        return Err(DescribeError::NeedsRunning);
+    }
     let saved = serde_json::from_reader::<_, Saved>(BufReader::new(opened.take(LONGEST)));
     let described = saved.map_err(|error| error.to_string()).and_then(|saved| booster(saved.learner)?.contract());
     described.map_err(|why| DescribeError::NotBooster { file: file(), library: "XGBoost", why })

@@ -49,6 +49,14 @@ fn a_text_that_is_no_model_is_not_taken_for_one() {
 }
 
 #[test]
+fn a_model_too_long_to_be_read_is_left_to_a_worker() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("model.json");
+    fs::File::create(&path).unwrap().set_len((1 << 28) + 1).unwrap();
+    assert!(matches!(describe(&path), Err(DescribeError::NeedsRunning)));
+}
+
+#[test]
 fn claims_that_cannot_be_are_refused_with_what_they_are() {
     let xgboost = String::from_utf8(saved("xgboost_flowers.json")).unwrap();
     let lightgbm = String::from_utf8(saved("lightgbm_flowers.txt")).unwrap();
