@@ -77,6 +77,8 @@ fn its_paths_lie_below_the_service() {
         version: &version,
         base_path: "/api/v1/k8c",
         public: false,
+        server: "http://127.0.0.1:8080",
+        is_pinned: false,
     };
     let document = service_document(&info, Some(Arc::new(contract)).as_deref());
     let operation = &document["paths"]["/api/v1/k8c/services/scores/score/{kind}"]["post"];
