@@ -14,6 +14,7 @@ use kea_core::{
     Contract, Engine, Framework,
     management::StepState,
     service::{ModelSpec, PreparedModel},
+    stated,
 };
 
 use crate::{
@@ -369,7 +370,8 @@ pub fn source_contract(spec: &ModelSpec) -> Option<Contract> {
     let detected = is_class(spec).then(|| detect::detect(spec, Some(&path)).ok())??;
     let is_custom = detected.framework == Framework::Custom && detected.engine == Engine::Python;
     let path = detected.path.filter(|_| is_custom)?;
-    kea_openapi::source::read(&path).ok().map(|source| source.contract)
+    let source = kea_openapi::source::read(&path).ok()?;
+    stated::merge(source.contract, &spec.functions).ok()
 }
 
 /// Larger files are not looked into before the request is answered.

@@ -19,6 +19,7 @@ use crate::{
     rollout::RolloutRules,
     service::{Access, AuditRules, Autoscaling, Canary, Framework, Resources, ServerSettings},
     shadow::Shadow,
+    stated::StatedFunction,
     validation::ValidationSettings,
 };
 
@@ -95,9 +96,9 @@ pub struct ModelDocument {
     /// What it returns. Not supported yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_type: Option<Value>,
-    /// Its functions. Not supported yet.
+    /// What is known better of its functions than can be found in it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub functions: Option<Value>,
+    pub functions: Option<Vec<StatedFunction>>,
     /// How its image is built. Not supported yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build: Option<Value>,
@@ -355,12 +356,7 @@ pub fn request(
     spec: DeploymentDocument,
 ) -> Result<DeployRequest, DocumentError> {
     let refuse = |kind, name: &str, field| DocumentError::Unsupported { kind, name: name.into(), field };
-    let model_fields = [
-        ("inputType", &model.input_type),
-        ("outputType", &model.output_type),
-        ("functions", &model.functions),
-        ("build", &model.build),
-    ];
+    let model_fields = [("inputType", &model.input_type), ("outputType", &model.output_type), ("build", &model.build)];
     if let Some((field, _)) = model_fields.into_iter().find(|(_, value)| value.is_some()) {
         return Err(refuse("MLModel", model_document, field));
     }
@@ -379,6 +375,7 @@ pub fn request(
         version: spec.version.or(model.version),
         command: model.command,
         requirements: model.requirements,
+        functions: model.functions,
         env: spec.env,
         resources: spec.resources,
         cache: spec.cache,
@@ -461,7 +458,9 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_refused_by_name() {
         assert!(refused(vec![model(json!({"sauce": "x"}))]).contains("unknown field `sauce`"));
-        assert!(refused(vec![model(json!({"functions": []}))]).contains("`functions` is not supported yet"));
+        assert!(refused(vec![model(json!({"inputType": "x"}))]).contains("`inputType` is not supported yet"));
+        let unknown = json!({"functions": [{"name": "predict", "inputs": [{"name": "x", "type": "float"}]}]});
+        assert!(refused(vec![model(unknown)]).contains("`float` is not a type: write one of number, integer"));
         let scaled = deployment(json!({"autoscaling": {"maxReplicas": 2}}));
         assert!(refused(vec![model(json!({"source": "x"})), scaled]).contains("`autoscaling` needs Kubernetes"));
         assert!(refused(vec![deployment(json!({"modelName": "other"}))]).contains("names the model `other`"));

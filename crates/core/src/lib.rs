@@ -28,6 +28,7 @@ pub mod routing;
 pub mod service;
 pub mod shadow;
 pub mod span;
+pub mod stated;
 pub mod tally;
 pub mod tensor;
 pub mod trial;

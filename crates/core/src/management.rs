@@ -25,6 +25,7 @@ use crate::{
     rollout::{RolloutRules, RolloutStatus},
     service::{Access, AuditRules, Canary, Engine, Framework, Resources, ServerSettings, Settings},
     shadow::{Shadow, ShadowStatus},
+    stated::StatedFunction,
     validation::ValidationSettings,
 };
 
@@ -72,6 +73,9 @@ pub struct DeployRequest {
     /// Python packages that the model needs, as pip writes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requirements: Option<Vec<String>>,
+    /// What is known better of the model's functions than can be found in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub functions: Option<Vec<StatedFunction>>,
     /// Environment of the model's processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<BTreeMap<String, String>>,

@@ -17,6 +17,7 @@ use crate::{
     resilience::{HealthSettings, LimitSettings, RateLimit},
     rollout::{Rollout, RolloutRules},
     shadow::Shadow,
+    stated::StatedFunction,
     validation::ValidationSettings,
 };
 
@@ -151,6 +152,9 @@ pub struct ModelSpec {
     /// Command of an existing web service, which listens on `$PORT`.
     #[serde(default)]
     pub command: Vec<String>,
+    /// What its author states of its functions.
+    #[serde(default)]
+    pub functions: Vec<StatedFunction>,
     /// Environment of its processes.
     #[serde(default)]
     pub env: BTreeMap<String, String>,

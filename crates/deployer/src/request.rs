@@ -8,6 +8,7 @@ use kea_core::{
     management::{DeployRequest, UpdateRequest},
     port::DeployError,
     service::{ModelSpec, Service, Version},
+    stated,
 };
 
 use crate::choice;
@@ -25,6 +26,7 @@ pub(crate) fn model(request: &DeployRequest) -> Result<ModelSpec, DeployError> {
         framework: request.framework,
         requirements: request.requirements.clone().unwrap_or_default(),
         command,
+        functions: request.functions.clone().unwrap_or_default(),
         env: request.env.clone().unwrap_or_default(),
         resources: request.resources.clone().unwrap_or_default(),
     };
@@ -162,6 +164,7 @@ pub(crate) fn changed_model(base: &Version, change: &UpdateRequest) -> Result<Mo
         framework: change.framework.or_else(|| before.framework.filter(|_| !is_new)),
         requirements: change.requirements.clone().unwrap_or_else(|| before.requirements.clone()),
         command: change.command.clone().unwrap_or_else(|| before.command.clone()),
+        functions: before.functions.clone(),
         env: change.env.clone().unwrap_or_else(|| before.env.clone()),
         resources: change.resources.clone().unwrap_or_else(|| before.resources.clone()),
     };
@@ -184,7 +187,15 @@ fn check_model(spec: &ModelSpec) -> Result<(), DeployError> {
     if let Some(name) = spec.env.keys().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
         return Err(invalid("/env", format!("`{name}` is not a name of an environment variable")));
     }
+    check_functions(spec)?;
     kea_containerizer::check(spec).map_err(|error| invalid("/sourceCode", error.to_string()))
+}
+
+fn check_functions(spec: &ModelSpec) -> Result<(), DeployError> {
+    if !spec.functions.is_empty() && !spec.command.is_empty() {
+        return Err(invalid("/functions", stated::OF_A_WEB_SERVICE));
+    }
+    stated::check(&spec.functions).map_err(|(pointer, detail)| invalid(&pointer, detail))
 }
 
 /// The names of versions.

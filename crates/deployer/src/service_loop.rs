@@ -20,6 +20,7 @@ use kea_core::{
     service::{Engine, PreparedModel, Service, Version},
 };
 use kea_logs::{BUILD, LineWriter, LogBook, Stream};
+use serde_json::json;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     time::MissedTickBehavior,
@@ -416,6 +417,9 @@ fn launch(shared: &Shared, service: &Service, version: &Version, prepared: &Prep
     }
     if let Some(library) = &prepared.onnxruntime {
         option("--onnxruntime", library.into());
+    }
+    if !version.model.functions.is_empty() {
+        option("--functions", json!(version.model.functions).to_string().into());
     }
     let settings = &service.settings;
     if let Some(timeout) = settings.timeout {

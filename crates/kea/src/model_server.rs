@@ -9,7 +9,12 @@ use std::{
 
 use clap::Args;
 use http::uri::Authority;
-use kea_core::{Framework, ServiceId, VersionId, contract::WebProtocol, quantity::Span};
+use kea_core::{
+    Framework, ServiceId, VersionId,
+    contract::WebProtocol,
+    quantity::Span,
+    stated::{self, StatedFunction},
+};
 use kea_logs::Format;
 use kea_server::{Confinement, EngineConfig, PythonModel, ServerConfig};
 
@@ -45,6 +50,9 @@ pub(crate) struct ModelServerArgs {
     /// What that web service, or the command's, speaks: `http1` or `http2`
     #[arg(long, default_value = "http1", value_parser = protocol, env = "KEA_PROTOCOL")]
     protocol: WebProtocol,
+    /// What the model's author states of its functions: the `functions` of an MLModel, as JSON
+    #[arg(long, value_name = "JSON", value_parser = functions, env = "KEA_FUNCTIONS", default_value = "[]")]
+    functions: Functions,
     /// Python of the model's environment
     #[arg(long, value_name = "PATH", env = "KEA_PYTHON")]
     python: Option<PathBuf>,
@@ -111,6 +119,14 @@ pub(crate) fn protocol(text: &str) -> Result<WebProtocol, String> {
     known.ok_or_else(|| format!("one of {}", WebProtocol::ALL.map(WebProtocol::as_str).join(", ")))
 }
 
+/// What is stated of functions, as one argument.
+#[derive(Clone, Debug)]
+struct Functions(Vec<StatedFunction>);
+
+fn functions(text: &str) -> Result<Functions, String> {
+    serde_json::from_str(text).map(Functions).map_err(|error| error.to_string())
+}
+
 fn upstream(text: &str) -> Result<Authority, String> {
     let parsed: Option<Authority> = text.parse().ok();
     let complete = |authority: &Authority| {
@@ -162,6 +178,8 @@ fn config(args: ModelServerArgs) -> anyhow::Result<ServerConfig> {
         tls.is_none() || args.command.is_empty(),
         "a command brings its own server: leave `--tls-certificate` out, or run beside it with `--upstream`"
     );
+    let is_model = matches!(engine, EngineConfig::Python(_) | EngineConfig::Onnx { .. });
+    anyhow::ensure!(is_model || args.functions.0.is_empty(), "{}", stated::OF_A_WEB_SERVICE);
     Ok(ServerConfig {
         service: args.service,
         version: args.version,
@@ -169,6 +187,7 @@ fn config(args: ModelServerArgs) -> anyhow::Result<ServerConfig> {
         tls,
         probes: args.probes_listen,
         engine,
+        functions: args.functions.0,
         workers: args.workers.max(1),
         max_batch_rows: args.max_batch_rows.max(1),
         queue_limit: args.queue_limit.max(1),

@@ -8,6 +8,7 @@ use kea_core::{
     port::DeployError,
     service::{Canary, ModelSpec, Resources},
     shadow::Shadow,
+    stated,
 };
 
 use crate::{objects::BUILD_SETTINGS, version::ModelRecord};
@@ -103,6 +104,10 @@ fn is_env_name(name: &str) -> bool {
 /// A cluster runs an image that is given, or builds one from a URL.
 pub(crate) fn model(model: &ModelRecord, words: &Words) -> Result<(), Fault> {
     let Words { source: source_field, image: image_field } = words;
+    if !model.functions.is_empty() && !model.command.is_empty() {
+        return Err(Fault::of("functions", stated::OF_A_WEB_SERVICE));
+    }
+    stated::check(&model.functions).map_err(|(pointer, detail)| Fault { pointer, detail })?;
     match (&model.source, &model.image) {
         (Some(source), None) => to_build(source, model, words),
         (None, Some(_)) => Ok(()),
@@ -143,6 +148,7 @@ fn to_build(source: &str, model: &ModelRecord, words: &Words) -> Result<(), Faul
         framework: model.framework,
         requirements: model.requirements.clone(),
         command: model.command.clone(),
+        functions: Vec::new(),
         env: BTreeMap::new(),
         resources: Resources::default(),
     };

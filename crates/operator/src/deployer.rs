@@ -300,6 +300,7 @@ impl Deployer for ClusterDeployer {
                 source: request.source_code.clone(),
                 requirements: request.requirements.clone(),
                 command: request.command.clone(),
+                functions: request.functions.clone(),
                 image: request.container_image.clone(),
                 port: before.port,
                 version: None,

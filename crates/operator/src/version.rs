@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
-use kea_core::{Contract, Engine, Framework, VersionId, documents::ModelDocument};
+use kea_core::{Contract, Engine, Framework, VersionId, documents::ModelDocument, stated::StatedFunction};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::names;
@@ -31,6 +31,9 @@ pub(crate) struct ModelRecord {
     /// Port of the web service in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) port: Option<u16>,
+    /// What its author states of its functions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) functions: Vec<StatedFunction>,
 }
 
 impl ModelRecord {
@@ -43,6 +46,7 @@ impl ModelRecord {
             command: document.command.clone().unwrap_or_default(),
             image: document.image.clone(),
             port: document.port,
+            functions: document.functions.clone().unwrap_or_default(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use http::uri::Authority;
-use kea_core::{Engine, Framework, ServiceId, VersionId, contract::WebProtocol};
+use kea_core::{Engine, Framework, ServiceId, VersionId, contract::WebProtocol, stated::StatedFunction};
 use kea_http::Tls;
 
 /// Everything that a replica is told.
@@ -21,6 +21,8 @@ pub struct ServerConfig {
     pub probes: Option<SocketAddr>,
     /// What runs the model.
     pub engine: EngineConfig,
+    /// What the model's author states of its functions.
+    pub functions: Vec<StatedFunction>,
     /// Worker processes or sessions.
     pub workers: usize,
     /// Most rows that are run together.

@@ -2,7 +2,7 @@
 
 use std::{io, pin::Pin, sync::Arc, time::Duration};
 
-use kea_core::{Contract, Framework, management::RESERVED_FUNCTIONS};
+use kea_core::{Contract, Framework, management::RESERVED_FUNCTIONS, stated};
 use kea_openapi::source;
 use tokio::{net::TcpListener, time::timeout};
 
@@ -176,6 +176,7 @@ async fn load(config: &ServerConfig) -> Result<Model, String> {
             return Err("a web service is served by itself".into());
         }
     };
+    let contract = stated::merge(contract, &config.functions).map_err(|contradiction| contradiction.to_string())?;
     refuse_reserved(&contract)?;
     let parts = ModelParts {
         service: config.service.clone(),

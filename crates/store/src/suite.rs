@@ -102,6 +102,7 @@ pub(crate) fn version(id: &str) -> Version {
         framework: Some(Framework::ScikitLearn),
         requirements: vec!["scikit-learn==1.5.0".into()],
         command: Vec::new(),
+        functions: Vec::new(),
         env: BTreeMap::from([("LEVEL".into(), "3".into())]),
         resources: Resources::default(),
     };

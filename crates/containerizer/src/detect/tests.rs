@@ -18,6 +18,7 @@ fn spec(framework: Option<Framework>) -> ModelSpec {
         framework,
         requirements: Vec::new(),
         command: Vec::new(),
+        functions: Vec::new(),
         env: Default::default(),
         resources: Default::default(),
     }

@@ -21,6 +21,7 @@ fn spec(source: impl AsRef<Path>) -> ModelSpec {
         framework: None,
         requirements: Vec::new(),
         command: Vec::new(),
+        functions: Vec::new(),
         env: Default::default(),
         resources: Default::default(),
     }

@@ -40,7 +40,8 @@ fn contract(functions: &[&str]) -> Arc<Contract> {
 
 fn model(source: Option<String>) -> ModelSpec {
     let (requirements, command, env) = (Vec::new(), Vec::new(), BTreeMap::new());
-    ModelSpec { source, framework: None, requirements, command, env, resources: Resources::default() }
+    let functions = Vec::new();
+    ModelSpec { source, framework: None, requirements, command, functions, env, resources: Resources::default() }
 }
 
 fn version(name: &str, contract: Option<Arc<Contract>>) -> Version {

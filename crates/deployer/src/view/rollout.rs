@@ -94,6 +94,7 @@ mod tests {
             framework: None,
             requirements: Vec::new(),
             command: Vec::new(),
+            functions: Vec::new(),
             env: std::collections::BTreeMap::new(),
             resources: Resources::default(),
         };

@@ -170,6 +170,7 @@ fn spec(source: &str, args: &BuildArgs) -> Result<ModelSpec, Failure> {
         framework: args.framework.or(args.command.as_ref().map(|_| Framework::Custom)),
         requirements: args.requirements.clone(),
         command: args.command.as_ref().map_or_else(Vec::new, |line| vec!["sh".into(), "-c".into(), line.clone()]),
+        functions: Vec::new(),
         env: BTreeMap::new(),
         resources: Default::default(),
     })

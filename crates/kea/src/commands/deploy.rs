@@ -124,6 +124,7 @@ fn request(model_name: String, changes: UpdateRequest) -> DeployRequest {
         version,
         command,
         requirements,
+        functions: None,
         env,
         resources,
         cache,

@@ -105,6 +105,7 @@ async fn contract(args: &DiffArgs, source: &str) -> Result<Arc<Contract>, Failur
         framework: args.framework,
         requirements: args.requirements.clone(),
         command: Vec::new(),
+        functions: Vec::new(),
         env: BTreeMap::new(),
         resources: Resources::default(),
     };

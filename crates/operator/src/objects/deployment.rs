@@ -248,14 +248,18 @@ fn container(name: &str, parts: &VersionParts<'_>, mut env: Vec<EnvVar>) -> Resu
 }
 
 fn model_server_env(parts: &VersionParts<'_>, listen: u16) -> Vec<EnvVar> {
-    vec![
+    let mut env = vec![
         variable("KEA_SERVICE", parts.owner.name()),
         variable("KEA_SERVICE_VERSION", parts.version.as_str()),
         variable("KEA_LISTEN", &format!("0.0.0.0:{listen}")),
         variable("KEA_LINGER", &format!("{LINGER_SECONDS}s")),
         variable("KEA_TERMINATION_LOG", "/dev/termination-log"),
         variable("KEA_BODY_LIMIT", &parts.settings.body_limit.to_string()),
-    ]
+    ];
+    if !parts.model.functions.is_empty() {
+        env.push(variable("KEA_FUNCTIONS", &serde_json::json!(parts.model.functions).to_string()));
+    }
+    env
 }
 
 fn server_env(server: &ServerSettings) -> Vec<EnvVar> {

@@ -1,0 +1,128 @@
+//! Types as authors state them: a datatype of the Open Inference Protocol, or a type of JSON.
+
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use crate::{contract::ValueType, tensor::Datatype};
+
+/// A type of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum StatedType {
+    /// Any number.
+    Number,
+    /// A whole number of any width.
+    Integer,
+    /// A text.
+    Text,
+    /// `true` or `false`.
+    Boolean,
+    /// Exactly that datatype.
+    Datatype(Datatype),
+}
+
+const JSON: [(&str, StatedType); 4] = [
+    ("number", StatedType::Number),
+    ("integer", StatedType::Integer),
+    ("string", StatedType::Text),
+    ("boolean", StatedType::Boolean),
+];
+
+const DATATYPES: [Datatype; 13] = [
+    Datatype::Bool,
+    Datatype::Uint8,
+    Datatype::Uint16,
+    Datatype::Uint32,
+    Datatype::Uint64,
+    Datatype::Int8,
+    Datatype::Int16,
+    Datatype::Int32,
+    Datatype::Int64,
+    Datatype::Fp16,
+    Datatype::Fp32,
+    Datatype::Fp64,
+    Datatype::Bytes,
+];
+
+impl StatedType {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Datatype(datatype) => datatype.as_str(),
+            json => JSON.into_iter().find(|(_, known)| *known == json).map_or("", |(name, _)| name),
+        }
+    }
+
+    fn names() -> Vec<&'static str> {
+        JSON.into_iter().map(|(name, _)| name).chain(DATATYPES.into_iter().map(Datatype::as_str)).collect()
+    }
+
+    /// Whether values of that datatype are of this type.
+    pub(super) fn is_of(self, found: Datatype) -> bool {
+        match self {
+            Self::Number => found.is_float(),
+            Self::Integer => found.integer_bounds().is_some(),
+            Self::Text => found == Datatype::Bytes,
+            Self::Boolean => found == Datatype::Bool,
+            Self::Datatype(stated) => stated == found,
+        }
+    }
+
+    /// Its name in JSON schemas.
+    pub(super) fn in_json(self) -> &'static str {
+        match self {
+            Self::Datatype(Datatype::Bool) => "boolean",
+            Self::Datatype(Datatype::Bytes) => "string",
+            Self::Datatype(datatype) if datatype.is_float() => "number",
+            Self::Datatype(_) => "integer",
+            json => json.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for StatedType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl From<StatedType> for String {
+    fn from(stated: StatedType) -> Self {
+        stated.as_str().into()
+    }
+}
+
+impl TryFrom<String> for StatedType {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let json = JSON.into_iter().find(|(name, _)| *name == text).map(|(_, json)| json);
+        json.or_else(|| text.parse().ok().map(Self::Datatype))
+            .ok_or_else(|| format!("`{text}` is not a type: write one of {}", Self::names().join(", ")))
+    }
+}
+
+impl JsonSchema for StatedType {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "StatedType".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "enum": Self::names()})
+    }
+}
+
+/// A type in words, as `FP64` or `FP32[-1, 4]`.
+pub(super) fn words(value: &ValueType) -> String {
+    match value {
+        ValueType::Scalar { datatype } => datatype.to_string(),
+        ValueType::Tensor { datatype, shape } => format!("{datatype}{shape:?}"),
+        ValueType::Json { schema } => schema["type"].as_str().unwrap_or("any JSON").to_owned(),
+    }
+}
