@@ -21,6 +21,12 @@ EXPECTED = {
     "access": ["binding `teachers`", "these roles alone: teacher", "binding `teacher-user-ben`"],
     "custom-class": ["billing", "parcel", "there is no department 'kitchen'", "/inputs/text"],
     "documents": ["kea-cache: hit"],
+    "functions": [
+        "Length of the sepal, in cm",
+        "setosa",
+        "/inputs/sepal_length",
+        "but `predict` of the model has 1: `input` FP64[-1, 4]",
+    ],
     "gate": [
         "no caller could stumble",
         "3 changes could make callers stumble",

@@ -357,6 +357,10 @@ pub struct ServiceDetails {
     /// What a version that is on its way would break for callers of the live one, by which it is kept from answering.
     #[serde(default)]
     pub breaking_changes: Vec<ContractChange>,
+    /// What could not be found out of the functions of the version that is to answer, a sentence each; empty before a replica
+    /// has told.
+    #[serde(default)]
+    pub incomplete: Vec<String>,
     /// What has been done for the wanted version, in order.
     pub steps: Vec<StepStatus>,
     /// Each replica.

@@ -44,6 +44,7 @@ pub(crate) fn details(state: &ServiceState, address: &PublicAddress) -> ServiceD
         url: format!("{}{BASE_PATH}/services/{}/{DEFAULT_FUNCTION}", address.url, service.id),
         reason: reason(state, status),
         breaking_changes: state.barred().map_or_else(Vec::new, <[_]>::to_vec),
+        incomplete: state.wanted_version().map_or_else(Vec::new, incomplete),
         steps: state.wanted_version().map_or_else(Vec::new, |version| steps(state, version)),
         replica_statuses: state.versions.values().flat_map(replica_statuses).collect(),
         canary: state.share(),
@@ -53,6 +54,10 @@ pub(crate) fn details(state: &ServiceState, address: &PublicAddress) -> ServiceD
         created_at: service.created_at,
         updated_at: service.updated_at,
     }
+}
+
+fn incomplete(version: &VersionState) -> Vec<String> {
+    version.version.contract.as_ref().map_or_else(Vec::new, |contract| contract.incomplete.clone())
 }
 
 /// What the router needs; the same `Arc` as before where nothing of it changed.

@@ -288,6 +288,7 @@ pub(crate) fn details(caches: &Caches, deployment: &MlDeployment, cluster: &Clus
         url: status::url(cluster, deployment.name()),
         reason: reason.filter(|_| state != Status::Deployed),
         breaking_changes: wish.as_ref().map_or_else(|_| Vec::new(), |wish| breaking(deployment, wish, &records)),
+        incomplete: incomplete(&version, &records),
         steps: steps.into_iter().chain(taking).collect(),
         replica_statuses: caches.pods_of(deployment).iter().filter_map(|pod| replica(pod)).collect(),
         settings: wish.map(|wish| wish.settings).unwrap_or_default(),
@@ -296,6 +297,11 @@ pub(crate) fn details(caches: &Caches, deployment: &MlDeployment, cluster: &Clus
         version,
         service_id: id,
     })
+}
+
+fn incomplete(version: &VersionId, records: &[VersionRecord]) -> Vec<String> {
+    let replica = records.iter().find(|record| record.version == *version).and_then(|record| record.replica.as_ref());
+    replica.map_or_else(Vec::new, |replica| replica.contract.incomplete.clone())
 }
 
 /// What a version that is asked for would break for callers of the live one, where it is held back for that.

@@ -41,6 +41,7 @@ const DETAILS: &[&str] = &[
     "url",
     "reason",
     "breakingChanges",
+    "incomplete",
 ];
 const COMPARISON: &[&str] = &["serviceId", "from", "version", "breaking", "changes"];
 const DOCUMENT: &[&str] = &["openapi", "info", "paths"];

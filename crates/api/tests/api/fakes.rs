@@ -76,6 +76,7 @@ fn details(name: &str, status: Status) -> ServiceDetails {
         url: format!("http://127.0.0.1:8080/api/v1/k8c/services/{name}/predict"),
         reason: None,
         breaking_changes: Vec::new(),
+        incomplete: Vec::new(),
         steps: vec![StepStatus { name: "fetch the model".into(), state: StepState::Done, detail: String::new() }],
         replica_statuses: vec![replica(0), replica(1)],
         canary: None,

@@ -20,6 +20,9 @@ fn describe(details: &ServiceDetails) -> String {
     if !details.breaking_changes.is_empty() {
         parts.push(diff::changes_table(&details.breaking_changes));
     }
+    if !details.incomplete.is_empty() {
+        parts.push(incomplete(&details.incomplete));
+    }
     parts.extend(details.rollout.as_ref().and_then(promoted));
     parts.extend(details.shadow.as_ref().map(shadowed));
     if !details.steps.is_empty() {
@@ -30,6 +33,12 @@ fn describe(details: &ServiceDetails) -> String {
         parts.push(table(&header, details.replica_statuses.iter().map(replica_row)));
     }
     parts.iter().map(|part| part.trim_end()).collect::<Vec<_>>().join("\n\n")
+}
+
+/// What its documentation does not say, and who can say it.
+fn incomplete(reasons: &[String]) -> String {
+    let reasons: Vec<String> = reasons.iter().map(|reason| format!("- {reason}")).collect();
+    format!("its documentation is incomplete; `functions` of its MLModel can say more:\n{}", reasons.join("\n"))
 }
 
 /// How a version came to answer that took over step by step; why one is on its way or went back is said already.
@@ -83,6 +92,12 @@ mod tests {
         let told = "version 2 took over from version 1 after 2 steps: of 50 requests 0 % failed";
         assert_eq!(rollout("promoted").as_deref(), Some(told));
         assert_eq!((rollout("progressing"), rollout("returned")), (None, None));
+    }
+
+    #[test]
+    fn what_is_not_known_is_told() {
+        let told = incomplete(&["`predict`: argument `x`: why".to_owned(), "another".to_owned()]);
+        assert!(told.ends_with("\n- `predict`: argument `x`: why\n- another"), "{told}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod agreement;
 mod arguments;
+mod laws;
 mod requests;
 mod v2;
 

@@ -36,7 +36,7 @@ fn with_rules(mut field: Field, datatype: Datatype, bounded: bool, nullable: boo
     field
 }
 
-fn good_value(datatype: Datatype, seed: u8) -> Value {
+pub(super) fn good_value(datatype: Datatype, seed: u8) -> Value {
     match datatype {
         Datatype::Bool => json!(seed.is_multiple_of(2)),
         Datatype::Bytes => json!(format!("text \"{seed}\" ü")),
@@ -70,7 +70,7 @@ fn tensor_fields() -> impl Strategy<Value = Vec<Field>> {
     })
 }
 
-fn contract() -> impl Strategy<Value = Function> {
+pub(super) fn contract() -> impl Strategy<Value = Function> {
     prop_oneof![
         feature_fields().prop_map(|fields| function(Layout::Features, fields)),
         tensor_fields().prop_map(|fields| function(Layout::Tensors, fields)),
@@ -78,7 +78,7 @@ fn contract() -> impl Strategy<Value = Function> {
 }
 
 /// A request that fits: `rows` rows, or one without the dimension of rows.
-fn good_inputs(function: &Function, rows: usize, seed: u8) -> Map<String, Value> {
+pub(super) fn good_inputs(function: &Function, rows: usize, seed: u8) -> Map<String, Value> {
     let value = |(i, field): (usize, &Field)| {
         let seed = seed.wrapping_add(i as u8);
         let value = match &field.value {
