@@ -223,6 +223,11 @@ fn checked(contract: &Contract, body: &Value) -> Result<(), Rejection> {
     validator.check("predict", body.to_string().as_bytes())
 }
 
+/// Whether null is a value of it: a number that may be missing, which is NaN.
+fn takes_null(field: &Field) -> bool {
+    field.nullable && matches!(field.value, ValueType::Scalar { datatype } if datatype.is_float())
+}
+
 /// A field of a model whose rules are others, for better or worse.
 fn edited_rules(field: &Field, edit: usize) -> Field {
     let mut field = field.clone();
@@ -238,7 +243,7 @@ fn edited_rules(field: &Field, edit: usize) -> Field {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn values_made_from_the_schema_are_accepted_and_one_thing_wrong_is_pointed_to(seed: u64) {
@@ -255,7 +260,9 @@ proptest! {
         for wrong in all {
             let text = spoiled(body.clone(), &wrong).to_string();
             let found = invalid(validator.check("predict", text.as_bytes()));
-            let pointers: Vec<&str> = found.iter().map(|violation| violation.pointer.as_str()).collect();
+            // One value may be of another type and none of the choices, too.
+            let mut pointers: Vec<&str> = found.iter().map(|violation| violation.pointer.as_str()).collect();
+            pointers.dedup();
             prop_assert_eq!(pointers, [wrong.0.as_str()], "{:?} in {} for {:?}", wrong, text, fields);
         }
     }
@@ -291,10 +298,8 @@ proptest! {
         if let Some(optional) = before.inputs.iter().find(is_optional).filter(|_| given.len() > 1) {
             given.remove(&optional.name);
         }
-        if let Some(nullable) = before.inputs.iter().find(|field| field.nullable && rows == 0) {
-            if matches!(nullable.value, ValueType::Scalar { .. }) && given.contains_key(&nullable.name) {
-                given.insert(nullable.name.clone(), Value::Null);
-            }
+        if let Some(nullable) = before.inputs.iter().find(|field| rows == 0 && takes_null(field)) {
+            given.entry(nullable.name.clone()).and_modify(|value| *value = Value::Null);
         }
         let body = json!({"inputs": given});
         prop_assert_eq!(checked(&contract(before.layout, &before.inputs), &body), Ok(()), "{} for {:?}", body, before);
