@@ -4,6 +4,7 @@ mod folders;
 mod functions;
 mod hostile;
 mod results;
+mod stated;
 mod types;
 
 use std::fs;

@@ -257,7 +257,9 @@ fn model_server_env(parts: &VersionParts<'_>, listen: u16) -> Vec<EnvVar> {
         variable("KEA_BODY_LIMIT", &parts.settings.body_limit.to_string()),
     ];
     if !parts.model.functions.is_empty() {
-        env.push(variable("KEA_FUNCTIONS", &serde_json::json!(parts.model.functions).to_string()));
+        // Kubernetes reads `$(NAME)` in values, and `$$` as `$`.
+        let stated = serde_json::json!(parts.model.functions).to_string().replace('$', "$$");
+        env.push(variable("KEA_FUNCTIONS", &stated));
     }
     env
 }

@@ -117,6 +117,19 @@ fn mutual_tls_is_of_the_one_container_that_routers_reach() {
 }
 
 #[test]
+fn a_model_is_told_what_its_author_states_of_it() {
+    let owner = owner(json!({}));
+    let functions = json!([{"name": "predict", "description": "Costs in $(CURRENCY)"}]);
+    let wish = wished(&owner, json!({"image": "registry.example/iris:1", "functions": functions}));
+    let deployed = deployed(&owner, &wish, None).unwrap();
+    let env = deployed["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+    let told = env.iter().find(|variable| variable["name"] == "KEA_FUNCTIONS").unwrap();
+    let told = told["value"].as_str().unwrap();
+    assert!(told.contains("$$(CURRENCY)"), "Kubernetes would put a variable there: {told}");
+    assert_eq!(serde_json::from_str::<Value>(&told.replace("$$", "$")).unwrap(), functions);
+}
+
+#[test]
 fn what_stands_beside_a_web_service_is_told_what_that_speaks() {
     let told = |server: Value| {
         let owner = owner(json!({"server": server}));
