@@ -107,7 +107,10 @@ pub(crate) fn model(model: &ModelRecord, words: &Words) -> Result<(), Fault> {
     if !model.functions.is_empty() && !model.command.is_empty() {
         return Err(Fault::of("functions", stated::OF_A_WEB_SERVICE));
     }
-    stated::check(&model.functions).map_err(|(pointer, detail)| Fault { pointer, detail })?;
+    stated::check(&model.functions).map_err(|(pointer, detail)| {
+        let detail = format!("`{pointer}`: {detail}");
+        Fault { pointer, detail }
+    })?;
     match (&model.source, &model.image) {
         (Some(source), None) => to_build(source, model, words),
         (None, Some(_)) => Ok(()),
