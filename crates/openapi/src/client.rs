@@ -100,7 +100,7 @@ impl<'d> Function<'d> {
     fn method(&self, types: &mut Types<'_>, methods: &mut Names) -> String {
         let parameters = self.parameters(types);
         let returned = self.prediction(types);
-        let name = methods.of(identifier(self.name));
+        let name = methods.of(&identifier(self.name));
         let star = if parameters.is_empty() { "" } else { ", *" };
         let declared: Vec<String> = parameters.iter().map(Parameter::declared).collect();
         let sent: Vec<String> =
@@ -127,7 +127,7 @@ impl<'d> Function<'d> {
         let mut names = Names::new(&["self"]);
         let properties = inputs["properties"].as_object().into_iter().flatten();
         let parameter = |(input, schema): (&'d String, &'d Value)| Parameter {
-            name: names.of(identifier(input)),
+            name: names.of(&identifier(input)),
             kind: types.of(schema, &format!("{}{}", camel(self.name), camel(input))),
             is_required: required(input),
             input,

@@ -19,9 +19,9 @@ impl Names {
     }
 
     /// The name, or one like it where it is taken.
-    pub(super) fn of(&mut self, name: String) -> String {
+    pub(super) fn of(&mut self, name: &str) -> String {
         let others = (2..).map(|number| format!("{name}_{number}"));
-        let free = std::iter::once(name.clone()).chain(others).find(|name| !self.0.contains(name));
+        let free = std::iter::once(name.to_owned()).chain(others).find(|name| !self.0.contains(name));
         let free = free.expect("there is always another number");
         self.0.insert(free.clone());
         free
@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(named, ["petal_width", "petal_width__cm_", "class_", "_2nd", "gr__e", "_"]);
         assert_eq!(["get_top-k", "x"].map(camel), ["GetTopK", "X"]);
         let mut names = Names::new(&["self"]);
-        assert_eq!(["self", "a", "a", "a"].map(|name| names.of(name.into())), ["self_2", "a", "a_2", "a_3"]);
+        assert_eq!(["self", "a", "a", "a"].map(|name| names.of(name)), ["self_2", "a", "a_2", "a_3"]);
         assert_eq!(["a", "class", "__a", "a b"].map(is_identifier), [true, false, false, false]);
     }
 }
