@@ -11,11 +11,11 @@ from harness import Kea
 from models import SETOSA, ModelShelf
 
 # Promises a whole number, and does not always give one.
-LIAR = '''
+LIAR = """
 class Model:
     def predict(self, x: float) -> int:
         return 7 if x > 0 else "seven"
-'''
+"""
 
 
 def change(kea: Kea, name: str, **fields: Any) -> None:
@@ -123,7 +123,7 @@ def add():
     return {}, 201
 '''
 
-SERVE = '''
+SERVE = """
 import http.server
 import pathlib
 import sys
@@ -142,13 +142,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
-'''
+"""
 
-DOCUMENT = {"openapi": "3.1.0", "info": {"title": "Items", "version": "1"}, "paths": {
-    "/items/{id}": {"get": {"summary": "One of them.", "parameters": [
-        {"name": "id", "in": "path", "required": True, "schema": {"type": ["integer", "null"]}},
-    ]}},
-}}
+DOCUMENT = {
+    "openapi": "3.1.0",
+    "info": {"title": "Items", "version": "1"},
+    "paths": {
+        "/items/{id}": {
+            "get": {
+                "summary": "One of them.",
+                "parameters": [
+                    {"name": "id", "in": "path", "required": True, "schema": {"type": ["integer", "null"]}},
+                ],
+            }
+        },
+    },
+}
 
 
 def test_operations_of_a_web_service_are_found_and_guarded(shared_kea: Kea, tmp_path: Path) -> None:
