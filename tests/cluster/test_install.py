@@ -98,10 +98,10 @@ def test_a_model_with_an_unknown_field_is_refused_by_kubectl(space: Space) -> No
 
 
 def test_what_gets_past_kubectl_is_told_by_the_status(space: Space) -> None:
-    document = json.dumps(deployment("past", validation={"responses": "log"}))
-    space.apply(model("past", image=space.images["iris"]))
+    document = json.dumps(model("past", image=space.images["iris"], inputType="rows"))
     space.kubectl("apply", "--validate=false", "-f", "-", stdin=document)
-    status = space.failed("past", "`validation` is not supported yet")
+    space.apply(deployment("past"))
+    status = space.failed("past", "`inputType` is not supported yet")
     assert {one["type"]: one["status"] for one in status["conditions"]}["Ready"] == "False"
 
 

@@ -7,7 +7,9 @@ import json
 import os
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from types import ModuleType
 from typing import Any
 
@@ -36,6 +38,10 @@ class Model:
     def predict(self, lambda_: str, part: Part, deep: Optional[dict[str, list[int]]] = None) -> Part:
         """Gives the part back."""
         return part
+
+    def dict(self, 値: Part, list: float = 1.0, predictions: int = 2) -> list[float]:
+        """Has names that are others in a client."""
+        return [list, predictions]
 
     def fail(self) -> int:
         """Fails."""
@@ -130,9 +136,35 @@ def test_a_client_of_python_takes_what_is_no_name_leaves_out_what_is_not_given_a
     part = {"kind": 'a "b" `c`', "parts": [{"kind": "it's", "parts": []}]}
     (answer,) = client.predict(lambda_="x", part=part)
     assert json.loads(json.dumps(answer))["parts"][0]["kind"] == "it's"
+    ((list_, two),) = [answer["result"] for answer in client.dict_2(_=part, list_2=3.5)]
+    assert (list_, two) == (3.5, 2)
     with pytest.raises(hostile.KeaError) as failed:
         client.fail()
     assert failed.value.status >= 500 and failed.value.request_id
+
+
+def test_a_client_of_python_gives_its_token_to_nobody_else(served: Kea, tmp_path: Path) -> None:
+    hostile = module(served, tmp_path, "hostile")
+    heard: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+
+        do_GET = do_POST
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(hostile.KeaError) as sent_on:
+            hostile.Client(f"http://127.0.0.1:{server.server_port}", token="secret").fail()
+        server.shutdown()
+    assert (sent_on.value.status, heard) == (302, ["/api/v1/k8c/services/hostile/fail"])
 
 
 @pytest.mark.parametrize("service", ["iris", "hostile"])

@@ -174,6 +174,10 @@ fn refine(function: &mut Function, stated: &StatedFunction, pointer: &str) -> Re
     let are_new = function.outputs.is_empty() && !stated.outputs.is_empty();
     if are_new {
         function.outputs = stated.outputs.iter().map(|of| fields::unknown(&of.name)).collect();
+    }
+    // A name and words alone do not say what a prediction holds.
+    let has_values = |of: &StatedField| of.kind.is_some() || of.shape.is_some() || !of.choices.is_empty();
+    if are_new && stated.outputs.iter().all(has_values) {
         known.push(Known::Outputs);
     }
     for (index, of) in stated.outputs.iter().enumerate() {

@@ -15,8 +15,8 @@ use crate::literal::quoted;
 const ERROR: &str = include_str!("client/error.py");
 const CALL: &str = include_str!("client/call.py");
 
-/// What the class has besides the functions.
-const TAKEN: [&str; 1] = ["_call"];
+/// Names that types have, and that would mean something else within the class.
+const TYPES: [&str; 10] = ["ABSENT", "Absent", "Any", "Literal", "bool", "dict", "float", "int", "list", "str"];
 
 /// Writes the module for the functions in a document of [`crate::document::service_document`].
 ///
@@ -24,7 +24,7 @@ const TAKEN: [&str; 1] = ["_call"];
 pub fn python(document: &Value, service: &str, server: &str, version: Option<&str>) -> String {
     let functions: Vec<Function<'_>> = functions(document, service);
     let mut types = Types::new(document);
-    let mut methods = Names::new(&TAKEN);
+    let mut methods = Names::new(&[&TYPES[..], &["_call"]].concat());
     let methods: Vec<String> = functions.iter().map(|function| function.method(&mut types, &mut methods)).collect();
     let about = text(&document["info"]["description"]);
     let of_version = version.map(|version| format!(", version {version}")).unwrap_or_default();
@@ -124,7 +124,7 @@ impl<'d> Function<'d> {
     fn parameters(&self, types: &mut Types<'_>) -> Vec<Parameter<'d>> {
         let inputs = body(self.operation);
         let required = |name: &str| inputs["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
-        let mut names = Names::new(&["self"]);
+        let mut names = Names::new(&[&TYPES[..], &["self", "predictions"]].concat());
         let properties = inputs["properties"].as_object().into_iter().flatten();
         let parameter = |(input, schema): (&'d String, &'d Value)| Parameter {
             name: names.of(&identifier(input)),

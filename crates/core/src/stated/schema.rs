@@ -10,7 +10,8 @@ const SILENT: [&str; 6] = ["default", "deprecated", "description", "example", "n
 /// Refines the type; whether there was none before.
 pub(super) fn refine(schema: &mut Value, stated: &StatedField, place: &Place) -> Result<bool, Contradiction> {
     if stated.kind.is_none() && stated.shape.is_none() {
-        return Ok(false);
+        // What takes a few values alone is known, of whatever type they are.
+        return Ok(is_open(schema) && !stated.choices.is_empty());
     }
     let element = stated.kind.map_or_else(|| json!({}), |kind| json!({"type": kind.in_json()}));
     let wanted = stated.shape.iter().flatten().rev().fold(element, |items, length| array(&items, *length));
@@ -44,14 +45,13 @@ fn narrow(found: &mut Value, stated: &Value, place: &Place) -> Result<(), Contra
     }
     kind(words, stated_words, place)?;
     for bound in ["minItems", "maxItems"] {
-        let Some(length) = stated_words.get(bound) else { continue };
-        match words.get(bound) {
-            Some(there) if there != length => {
-                let stated = format_args!("a dimension of {length}");
-                return Err(place.contradicts("shape", stated, format_args!("has {bound} {there}")));
-            }
-            _ => drop(words.insert(bound.into(), length.clone())),
+        let Some(length) = stated_words.get(bound).and_then(Value::as_i64) else { continue };
+        let excludes = |there: &i64| if bound == "minItems" { *there > length } else { *there < length };
+        if let Some(there) = words.get(bound).and_then(Value::as_i64).filter(excludes) {
+            let stated = format_args!("a dimension of {length}");
+            return Err(place.contradicts("shape", stated, format_args!("has {bound} {there}")));
         }
+        words.insert(bound.into(), length.into());
     }
     match stated_words.get("items") {
         Some(items) => narrow(words.entry("items").or_insert_with(|| json!({})), items, place),

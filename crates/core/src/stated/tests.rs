@@ -35,7 +35,7 @@ fn call() -> Contract {
         {"name": "amount", "type": {"json": {"schema": {"type": "number", "minimum": 0}}}},
         {"name": "note", "type": {"json": {"schema": {}}}},
         {"name": "times", "type": {"json": {"schema": {"type": "integer"}}}, "required": false, "default": 1},
-        {"name": "row", "type": {"json": {"schema": {"type": "array", "items": {"type": "number"}}}}},
+        {"name": "row", "type": {"json": {"schema": {"type": "array", "minItems": 2, "items": {"type": "number"}}}}},
         {"name": "either", "type": {"json": {"schema": {"anyOf": [{"type": "string"}, {"type": "number"}]}}}},
     ]);
     let incomplete = vec![
@@ -116,9 +116,15 @@ fn what_is_stated_is_not_incomplete_any_more() {
     assert_eq!(merged.incomplete, [""; 0]);
     let schema = json!({"type": "number", "minimum": 0.0});
     assert_eq!(merged.functions[0].outputs, [Field::new("result", ValueType::Json { schema })]);
-    // Words say nothing of the type.
-    let words = stated(json!([{"name": "note", "description": "a note"}]));
-    assert_eq!(merge(call(), &words).unwrap().incomplete.len(), 2);
+    // Words say nothing of the type, and a few values say all of it.
+    let words = |input: Value, output: Value| -> Vec<StatedFunction> {
+        serde_json::from_value(json!([{"name": "predict", "inputs": [input], "outputs": [output]}])).unwrap()
+    };
+    let described =
+        words(json!({"name": "note", "description": "a note"}), json!({"name": "sum", "description": "a sum"}));
+    assert_eq!(merge(call(), &described).unwrap().incomplete.len(), 2);
+    let chosen = words(json!({"name": "note", "enum": ["a"]}), json!({"name": "sum", "enum": [1, 2]}));
+    assert_eq!(merge(call(), &chosen).unwrap().incomplete, [""; 0]);
 }
 
 #[test]
@@ -176,6 +182,7 @@ fn a_contradiction_names_both_values_and_both_places() {
             "says -1, but the model's input `amount` of `predict` has the minimum 0",
         ),
         (call(), json!([{"name": "amount", "shape": [2]}]), "/0/shape` says array, but"),
+        (call(), json!([{"name": "row", "shape": [1]}]), "has minItems 2"),
         (
             call(),
             json!([{"name": "times", "default": 2}]),

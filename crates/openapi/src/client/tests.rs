@@ -71,6 +71,21 @@ fn types_that_refer_to_themselves_and_members_that_are_no_names_are_told() {
 }
 
 #[test]
+fn names_that_the_module_needs_itself_stay_its_own() {
+    let inputs = json!({"type": "object", "required": ["predictions", "list", "self", "__a"], "properties": {
+        "predictions": {"type": "number"}, "list": {"type": "number"}, "self": {"type": "number"},
+        "__a": {"type": "object", "properties": {"値": {"type": "number"}}},
+    }});
+    let module = module(&inputs, &json!({"type": "object"}));
+    let expected =
+        "(self, *, _a: PredictA, list_2: float, predictions_2: float, self_2: float) -> list[dict[str, Any]]:";
+    assert!(module.contains(expected), "{module}");
+    let mut types = Types::new(&Value::Null);
+    assert_eq!(types.of(&json!({"type": "object", "properties": {"値": {"type": "number"}}}), ""), "Type");
+    assert_eq!(types.declarations(), "\nType = TypedDict(\"Type\", {\n    \"値\": \"NotRequired[float]\",\n})\n\n");
+}
+
+#[test]
 fn a_docstring_ends_where_its_text_does() {
     assert_eq!(docstring(&["One line."], ""), "\"\"\"One line.\"\"\"\n");
     assert_eq!(docstring(&["Quoted \"so\""], "  "), "  \"\"\"Quoted \"so\"\n  \"\"\"\n");

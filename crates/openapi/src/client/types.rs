@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     docstring,
-    names::{Names, camel, is_identifier},
+    names::{Names, camel, is_identifier, of_class},
     text,
 };
 use crate::literal::quoted;
@@ -95,7 +95,7 @@ impl<'d> Types<'d> {
         let hint = camel(reference.rsplit('/').next().unwrap_or_default());
         if schema["properties"].is_object() {
             // It is known before its members are, as they may refer to it.
-            let name = self.names.of(if hint.is_empty() { "Type" } else { &hint });
+            let name = self.names.of(&of_class(&hint));
             self.known.insert(reference.to_owned(), name.clone());
             self.class(&name, &schema);
             return name;
@@ -106,7 +106,7 @@ impl<'d> Types<'d> {
     fn object(&mut self, schema: &Value, hint: &str) -> String {
         match (&schema["properties"], &schema["additionalProperties"]) {
             (Value::Object(properties), _) if !properties.is_empty() => {
-                let name = self.names.of(hint);
+                let name = self.names.of(&of_class(hint));
                 self.class(&name, schema);
                 name
             }
