@@ -167,7 +167,7 @@ def test_the_api_tells_the_refusal(kea: Gateway) -> None:
 def test_changes_go_on_without_operators(cluster: Cluster, space: Space) -> None:
     cluster.kubectl("-n", NAMESPACE, "scale", "deployment/kea-operator", "--replicas=0")
     try:
-        wait_for(lambda: not cluster.of_kea("operator", going=True), "the operators to be gone", 60)
+        wait_for(lambda: not cluster.of_kea("operator", going=True), "the operators to be gone", 150)
         began = time.monotonic()
         space.apply(model("alone", image=space.images["iris"]), deployment("alone", **BROKEN))
         assert time.monotonic() - began < 20, "Kubernetes waits at most five seconds for each"
