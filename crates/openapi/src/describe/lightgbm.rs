@@ -21,8 +21,11 @@ const FIRST: &[u8] = b"tree";
 /// Bytes of the head, which has names and ranges of all features, that are read.
 const HEAD: u64 = 1 << 24;
 
-/// Bytes at the end in which categories are looked for.
+/// Bytes at the end in which categories are looked for, and the end of the trees.
 const END: u64 = 1 << 20;
+
+/// What follows the last tree. A file without it has lost some, and is no model to a worker.
+const NO_MORE_TREES: &str = "\nend of trees";
 
 /// What the last lines call the categories of a data frame, which LightGBM itself sees as codes.
 const CATEGORIES: &str = "\npandas_categorical:";
@@ -37,9 +40,10 @@ pub(super) fn is_one(path: &Path) -> bool {
 /// The contract of the model in a file.
 pub(super) fn contract(path: &Path) -> Result<Contract, DescribeError> {
     let file = || path.display().to_string();
-    let read = File::open(path).and_then(|mut opened| Ok((head(&mut opened)?, categories(&mut opened)?)));
-    let (head, categories) = read.map_err(|why| DescribeError::Unreadable { file: file(), why })?;
-    let described = booster(&head, &categories).and_then(Booster::contract);
+    let read = File::open(path).and_then(|mut opened| Ok((head(&mut opened)?, end(&mut opened)?)));
+    let (head, end) = read.map_err(|why| DescribeError::Unreadable { file: file(), why })?;
+    let whole = if end.contains(NO_MORE_TREES) { Ok(()) } else { Err("it ends before its trees do".to_owned()) };
+    let described = whole.and_then(|()| booster(&head, &categories(&end))?.contract());
     described.map_err(|why| DescribeError::NotBooster { file: file(), library: "LightGBM", why })
 }
 
@@ -56,15 +60,18 @@ fn head(file: &mut File) -> io::Result<HashMap<String, String>> {
     Ok(head)
 }
 
-/// Categories of each categorical feature, in order; none where the model was not trained with a data frame.
-fn categories(file: &mut File) -> io::Result<Vec<Vec<Value>>> {
+fn end(file: &mut File) -> io::Result<String> {
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(END)))?;
     let mut end = Vec::new();
     file.take(END).read_to_end(&mut end)?;
-    let end = String::from_utf8_lossy(&end);
+    Ok(String::from_utf8_lossy(&end).into_owned())
+}
+
+/// Categories of each categorical feature, in order; none where the model was not trained with a data frame.
+fn categories(end: &str) -> Vec<Vec<Value>> {
     let listed = end.rsplit_once(CATEGORIES).and_then(|(_, rest)| rest.lines().next());
-    Ok(listed.and_then(|listed| serde_json::from_str(listed).ok()).unwrap_or_default())
+    listed.and_then(|listed| serde_json::from_str(listed).ok()).unwrap_or_default()
 }
 
 fn booster(head: &HashMap<String, String>, categories: &[Vec<Value>]) -> Result<Booster, String> {

@@ -2,17 +2,21 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     fs::File,
     io::{BufReader, Read as _},
     path::Path,
 };
 
 use kea_core::{Contract, Datatype};
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, SeqAccess, Visitor},
+};
 
 use super::{
     DescribeError,
-    boosters::{Booster, Gives},
+    boosters::{Booster, Gives, PARTS},
 };
 
 /// Bytes of the longest file that is read, since trees come before what is looked for; a longer one is left to a worker.
@@ -25,9 +29,9 @@ struct Saved {
 
 #[derive(Deserialize)]
 struct Learner {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "a_text_for_each")]
     feature_names: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "a_text_for_each")]
     feature_types: Vec<String>,
     learner_model_param: Parameters,
     objective: Objective,
@@ -46,6 +50,30 @@ struct Parameters {
 #[derive(Deserialize)]
 struct Objective {
     name: String,
+}
+
+/// Texts, as many as there may be features: the rest of a file that claims more is not read.
+fn a_text_for_each<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Texts;
+    impl<'de> Visitor<'de> for Texts {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {PARTS} texts, one for each feature")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<String>, A::Error> {
+            let mut texts = Vec::new();
+            while let Some(text) = seq.next_element()? {
+                if texts.len() == PARTS {
+                    return Err(de::Error::invalid_length(PARTS + 1, &self));
+                }
+                texts.push(text);
+            }
+            Ok(texts)
+        }
+    }
+    deserializer.deserialize_seq(Texts)
 }
 
 /// The contract of the model in a file.

@@ -119,7 +119,7 @@ impl<'p, 'a> Types<'p, 'a> {
             Meaning::External(name) => self.external(module, &name, &[], depth),
             Meaning::Function(..) => self.unknown(&format!("`{}` is a function and no type", dotted(expr))),
             Meaning::Module(_) | Meaning::Unknown => {
-                self.unknown(&format!("`{}` is not defined in the source", dotted(expr)))
+                self.unknown(&format!("`{}` is no type that the source defines", dotted(expr)))
             }
         }
     }

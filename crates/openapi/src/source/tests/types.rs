@@ -277,8 +277,8 @@ fn other_names_of_types_are_followed() {
 
 #[test]
 fn what_is_not_known_is_open_and_noted() {
-    check_noted("Missing", &json!({}), "`Missing` is not defined in the source");
-    check_noted("torch.Tensor", &json!({}), "`torch.Tensor` is not defined in the source");
+    check_noted("Missing", &json!({}), "`Missing` is no type that the source defines");
+    check_noted("torch.Tensor", &json!({}), "`torch.Tensor` is no type that the source defines");
     check_noted("pd.DataFrame", &json!({}), "has no one form as JSON");
     check_noted("Plain", &json!({}), "`Plain` does not say what it holds");
     check_noted("some.call()", &json!({}), "computed");
