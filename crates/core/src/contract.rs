@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::tensor::Datatype;
 
+pub mod schema;
 pub mod web;
 
 pub use web::WebOperation;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    contract::{Field, Function, Layout, ValueType},
+    contract::{Field, Function, Layout, ValueType, schema as of_values},
     tensor::Datatype,
 };
 
@@ -205,51 +205,18 @@ fn shapes(at: &str, before: &[i64], after: &[i64]) -> Option<Found> {
 
 /// A field as the schema of its values.
 fn as_schema(field: &Field) -> Value {
-    if !field.labels.is_empty() {
-        return labelled(&field.labels);
+    match field.labels.is_empty() {
+        true => of_values::of_field(field, element),
+        false => labelled(&field.labels),
     }
-    let mut schema = match &field.value {
-        ValueType::Json { schema } => schema.clone(),
-        ValueType::Scalar { datatype } => element(*datatype),
-        ValueType::Tensor { datatype, shape } => {
-            shape.iter().rev().fold(element(*datatype), |items, length| array(&items, *length))
-        }
-    };
-    if let Value::Object(keywords) = &mut schema {
-        add_words_of(field, keywords);
-    }
-    schema
 }
 
-/// What the field says beside its schema, whose own word stands where both say something.
-fn add_words_of(field: &Field, keywords: &mut Map<String, Value>) {
-    let mut add = |keyword: &str, value: Option<Value>| {
-        if let (Some(value), false) = (value, keywords.contains_key(keyword)) {
-            keywords.insert(keyword.into(), value);
-        }
-    };
-    add("nullable", field.nullable.then_some(Value::Bool(true)));
-    add("minimum", field.minimum.map(Value::from));
-    add("maximum", field.maximum.map(Value::from));
-    add("enum", (!field.choices.is_empty()).then(|| Value::from(field.choices.clone())));
-}
-
+/// Bounds of 64 bits are those of whole numbers at all, as far as callers are concerned.
 fn element(datatype: Datatype) -> Value {
-    match (datatype, datatype.integer_bounds()) {
-        (Datatype::Bool, _) => json!({"type": "boolean"}),
-        (Datatype::Bytes, _) => json!({"type": "string"}),
-        (_, None) => json!({"type": "number"}),
-        // Bounds of 64 bits are those of whole numbers at all, as far as callers are concerned.
-        (Datatype::Int64, _) => json!({"type": "integer"}),
-        (Datatype::Uint64, _) => json!({"type": "integer", "minimum": 0}),
-        (_, Some((low, high))) => json!({"type": "integer", "minimum": low as i64, "maximum": high as i64}),
-    }
-}
-
-fn array(items: &Value, length: i64) -> Value {
-    match u64::try_from(length) {
-        Ok(length) => json!({"type": "array", "items": items, "minItems": length, "maxItems": length}),
-        Err(_) => json!({"type": "array", "items": items}),
+    match datatype {
+        Datatype::Int64 => json!({"type": "integer"}),
+        Datatype::Uint64 => json!({"type": "integer", "minimum": 0}),
+        other => of_values::element(other),
     }
 }
 

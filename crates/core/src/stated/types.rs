@@ -30,22 +30,6 @@ const JSON: [(&str, StatedType); 4] = [
     ("boolean", StatedType::Boolean),
 ];
 
-const DATATYPES: [Datatype; 13] = [
-    Datatype::Bool,
-    Datatype::Uint8,
-    Datatype::Uint16,
-    Datatype::Uint32,
-    Datatype::Uint64,
-    Datatype::Int8,
-    Datatype::Int16,
-    Datatype::Int32,
-    Datatype::Int64,
-    Datatype::Fp16,
-    Datatype::Fp32,
-    Datatype::Fp64,
-    Datatype::Bytes,
-];
-
 impl StatedType {
     /// Its name.
     pub fn as_str(self) -> &'static str {
@@ -56,7 +40,7 @@ impl StatedType {
     }
 
     fn names() -> Vec<&'static str> {
-        JSON.into_iter().map(|(name, _)| name).chain(DATATYPES.into_iter().map(Datatype::as_str)).collect()
+        JSON.into_iter().map(|(name, _)| name).chain(Datatype::ALL.into_iter().map(Datatype::as_str)).collect()
     }
 
     /// Whether values of that datatype are of this type.

@@ -8,23 +8,6 @@ use super::{Document, V2_TAG, answers, example};
 /// Name of the one tensor that a matrix of features is.
 const MATRIX: &str = "input";
 
-/// Every datatype of the protocol.
-const DATATYPES: [Datatype; 13] = [
-    Datatype::Bool,
-    Datatype::Uint8,
-    Datatype::Uint16,
-    Datatype::Uint32,
-    Datatype::Uint64,
-    Datatype::Int8,
-    Datatype::Int16,
-    Datatype::Int32,
-    Datatype::Int64,
-    Datatype::Fp16,
-    Datatype::Fp32,
-    Datatype::Fp64,
-    Datatype::Bytes,
-];
-
 impl Document<'_> {
     /// The paths of the protocol; none where the function takes no tensors.
     pub(super) fn v2_paths(&mut self, function: &Function) -> Map<String, Value> {
@@ -157,7 +140,7 @@ fn schemas() -> Map<String, Value> {
         "properties": {"name": text, "parameters": {"type": "object"}},
     });
     let schemas = [
-        ("V2Datatype", json!({"type": "string", "enum": DATATYPES.map(Datatype::as_str)})),
+        ("V2Datatype", json!({"type": "string", "enum": Datatype::ALL.map(Datatype::as_str)})),
         ("V2Tensor", tensor),
         ("V2TensorMetadata", described),
         (

@@ -2,7 +2,7 @@
 //!
 //! OpenAPI 3.0 says `nullable: true` where JSON Schema lists the type `null`, and has booleans for exclusive bounds.
 
-use kea_core::{Datatype, Field, ValueType};
+use kea_core::{Field, contract::schema};
 use serde_json::{Map, Value, json};
 
 /// Keywords whose value is a schema.
@@ -14,47 +14,7 @@ const NAMED: [&str; 4] = ["$defs", "definitions", "patternProperties", "properti
 
 /// The JSON Schema of an argument.
 pub(crate) fn of_field(field: &Field) -> Value {
-    let mut schema = match &field.value {
-        ValueType::Json { schema } => schema.clone(),
-        ValueType::Scalar { datatype } => of_element(*datatype),
-        ValueType::Tensor { datatype, shape } => {
-            shape.iter().rev().fold(of_element(*datatype), |items, length| of_array(&items, *length))
-        }
-    };
-    if let Value::Object(keywords) = &mut schema {
-        add_words_of(field, keywords);
-    }
-    translate(&schema)
-}
-
-/// What the field says beside its schema. The schema's own word stands where both say something.
-fn add_words_of(field: &Field, keywords: &mut Map<String, Value>) {
-    let mut add = |keyword: &str, value: Option<Value>| {
-        if let (Some(value), false) = (value, keywords.contains_key(keyword)) {
-            keywords.insert(keyword.into(), value);
-        }
-    };
-    add("nullable", field.nullable.then_some(Value::Bool(true)));
-    add("minimum", field.minimum.map(Value::from));
-    add("maximum", field.maximum.map(Value::from));
-    add("enum", (!field.choices.is_empty()).then(|| Value::from(field.choices.clone())));
-}
-
-fn of_element(datatype: Datatype) -> Value {
-    match (datatype, datatype.integer_bounds()) {
-        (Datatype::Bool, _) => json!({ "type": "boolean" }),
-        (Datatype::Bytes, _) => json!({ "type": "string" }),
-        // Every bound fits i64 or u64.
-        (_, Some((low, high))) => json!({ "type": "integer", "minimum": low as i64, "maximum": high as u64 }),
-        (_, None) => json!({ "type": "number" }),
-    }
-}
-
-fn of_array(items: &Value, length: i64) -> Value {
-    match u64::try_from(length) {
-        Ok(length) => json!({ "type": "array", "items": items, "minItems": length, "maxItems": length }),
-        Err(_) => json!({ "type": "array", "items": items }),
-    }
+    translate(&schema::of_field(field, schema::element))
 }
 
 /// An OpenAPI 3.0 schema as JSON Schema.
