@@ -224,12 +224,12 @@ impl Sink {
                 return true;
             }
         };
-        self.status.has_lost(batch.lost);
         self.deliver(batch.lines).await;
         if let Err(error) = self.tail.advance(batch.next) {
             // They are sent again after a restart, which their ids make harmless.
             tracing::warn!(%error, sink = self.status.name, "an audit sink cannot keep where it is");
         }
+        self.status.has_lost(batch.lost);
         self.status.sequence.store(batch.next.sequence, Relaxed);
         true
     }

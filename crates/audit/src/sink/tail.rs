@@ -89,8 +89,12 @@ fn next(folder: &Path, position: Position, end: Position) -> io::Result<Option<B
     let offset = if file == position.file { position.offset } else { 0 };
     let before = position.sequence.max(file.saturating_sub(1));
     let mut batch = Batch { next: Position { file, offset, sequence: before }, ..Batch::default() };
-    // The files are named after their first lines: those between are gone.
+    // The files are named after their first lines: those between are gone. That is a step of its own, so that it is kept,
+    // and not counted again after a restart, however long the lines that follow wait for the sink.
     batch.lost = file.saturating_sub(position.sequence + 1);
+    if batch.lost > 0 {
+        return Ok(Some(batch));
+    }
     match read(folder, &mut batch, end) {
         // It was the oldest, and has just been removed.
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -101,8 +105,8 @@ fn next(folder: &Path, position: Position, end: Position) -> io::Result<Option<B
         Ok(()) if batch.next.offset > offset => Ok(Some(batch)),
         // All of this file has been read.
         Ok(()) => Ok(numbers.into_iter().find(|number| *number > file).map(|number| {
-            let next = Position { file: number, offset: 0, sequence: before };
-            Batch { lost: number.saturating_sub(before + 1), next, ..batch }
+            batch.next = Position { file: number, offset: 0, sequence: before };
+            batch
         })),
     }
 }
