@@ -13,6 +13,10 @@ TOOLS := .cache/tools
 PY := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(TOOLS)/bin:$(PATH)
 
+# The binary that is tested. Naming a test has features resolved as for all tests: otherwise, without those that tests alone
+# ask of libraries, tokio and the forty crates upon it would be compiled a second time.
+BUILD_TESTED = cargo build --locked --workspace --bin kea --test corpus
+
 .PHONY: help build run test check format-check lint doc deny unit worker e2e endurance cluster browser image generate bench bench-gateways clean tools
 
 help: ## Lists the targets
@@ -56,17 +60,17 @@ e2e: $(VENV)/made ## Tests of the real binary with real models, clients and a br
 	scripts/azurite .cache/azurite
 	scripts/helm .cache/helm
 	scripts/oidc-provider .cache/oidc-provider
-	cargo build --locked --bin kea
+	$(BUILD_TESTED)
 	KEA_BIN=$(CURDIR)/target/debug/kea $(PY) -m pytest -n 2 --dist loadfile tests/e2e $(PYTEST_ARGS)
 
 endurance: $(VENV)/made ## Ten minutes of load in which replicas are killed, hang and lie (SECONDS=600)
-	cargo build --locked --bin kea
+	$(BUILD_TESTED)
 	KEA_ENDURANCE_SECONDS=$(or $(SECONDS),600) KEA_BIN=$(CURDIR)/target/debug/kea $(PY) -m pytest -s tests/e2e/test_endurance.py
 
 # A cluster waits more than it computes: BESIDE is a command that uses the time.
 cluster: $(VENV)/made ## Tests of operator and routers in the Kubernetes that KUBECONFIG or KEA_CLUSTER gives; see scripts/with-cluster
 	scripts/apt-install binutils docker-registry git skopeo
-	cargo build --locked --bin kea
+	$(BUILD_TESTED)
 	export KEA_BIN=$(CURDIR)/target/debug/kea
 	$(if $(BESIDE),scripts/beside '$(BESIDE)') scripts/with-cluster --first tests/cluster/prepare $(PY) -m pytest tests/cluster $(PYTEST_ARGS)
 
