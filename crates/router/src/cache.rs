@@ -14,6 +14,7 @@ mod memory;
 mod redis;
 mod respond;
 mod scope;
+mod seen;
 mod stage;
 #[cfg(test)]
 pub(crate) mod suite;
@@ -24,8 +25,9 @@ use async_trait::async_trait;
 use kea_core::VersionId;
 
 pub(crate) use counters::{CacheCounters, HELP};
-pub(crate) use key::{function_part, owner_of};
+pub(crate) use key::{Owner, function_part, of as key_of};
 pub(crate) use respond::{CACHE, kept};
+pub(crate) use seen::{Known, Question, Seen};
 pub(crate) use stage::Caching;
 
 pub use entry::{Entry, LARGEST};

@@ -8,11 +8,12 @@ use kea_auth::{
     Authenticator, Caller,
     policy::{Ask, Policies},
 };
-use kea_core::service::Engine;
+use kea_core::{service::Engine, validation::ResponseValidation};
 use kea_http::ClientAddress;
 
 use crate::{
     RouterError, audited,
+    cache::Owner,
     path::{self, Protocol},
     sticky,
     table::{ServiceEntry, Table, VersionEntry},
@@ -42,6 +43,17 @@ impl Admitted {
     /// The version that answers.
     pub(crate) fn version(&self) -> &VersionEntry {
         &self.service.versions[self.version]
+    }
+
+    /// Whose a kept answer would be; `None` where it is for all.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        let shared = self.service.route.settings.cache.shared;
+        self.caller.as_ref().filter(|_| !shared).map(Owner::of)
+    }
+
+    /// Whether answers have to fit the contract.
+    pub(crate) fn enforces_answers(&self) -> bool {
+        self.service.route.settings.validation.responses == ResponseValidation::Enforce
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct ServicePath<'a> {
 }
 
 /// The language of a request's body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Protocol {
     /// KEA's own: `{"inputs": {...}}`.
     Kea,

@@ -22,7 +22,7 @@ use kea_http::{ApiError, replica_tls::ReplicaTls};
 
 use crate::{
     RouterError, audited,
-    cache::{self, CacheKey, Caching, Lookup, ResponseCache, Scope, kept, owner_of},
+    cache::{self, CacheKey, Caching, Lookup, Owner, ResponseCache, Scope, kept},
     counted::Counted,
     error, health, identify,
     limit::{self, SharedRates},
@@ -48,7 +48,7 @@ impl RouteFollower for Router {
         let after = Arc::new(before.follow(snapshot));
         self.table.store(after.clone());
         for (service, running) in after.changed_versions(&before) {
-            self.caching.answers.forget_versions(&service, &running);
+            self.caching.forget_versions(&service, &running);
         }
     }
 }
@@ -153,7 +153,7 @@ impl Router {
         let mut asked = None;
         let routed = async {
             limit::within(&admitted, quota)?; // 429
-            let call = validate::call(admitted, self.body_limit).await?; // 400, 413, 415
+            let call = validate::call(admitted, self.body_limit, &self.caching.seen).await?; // 400, 413, 415
             audited::valid(&record, &call);
             asked = counted.on_trial.then(Instant::now);
             self.caching.answer(call).await // from the cache, else 502, 503, 504
@@ -168,7 +168,7 @@ impl Router {
     /// The cached answer of that key, where `caller` may have it; 304 where these headers of a request say that they do.
     pub async fn cached(&self, caller: &Caller, key: &str, headers: &HeaderMap) -> Option<Response> {
         let Lookup::Found(entry, _) = self.caching.answers.get(&CacheKey::parse(key)?).await else { return None };
-        let allowed = entry.owner.as_deref().is_none_or(|owner| owner == &*owner_of(caller));
+        let allowed = entry.owner.as_deref().is_none_or(|owner| Owner::of(caller).is(owner));
         allowed.then(|| kept(&entry, headers))
     }
 

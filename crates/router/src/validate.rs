@@ -1,27 +1,37 @@
 //! The second stage: reading the body of a model's request and checking it against the contract.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderValue, header, request::Parts};
 use kea_core::service::Engine;
 use kea_openapi::validate::{Call, Rejection, V2Call, Validator};
 
-use crate::{RouterError, grpc, identify::Admitted, path::Protocol};
+use crate::{
+    RouterError,
+    cache::{self, CacheKey, Known, Question, Seen},
+    grpc,
+    identify::Admitted,
+    path::Protocol,
+};
 
 /// A request that a replica may see.
 pub(crate) struct ValidCall {
     pub(crate) admitted: Target,
     pub(crate) parts: Parts,
     pub(crate) body: CallBody,
-    /// The inputs as the model will get them, where the response cache needs them for its key.
-    pub(crate) decoded: Option<Decoded>,
+    /// The key of its answer, where answers may be kept.
+    pub(crate) key: Option<CacheKey>,
+    /// Whether the body was asked before, so that nothing is to be remembered of it.
+    pub(crate) recalled: bool,
     /// Whether it asks for all outputs rather than for some by name.
     pub(crate) all_outputs: bool,
     /// Most bytes of its body, and of an answer that is read whole.
     pub(crate) body_limit: usize,
 }
 
-/// The inputs of a request, decoded.
+/// The inputs of a request as the model will get them, of which the key of its answer is made.
 pub(crate) enum Decoded {
     /// Of KEA's own API.
     Kea(Call),
@@ -41,7 +51,7 @@ pub(crate) enum CallBody {
 }
 
 /// Reads and checks the body. An existing web service checks its own.
-pub(crate) async fn call(mut admitted: Admitted, body_limit: usize) -> Result<ValidCall, RouterError> {
+pub(crate) async fn call(mut admitted: Admitted, body_limit: usize, seen: &Seen) -> Result<ValidCall, RouterError> {
     let request = std::mem::take(&mut admitted.request);
     let (parts, body) = request.into_parts();
     let limit = admitted.service.route.settings.limits.body.map_or(u64::MAX, |limit| limit.bytes);
@@ -52,7 +62,15 @@ pub(crate) async fn call(mut admitted: Admitted, body_limit: usize) -> Result<Va
         }
         let body = kea_http::body::bounded(body, limit).map_err(RouterError::Body)?;
         let body = CallBody::Stream(body);
-        return Ok(ValidCall { admitted, parts, body, decoded: None, all_outputs: true, body_limit: limit });
+        return Ok(ValidCall {
+            admitted,
+            parts,
+            body,
+            key: None,
+            recalled: false,
+            all_outputs: true,
+            body_limit: limit,
+        });
     }
     check_content_type(&parts)?;
     let no_contract = || RouterError::NoContract(admitted.service.route.id.to_string());
@@ -60,23 +78,41 @@ pub(crate) async fn call(mut admitted: Admitted, body_limit: usize) -> Result<Va
     let body = kea_http::encoding::decoded(&parts.headers, body).map_err(RouterError::Body)?;
     let body_limit = body_limit.min(limit);
     let body = kea_http::body::read(body, body_limit).await.map_err(RouterError::Body)?;
-    let (decoded, all_outputs) = check(&validator, &admitted, &body).map_err(RouterError::Rejected)?;
-    Ok(ValidCall { admitted, parts, body: CallBody::Whole(body), decoded, all_outputs, body_limit })
+    let Checked { key, recalled, all_outputs } =
+        check(&validator, &admitted, &body, seen).map_err(RouterError::Rejected)?;
+    Ok(ValidCall { admitted, parts, body: CallBody::Whole(body), key, recalled, all_outputs, body_limit })
 }
 
-/// The inputs where the cache needs them, and whether all outputs are asked for.
-fn check(validator: &Validator, admitted: &Admitted, body: &[u8]) -> Result<(Option<Decoded>, bool), Rejection> {
-    let cached = admitted.service.route.settings.cache.enabled && is_deterministic(validator, &admitted.function);
+/// What is to be known of a body that fits its contract.
+struct Checked {
+    key: Option<CacheKey>,
+    recalled: bool,
+    all_outputs: bool,
+}
+
+/// Holds a body against its contract, unless it was before.
+fn check(validator: &Arc<Validator>, admitted: &Admitted, body: &[u8], seen: &Seen) -> Result<Checked, Rejection> {
+    if !admitted.service.route.settings.cache.enabled || !is_deterministic(validator, &admitted.function) {
+        let all_outputs = match admitted.protocol {
+            Protocol::Kea => validator.check(&admitted.function, body).map(|()| true)?,
+            Protocol::V2 => validator.decode_v2(&admitted.function, body)?.outputs.is_none(),
+        };
+        return Ok(Checked { key: None, recalled: false, all_outputs });
+    }
+    let question = Question::of(admitted, validator, body);
+    if let Some(Known { key, all_outputs }) = seen.recall(&question) {
+        return Ok(Checked { key: Some(key), recalled: true, all_outputs });
+    }
+    let decoded = decode(validator, admitted, body)?;
+    let all_outputs = !matches!(&decoded, Decoded::V2(V2Call { outputs: Some(_), .. }));
+    let key = cache::key_of(admitted, &decoded, admitted.owner().as_ref());
+    Ok(Checked { key, recalled: false, all_outputs })
+}
+
+fn decode(validator: &Validator, admitted: &Admitted, body: &[u8]) -> Result<Decoded, Rejection> {
     match admitted.protocol {
-        Protocol::Kea if cached => {
-            validator.decode(&admitted.function, body).map(|call| (Some(Decoded::Kea(call)), true))
-        }
-        Protocol::Kea => validator.check(&admitted.function, body).map(|()| (None, true)),
-        Protocol::V2 => {
-            let call = validator.decode_v2(&admitted.function, body)?;
-            let all = call.outputs.is_none();
-            Ok((cached.then_some(Decoded::V2(call)), all))
-        }
+        Protocol::Kea => validator.decode(&admitted.function, body).map(Decoded::Kea),
+        Protocol::V2 => validator.decode_v2(&admitted.function, body).map(Decoded::V2),
     }
 }
 

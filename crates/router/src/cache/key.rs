@@ -3,12 +3,12 @@
 use std::{fmt, fmt::Write, sync::Arc};
 
 use kea_auth::Caller;
-use kea_core::{Tensor, VersionId, validation::ResponseValidation};
+use kea_core::{Tensor, VersionId};
 use kea_openapi::validate::{Call, V2Call};
 use sha2::{Digest, Sha256};
 
 use super::canonical;
-use crate::validate::{Decoded, ValidCall};
+use crate::{identify::Admitted, validate::Decoded};
 
 /// The key of an answer: `SERVICE:FUNCTION:VERSION~TIME:DIGEST`, of letters, digits and `-._~%:` alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -94,25 +94,47 @@ fn encode(function: &str, out: &mut String) {
     }
 }
 
-/// The key of a call whose inputs were decoded; `None` where they nest too deep to be read.
-pub(super) fn of_call(call: &ValidCall, owner: Option<&str>) -> Option<CacheKey> {
-    let version = call.admitted.version();
-    let digest = digest(call.decoded.as_ref()?, owner, is_enforced(call))?;
-    let (service, function) = (call.admitted.service.route.id.as_str(), &call.admitted.function);
-    Some(CacheKey::new(service, function, &version.version, version.made_at, &digest))
+/// Whose an answer is. A key of a user is not the user: it may have fewer rights.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Owner {
+    Key(Arc<str>),
+    User(Arc<str>),
 }
 
-/// Whether answers have to fit the contract. Those that were kept before they had to are asked for no more.
-fn is_enforced(call: &ValidCall) -> bool {
-    call.admitted.service.route.settings.validation.responses == ResponseValidation::Enforce
-}
-
-/// Whose answers a caller gets. A key of a user is not the user: it may have fewer rights.
-pub(crate) fn owner_of(caller: &Caller) -> Box<str> {
-    match &caller.key {
-        Some(key) => format!("key:{key}").into(),
-        None => format!("user:{}", caller.username).into(),
+impl Owner {
+    pub(crate) fn of(caller: &Caller) -> Self {
+        match &caller.key {
+            Some(key) => Self::Key(key.clone()),
+            None => Self::User(caller.username.clone()),
+        }
     }
+
+    /// Whether they are the one that is written there.
+    pub(crate) fn is(&self, text: &str) -> bool {
+        match self {
+            Self::Key(key) => text.strip_prefix("key:") == Some(key),
+            Self::User(name) => text.strip_prefix("user:") == Some(name),
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => write!(f, "key:{key}"),
+            Self::User(name) => write!(f, "user:{name}"),
+        }
+    }
+}
+
+/// The key of the answer to these inputs; `None` where they nest too deep to be read. Answers that were kept before they had
+/// to fit the contract are asked for no more once they have to.
+pub(crate) fn of(admitted: &Admitted, decoded: &Decoded, owner: Option<&Owner>) -> Option<CacheKey> {
+    let version = admitted.version();
+    let owner = owner.map(Owner::to_string);
+    let digest = digest(decoded, owner.as_deref(), admitted.enforces_answers())?;
+    let service = admitted.service.route.id.as_str();
+    Some(CacheKey::new(service, &admitted.function, &version.version, version.made_at, &digest))
 }
 
 /// A digest of who asks for what. Each part has its length before it, so that no two lists of parts are the same bytes.
@@ -315,7 +337,12 @@ mod tests {
             session: None,
             scopes: None,
         };
-        assert_eq!(&*owner_of(&caller(None)), "user:ada");
-        assert_eq!(&*owner_of(&caller(Some("ada"))), "key:ada");
+        let (user, key) = (Owner::of(&caller(None)), Owner::of(&caller(Some("ada"))));
+        assert_eq!((user.to_string(), key.to_string()), ("user:ada".into(), "key:ada".into()));
+        let is = |text| [user.is(text), key.is(text)];
+        assert_eq!(
+            ["user:ada", "key:ada", "ada", "key:", "user:adam"].map(is),
+            [[true, false], [false, true], [false; 2], [false; 2], [false; 2]]
+        );
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, StatusCode, header, response::Parts};
 use kea_audit::{Recorder, Stage};
-use kea_core::caching::DEFAULT_TTL;
+use kea_core::{VersionId, caching::DEFAULT_TTL};
 use tokio::time::timeout_at;
 
 use super::{
@@ -19,12 +19,13 @@ use super::{
     counters::Part,
     entry::Worth,
     flight::{Flights, Follower, Landing, Lead, Turn},
-    key::{self, owner_of},
+    key::Owner,
     respond::{kept, made, marked},
+    seen::{Known, Question, Seen},
 };
 use crate::{
     RouterError, audited, forward, reply,
-    validate::ValidCall,
+    validate::{CallBody, ValidCall},
     whole::{self, Answer},
 };
 
@@ -33,13 +34,14 @@ use crate::{
 pub(crate) struct Caching {
     pub(crate) answers: Arc<dyn ResponseCache>,
     flights: Arc<Flights>,
+    pub(crate) seen: Arc<Seen>,
 }
 
 /// How the answer of a call is kept.
 struct Plan {
     key: CacheKey,
     asked: Asked,
-    owner: Option<Box<str>>,
+    owner: Option<Owner>,
     /// `None` where the service does not say.
     ttl: Option<Duration>,
     stale: Duration,
@@ -48,14 +50,14 @@ struct Plan {
 impl Plan {
     /// How the answer of a call is kept, where it may be.
     fn of(call: &ValidCall) -> Option<Self> {
-        let settings = &call.admitted.service.route.settings.cache;
-        // Only what may be cached was decoded.
-        call.decoded.as_ref()?;
+        let key = call.key.clone()?;
         let asked = Asked::by(&call.parts.headers);
-        let caller = call.admitted.caller.as_ref().filter(|_| !settings.shared);
-        let owner = caller.map(owner_of);
+        if asked.no_store {
+            return None;
+        }
+        let settings = &call.admitted.service.route.settings.cache;
         let stale = settings.stale_while_revalidate.map_or(Duration::ZERO, |span| span.0);
-        let key = key::of_call(call, owner.as_deref()).filter(|_| !asked.no_store)?;
+        let owner = call.admitted.owner();
         Some(Self { key, asked, owner, ttl: settings.ttl.map(|span| span.0), stale })
     }
 
@@ -68,13 +70,16 @@ impl Plan {
         };
         // A cookie is of one session, whoever else may have the answer.
         let personal = headers.contains_key(header::SET_COOKIE);
-        (!personal).then(|| Entry::new(body.clone(), headers.clone(), self.owner.clone(), ttl, self.stale))
+        (!personal).then(|| {
+            let owner = self.owner.as_ref().map(|owner| owner.to_string().into());
+            Entry::new(body.clone(), headers.clone(), owner, ttl, self.stale)
+        })
     }
 }
 
 impl Caching {
     pub(crate) fn new(answers: Arc<dyn ResponseCache>) -> Self {
-        Self { answers, flights: Arc::default() }
+        Self { answers, flights: Arc::default(), seen: Arc::new(Seen::new()) }
     }
 
     /// Answers a call from the cache, or by a replica.
@@ -87,6 +92,7 @@ impl Caching {
         Recorder::of(&call.parts.extensions).ended(Stage::Cache);
         let generation = match found {
             Lookup::Found(entry, _) if plan.asked.takes(&entry) && entry.worth() == Worth::Fresh => {
+                self.remember(&call, &plan);
                 return Ok(hit(&entry, &call, &plan, Part::Hit));
             }
             Lookup::Found(entry, generation) if plan.asked.takes(&entry) => {
@@ -114,6 +120,22 @@ impl Caching {
         let cleared = self.answers.clear(scope).await;
         self.flights.detach(scope);
         cleared
+    }
+
+    /// Makes room of what was kept for other versions than `running`.
+    pub(crate) fn forget_versions(&self, service: &str, running: &[(VersionId, i64)]) {
+        self.answers.forget_versions(service, running);
+        self.seen.forget();
+    }
+
+    /// Remembers a body whose kept answer is asked for again.
+    fn remember(&self, call: &ValidCall, plan: &Plan) {
+        if let (false, CallBody::Whole(body), Some(contract)) =
+            (call.recalled, &call.body, &call.admitted.version().validator)
+        {
+            let known = Known { key: plan.key.clone(), all_outputs: call.all_outputs };
+            self.seen.remember(&Question::of(&call.admitted, contract, body), known);
+        }
     }
 
     async fn bypass(call: &mut ValidCall) -> Result<Response, RouterError> {

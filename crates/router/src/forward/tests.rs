@@ -141,7 +141,8 @@ async fn ask_with(service: &Arc<ServiceEntry>, function: &str, body: CallBody) -
     let request = Request::builder().method(Method::POST).uri("/x").body(Body::empty()).unwrap();
     let (parts, _) = request.into_parts();
     let admitted = Admitted::of_test(service.clone(), function, Protocol::Kea);
-    let mut call = ValidCall { admitted, parts, body, decoded: None, all_outputs: true, body_limit: 1 << 20 };
+    let mut call =
+        ValidCall { admitted, parts, body, key: None, recalled: false, all_outputs: true, body_limit: 1 << 20 };
     let response = send(&mut call).await.map_err(|error| kea_http::ApiError::from(error).kind.to_string())?;
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.map_err(|error| format!("body: {error}"))?;

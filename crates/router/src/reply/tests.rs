@@ -41,7 +41,15 @@ fn call(responses: ResponseValidation, engine: Engine) -> ValidCall {
     let table = Table::default().follow(&RoutingSnapshot { services: HashMap::from([(id, route.into())]) });
     let admitted = Admitted::of_test(table.services["iris"].clone(), "again", Protocol::Kea);
     let (parts, ()) = Request::builder().method("POST").uri("/x").body(()).unwrap().into_parts();
-    ValidCall { admitted, parts, body: CallBody::Whole("{}".into()), decoded: None, all_outputs: true, body_limit: 64 }
+    ValidCall {
+        admitted,
+        parts,
+        body: CallBody::Whole("{}".into()),
+        key: None,
+        recalled: false,
+        all_outputs: true,
+        body_limit: 64,
+    }
 }
 
 fn response(status: u16, content_type: &str, body: impl Into<Body>) -> Response {

@@ -130,7 +130,8 @@ fn call(service: &Arc<ServiceEntry>, function: &str) -> ValidCall {
         admitted,
         parts,
         body: CallBody::Whole("{}".into()),
-        decoded: None,
+        key: None,
+        recalled: false,
         all_outputs: true,
         body_limit: 1 << 20,
     }

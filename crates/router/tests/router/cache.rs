@@ -8,7 +8,7 @@ use http::StatusCode;
 use kea_router::cache::RedisCache;
 use serde_json::json;
 
-use crate::harness::{Gateway, Replica, iris, numbered, until};
+use crate::harness::{Gateway, Replica, iris, new_contract, numbered, until};
 
 async fn gateway_to(replica: &Replica, cache: serde_json::Value) -> Arc<Gateway> {
     let gateway = Gateway::new().await;
@@ -294,6 +294,38 @@ async fn a_version_never_answers_with_what_another_said() {
     again.versions[0].made_at += 1;
     gateway.follow([again]);
     assert_eq!(gateway.call("predict", 1.0, &[]).await.told(), ("miss", 2));
+}
+
+/// A body whose kept answer is asked for again is not checked again. All else that it was checked for still counts.
+#[tokio::test]
+async fn a_body_that_is_remembered_is_that_of_its_caller_function_protocol_and_contract() {
+    let (replica, gateway) = cached().await;
+    for told in [("miss", 1), ("hit", 1), ("hit", 1)] {
+        assert_eq!(gateway.call("predict", 1.0, &[]).await.told(), told);
+    }
+    assert_eq!(gateway.call_as(&gateway.bob, "predict", 1.0, &[]).await.told(), ("miss", 2));
+    assert_eq!(gateway.call("other", 1.0, &[]).await.told(), ("miss", 3));
+    let body = json!({"inputs": {"x": 1.0}}).to_string();
+    let as_v2 = gateway.send(&gateway.ada, "/v2/models/iris/infer", body, &[]).await;
+    assert_eq!(as_v2.status, StatusCode::BAD_REQUEST);
+    let follow = |cache, responses: &str| {
+        gateway.follow([iris("1", &[&replica], json!({"cache": cache, "validation": {"responses": responses}}))]);
+    };
+    follow(json!({"enabled": true}), "enforce");
+    assert_eq!(gateway.call("predict", 1.0, &[]).await.told(), ("miss", 4));
+    follow(json!({"enabled": true, "shared": true}), "off");
+    assert_eq!(gateway.call("predict", 1.0, &[]).await.told(), ("miss", 5));
+    follow(json!({"enabled": false}), "off");
+    assert_eq!(gateway.call("predict", 1.0, &[]).await.told(), ("bypass", 6));
+    follow(json!({"enabled": true}), "off");
+    assert_eq!(gateway.call("predict", 1.0, &[]).await.told(), ("hit", 1));
+
+    let mut other = iris("1", &[&replica], json!({"cache": {"enabled": true}}));
+    let mut contract = (*new_contract()).clone();
+    contract.functions[0].inputs[0].name = "y".into();
+    other.versions[0].contract = Some(Arc::new(contract));
+    gateway.follow([other]);
+    assert_eq!(gateway.call("predict", 1.0, &[]).await.status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
