@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use argon2::Params;
+use foldhash::quality::RandomState;
 use http::HeaderMap;
 use jiff::Timestamp;
 use kea_core::{
@@ -74,7 +75,7 @@ pub struct Authenticator {
     pub(crate) snapshot: ArcSwap<Snapshot>,
     /// One reads the store at a time, so that what is older never replaces what is newer.
     reloading: tokio::sync::Mutex<()>,
-    pub(crate) verified: Cache<Box<str>, Verified>,
+    pub(crate) verified: Cache<Box<str>, Verified, RandomState>,
     /// Providers whose own tokens are taken, and those of their tokens that are verified.
     pub(crate) issuers: TrustedIssuers,
     pub(crate) foreign: Cache<Box<str>, Arc<Foreign>>,
@@ -98,7 +99,7 @@ impl Authenticator {
     ) -> Result<Self, AuthError> {
         let snapshot = ArcSwap::from_pointee(Snapshot::load(&*store, None, None).await?);
         let passwords = Passwords::new(params);
-        let verified = Cache::builder().max_capacity(KEPT_TOKENS).build();
+        let verified = Cache::builder().max_capacity(KEPT_TOKENS).build_with_hasher(RandomState::default());
         let (throttle, reloading) = (Throttle::new(), tokio::sync::Mutex::default());
         let foreign = Cache::builder().max_capacity(KEPT_TOKENS).time_to_live(FOREIGN_KEPT).build();
         let (issuers, providers) = (TrustedIssuers::default(), ArcSwapOption::empty());

@@ -190,7 +190,8 @@ async fn dispatch(auth: Arc<Authenticator>, router: Arc<Router>, api: axum::Rout
         // On the heap: what is around it is moved several times before it begins.
         return Box::pin(router.handle(request)).await;
     }
-    match api.oneshot(request).await {
+    // So is what would make the way of predictions larger.
+    match Box::pin(api.oneshot(request)).await {
         Ok(response) => response,
         Err(never) => match never {},
     }

@@ -12,6 +12,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use foldhash::quality::RandomState;
 use kea_core::VersionId;
 use moka::{Expiry, notification::RemovalCause, sync::Cache};
 
@@ -19,7 +20,7 @@ use super::{CacheAway, CacheKey, Entry, Generation, Lookup, ResponseCache, Scope
 
 /// A cache in this process, bounded in bytes.
 pub struct MemoryCache {
-    entries: Cache<CacheKey, Kept>,
+    entries: Cache<CacheKey, Kept, RandomState>,
     /// How often each service, and each function of one, was cleared; what is absent never was.
     generations: ArcSwap<HashMap<Box<str>, u64>>,
     evictions: Arc<AtomicU64>,
@@ -49,7 +50,7 @@ impl MemoryCache {
             .expire_after(Lifetime)
             .eviction_listener(removed)
             .support_invalidation_closures()
-            .build();
+            .build_with_hasher(RandomState::default());
         Self { entries, generations: ArcSwap::default(), evictions }
     }
 

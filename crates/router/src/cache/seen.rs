@@ -25,7 +25,7 @@ const OVERHEAD: usize = 400;
 /// The bodies that were asked before.
 pub(crate) struct Seen {
     /// By their hash. Of two with the same one, which nobody can bring about, the later is remembered.
-    bodies: Cache<u64, Arc<Sight>>,
+    bodies: Cache<u64, Arc<Sight>, RandomState>,
     hasher: RandomState,
 }
 
@@ -64,7 +64,9 @@ pub(crate) struct Known {
 impl Seen {
     pub(crate) fn new() -> Self {
         let weigh = |_: &u64, sight: &Arc<Sight>| u32::try_from(sight.body.len() + OVERHEAD).unwrap_or(u32::MAX);
-        Self { bodies: Cache::builder().max_capacity(MOST).weigher(weigh).build(), hasher: RandomState::default() }
+        let hasher = RandomState::default();
+        let bodies = Cache::builder().max_capacity(MOST).weigher(weigh).build_with_hasher(hasher.clone());
+        Self { bodies, hasher }
     }
 
     /// What is known of a question that was asked before.

@@ -85,7 +85,8 @@ impl Caching {
     /// Answers a call from the cache, or by a replica.
     pub(crate) async fn answer(&self, mut call: ValidCall) -> Result<Response, RouterError> {
         let Some(plan) = Plan::of(&call) else {
-            return Self::bypass(&mut call).await;
+            // In a place of its own, as all that asks a replica: an answer that is kept would carry the room for it.
+            return Box::pin(Self::bypass(&mut call)).await;
         };
         let ended = self.flights.ended();
         let found = self.answers.get(&plan.key).await;
@@ -102,7 +103,7 @@ impl Caching {
             }
             Lookup::Found(_, generation) | Lookup::Missing(generation) => generation,
             Lookup::Away if plan.asked.only_if_cached => return Err(RouterError::NotCached),
-            Lookup::Away => return Self::bypass(&mut call).await,
+            Lookup::Away => return Box::pin(Self::bypass(&mut call)).await,
         };
         if plan.asked.only_if_cached {
             return Err(RouterError::NotCached);
@@ -111,7 +112,6 @@ impl Caching {
             // Neither another request's answer nor a flight of before is what was asked for.
             return Box::pin(self.fetch(&mut call, &plan, generation, None)).await;
         }
-        // In a place of its own: every request, cached or not, would carry the room for it.
         Box::pin(self.together(call, plan, generation, ended)).await
     }
 

@@ -200,8 +200,11 @@ impl Quota {
 /// Both are said with each answer, so that `format!` would be felt.
 fn told(by: RateKey, first: &str, requests: u32, second: &str, seconds: u64) -> HeaderValue {
     let (mut of_requests, mut of_seconds) = (itoa::Buffer::new(), itoa::Buffer::new());
-    let parts = ["\"", by.as_str(), "\"", first, of_requests.format(requests), second, of_seconds.format(seconds)];
-    HeaderValue::try_from(parts.concat()).expect("words and numbers are a header value")
+    let mut text = String::with_capacity(64);
+    for part in ["\"", by.as_str(), "\"", first, of_requests.format(requests), second, of_seconds.format(seconds)] {
+        text.push_str(part);
+    }
+    HeaderValue::try_from(text).expect("words and numbers are a header value")
 }
 
 #[cfg(test)]
