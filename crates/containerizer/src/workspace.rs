@@ -14,7 +14,7 @@ use kea_core::{
     Contract, Engine, Framework,
     management::StepState,
     service::{ModelSpec, PreparedModel},
-    stated,
+    stated::Contradiction,
 };
 
 use crate::{
@@ -363,7 +363,10 @@ pub fn check(spec: &ModelSpec) -> Result<(), PrepareError> {
 
 /// What a model on this machine offers, where it is a Python class: its source says so before anything runs. Nothing where
 /// it is something else, is elsewhere, or cannot be read. It reads files, so it belongs on a thread that may block.
-pub fn source_contract(spec: &ModelSpec) -> Option<Contract> {
+///
+/// # Errors
+/// The first thing stated of its functions that the source does not bear out.
+pub fn source_contract(spec: &ModelSpec) -> Option<Result<Contract, Contradiction>> {
     let Some(Ok(Source::Path(path))) = spec.source.as_deref().map(Source::parse) else { return None };
     let is_class =
         |spec: &ModelSpec| spec.command.is_empty() && matches!(spec.framework, None | Some(Framework::Custom));
@@ -371,7 +374,7 @@ pub fn source_contract(spec: &ModelSpec) -> Option<Contract> {
     let is_custom = detected.framework == Framework::Custom && detected.engine == Engine::Python;
     let path = detected.path.filter(|_| is_custom)?;
     let source = kea_openapi::source::read(&path).ok()?;
-    stated::merge(source.contract, &spec.functions).ok()
+    Some(kea_openapi::stated::merge(source.contract, &spec.functions))
 }
 
 /// Larger files are not looked into before the request is answered.

@@ -3,12 +3,14 @@
 //! Pure. What is stated wins where nothing was found, and where it is narrower than what was found. Where the model cannot do
 //! what is stated, both are named: one of them is wrong, and KEA does not choose.
 
+mod check;
 mod columns;
 mod fields;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod types;
+mod values;
 
 use std::fmt::Display;
 
@@ -18,6 +20,7 @@ use serde_json::Value;
 
 use crate::contract::{Contract, Field, Function, Layout};
 
+pub use check::check;
 pub use types::StatedType;
 
 /// Most bytes of a statement as JSON: a replica is told it by a variable of its environment.
@@ -97,7 +100,8 @@ pub struct Contradiction {
     pub advice: &'static str,
 }
 
-const ADVICE: &str = "correct one of the two";
+/// What to do about a contradiction.
+pub const ADVICE: &str = "correct one of the two";
 
 /// A place in a statement, and the same place in what was found.
 struct Place {
@@ -217,51 +221,6 @@ fn find<'a>(
 fn named<'a>(names: impl IntoIterator<Item = &'a str>, none: &str) -> String {
     let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
     if names.is_empty() { none.into() } else { names.join(", ") }
-}
-
-/// What is wrong with a statement whatever the model is: where, and why.
-///
-/// # Errors
-/// The JSON pointer into the MLModel's `spec`, and what to do.
-pub fn check(stated: &[StatedFunction]) -> Result<(), (String, String)> {
-    let bytes = serde_json::to_string(stated).map_or(0, |text| text.len());
-    if bytes > MAX_BYTES {
-        return Err(("/functions".into(), format!("it has {bytes} bytes as JSON: state {MAX_BYTES} at most")));
-    }
-    for (index, function) in stated.iter().enumerate() {
-        let at = format!("/functions/{index}");
-        if stated[..index].iter().any(|other| other.name == function.name) {
-            return Err((format!("{at}/name"), format!("`{}` is stated twice: keep one", function.name)));
-        }
-        for (side, fields) in [("inputs", &function.inputs), ("outputs", &function.outputs)] {
-            check_fields(&format!("{at}/{side}"), fields, side == "inputs")?;
-        }
-    }
-    Ok(())
-}
-
-fn check_fields(at: &str, fields: &[StatedField], are_inputs: bool) -> Result<(), (String, String)> {
-    for (index, field) in fields.iter().enumerate() {
-        let at = |keyword: &str| format!("{at}/{index}/{keyword}");
-        if fields[..index].iter().any(|other| other.name == field.name) {
-            return Err((at("name"), format!("`{}` is stated twice: keep one", field.name)));
-        }
-        if let (Some(minimum), Some(maximum)) = (field.minimum, field.maximum)
-            && minimum > maximum
-        {
-            return Err((at("minimum"), format!("it is {minimum}, above the maximum of {maximum}: correct one")));
-        }
-        if field.shape.iter().flatten().any(|length| *length < -1 || *length == 0) {
-            return Err((at("shape"), "a dimension is a whole number from 1, or -1 for a variable one".into()));
-        }
-        if !are_inputs && (field.default.is_some() || field.required == Some(false)) {
-            return Err((at("default"), "`default` and `required: false` are for inputs: remove it".into()));
-        }
-        if field.default.is_some() && field.required == Some(true) {
-            return Err((at("required"), "an input with a default is not required: remove one of the two".into()));
-        }
-    }
-    Ok(())
 }
 
 /// Whether values of the field are given to the model by KEA, which then fills in a default.

@@ -136,7 +136,8 @@ pub(crate) async fn check(
 /// What a model offers, where its source is here and says so.
 async fn told_by_source(model: ModelSpec) -> Option<Arc<Contract>> {
     let told = spawn_blocking(move || kea_containerizer::source_contract(&model)).await;
-    told.ok().flatten().map(Arc::new)
+    // What contradicts the source was refused before.
+    told.ok().flatten()?.ok().map(Arc::new)
 }
 
 #[cfg(test)]

@@ -164,7 +164,7 @@ pub(crate) fn changed_model(base: &Version, change: &UpdateRequest) -> Result<Mo
         framework: change.framework.or_else(|| before.framework.filter(|_| !is_new)),
         requirements: change.requirements.clone().unwrap_or_else(|| before.requirements.clone()),
         command: change.command.clone().unwrap_or_else(|| before.command.clone()),
-        functions: before.functions.clone(),
+        functions: change.functions.clone().unwrap_or_else(|| before.functions.clone()),
         env: change.env.clone().unwrap_or_else(|| before.env.clone()),
         resources: change.resources.clone().unwrap_or_else(|| before.resources.clone()),
     };
@@ -187,15 +187,23 @@ fn check_model(spec: &ModelSpec) -> Result<(), DeployError> {
     if let Some(name) = spec.env.keys().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
         return Err(invalid("/env", format!("`{name}` is not a name of an environment variable")));
     }
-    check_functions(spec)?;
-    kea_containerizer::check(spec).map_err(|error| invalid("/sourceCode", error.to_string()))
+    kea_containerizer::check(spec).map_err(|error| invalid("/sourceCode", error.to_string()))?;
+    check_functions(spec)
 }
 
+/// Those of a class that lies here are held against its source; others are once a replica has loaded the model.
 fn check_functions(spec: &ModelSpec) -> Result<(), DeployError> {
     if !spec.functions.is_empty() && !spec.command.is_empty() {
         return Err(invalid("/functions", stated::OF_A_WEB_SERVICE));
     }
-    stated::check(&spec.functions).map_err(|(pointer, detail)| invalid(&pointer, detail))
+    stated::check(&spec.functions).map_err(|(pointer, detail)| invalid(&pointer, detail))?;
+    if spec.functions.is_empty() {
+        return Ok(());
+    }
+    match kea_containerizer::source_contract(spec) {
+        Some(Err(contradiction)) => Err(invalid(&contradiction.pointer.clone(), contradiction.to_string())),
+        Some(Ok(_)) | None => Ok(()),
+    }
 }
 
 /// The names of versions.

@@ -14,4 +14,5 @@ pub mod markdown;
 mod rejection;
 pub mod render;
 pub mod source;
+pub mod stated;
 pub mod validate;

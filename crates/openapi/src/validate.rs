@@ -5,11 +5,13 @@
 
 mod answer;
 mod arguments;
+mod broken;
 mod decode;
 mod element;
 mod explain;
 mod json;
 mod nest;
+pub(crate) mod one;
 mod plan;
 mod scan;
 mod schema;

@@ -2,8 +2,8 @@
 
 use std::{io, pin::Pin, sync::Arc, time::Duration};
 
-use kea_core::{Contract, Framework, management::RESERVED_FUNCTIONS, stated};
-use kea_openapi::source;
+use kea_core::{Contract, Framework, management::RESERVED_FUNCTIONS};
+use kea_openapi::{source, stated};
 use tokio::{net::TcpListener, time::timeout};
 
 use crate::{

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::contract::{Field, Layout, ValueType};
 
-use super::{Contradiction, Place, StatedField, fills_in_defaults, schema, types};
+use super::{Contradiction, Place, StatedField, fills_in_defaults, schema, types, values};
 
 /// A field of which only the name is known.
 pub(super) fn unknown(name: &str) -> Field {
@@ -24,6 +24,7 @@ pub(super) fn refine(
     if let Some(layout) = layout {
         given(field, stated, place, layout)?;
     }
+    values::fit(field, stated, place)?;
     if stated.example.is_some() {
         field.example.clone_from(&stated.example);
     }

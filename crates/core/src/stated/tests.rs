@@ -210,8 +210,68 @@ fn what_no_model_could_bear_out_is_refused_at_once() {
         (json!([{"name": "a", "shape": [0]}]), "/functions/0/inputs/0/shape"),
         (json!([{"name": "a", "default": 1, "required": true}]), "/functions/0/inputs/0/required"),
         (json!([{"name": "a", "description": "x".repeat(MAX_BYTES)}]), "/functions"),
+        (json!([{"name": "a", "type": "integer", "enum": [1, 1.5]}]), "/functions/0/inputs/0/enum"),
+        (json!([{"name": "a", "maximum": 10, "enum": [1, 11]}]), "/functions/0/inputs/0/enum"),
+        (json!([{"name": "a", "type": "number", "default": "red"}]), "/functions/0/inputs/0/default"),
+        (json!([{"name": "a", "minimum": 0, "default": -1}]), "/functions/0/inputs/0/default"),
+        (json!([{"name": "a", "minimum": 0, "example": "low"}]), "/functions/0/inputs/0/example"),
+        (json!([{"name": "a", "enum": ["red"], "example": "blue"}]), "/functions/0/inputs/0/example"),
+        (json!([{"name": "a", "shape": [-1, 2], "example": [[1, 2], [3]]}]), "/functions/0/inputs/0/example"),
+        (json!([{"name": "a", "shape": [2], "example": 1}]), "/functions/0/inputs/0/example"),
+        (json!([{"name": "a", "type": "INT8", "example": [[7], [128]]}]), "/functions/0/inputs/0/example"),
     ];
     for (inputs, pointer) in cases {
         assert_eq!(check(&stated(inputs)).unwrap_err().0, pointer);
     }
+}
+
+#[test]
+fn values_that_agree_with_all_that_is_stated_pass() {
+    let cases = [
+        json!({"name": "a", "type": "integer", "enum": [1, 2.0], "default": 2}),
+        json!({"name": "a", "shape": [-1, 2], "example": [1, 2], "minimum": 1}),
+        json!({"name": "a", "shape": [-1, 2], "example": [[1, 2], [3, 4]]}),
+        json!({"name": "a", "enum": [[1], [2]], "example": [1]}),
+        json!({"name": "a", "type": "string", "example": null}),
+        json!({"name": "a", "type": "UINT64", "example": u64::MAX}),
+    ];
+    for input in cases {
+        assert_eq!(check(&stated(json!([input]))), Ok(()), "{input}");
+    }
+}
+
+#[test]
+fn both_places_are_named_where_statements_exclude_each_other() {
+    let (_, why) = check(&stated(json!([{"name": "a", "maximum": 10, "default": 11}]))).unwrap_err();
+    assert_eq!(why, "it says 11, but `/functions/0/inputs/0/maximum` says 10: correct one of the two");
+    let long = "x".repeat(200);
+    let (_, why) = check(&stated(json!([{"name": "a", "enum": ["red"], "example": long}]))).unwrap_err();
+    assert!(why.contains("x…, but `/functions/0/inputs/0/enum` says [\"red\"]") && why.len() < 200, "{why}");
+}
+
+#[test]
+fn values_that_the_model_does_not_take_are_refused_with_both_places() {
+    let cases = [
+        (
+            flower(),
+            json!([{"name": "length", "example": 11}]),
+            "`/functions/0/inputs/0/example` says 11, but the model's input `length` of `predict` has the maximum 10",
+        ),
+        (flower(), json!([{"name": "length", "enum": [1, -1]}]), "/0/enum` says -1, but the model's input `length`"),
+        (flower(), json!([{"name": "length", "default": "long"}]), "/0/default` says \"long\", but the model's input"),
+        (flower(), json!([{"name": "length", "example": [1, 2]}]), "says [1,2], but the model's input `length` of"),
+        (flower(), json!([{"name": "colour", "example": "green"}]), "takes [\"red\",\"blue\"] alone"),
+        (
+            graph(),
+            json!([{"name": "input", "example": [[1, 2, 3]]}]),
+            "says [[1,2,3]], but the model's input `input` of",
+        ),
+        (graph(), json!([{"name": "input", "example": [1e300, 0, 0, 0]}]), "of `predict` is FP32"),
+    ];
+    for (found, inputs, expected) in cases {
+        let error = contradiction(found, inputs.clone());
+        assert!(error.contains(expected), "{inputs}: {error}");
+    }
+    let row = refined(graph(), json!({"name": "input", "example": [1, 2, 3, 4]}));
+    assert_eq!(row.example, Some(json!([1, 2, 3, 4])));
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{contract::ValueType, tensor::Datatype};
 
@@ -54,6 +55,21 @@ impl StatedType {
         }
     }
 
+    /// Whether a value of JSON that is no array is of this type.
+    pub(super) fn takes(self, value: &Value) -> bool {
+        match self {
+            Self::Number => value.is_number(),
+            Self::Integer => whole(value).is_some(),
+            Self::Text | Self::Datatype(Datatype::Bytes) => value.is_string(),
+            Self::Boolean | Self::Datatype(Datatype::Bool) => value.is_boolean(),
+            Self::Datatype(Datatype::Fp64) => value.is_number(),
+            Self::Datatype(datatype) => match datatype.integer_bounds() {
+                Some((low, high)) => whole(value).is_some_and(|number| (low..=high).contains(&number)),
+                None => value.as_f64().is_some_and(|number| (number as f32).is_finite()),
+            },
+        }
+    }
+
     /// Its name in JSON schemas.
     pub(super) fn in_json(self) -> &'static str {
         match self {
@@ -100,6 +116,12 @@ impl JsonSchema for StatedType {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "string", "enum": Self::names()})
     }
+}
+
+/// The whole number that is meant, also by `5.0`.
+fn whole(value: &Value) -> Option<i128> {
+    let exact = value.as_i64().map(i128::from).or(value.as_u64().map(i128::from));
+    exact.or_else(|| value.as_f64().filter(|number| number.fract() == 0.0).map(|number| number as i128))
 }
 
 /// A type in words, as `FP64` or `FP32[-1, 4]`.

@@ -47,6 +47,19 @@ fn arguments_are_held_against_their_schemas() {
 }
 
 #[test]
+fn each_place_has_one_violation() {
+    let grade = json!({"type": "integer", "enum": [1, 2], "minimum": 1});
+    refuses(grade.clone(), r#""one""#, "/inputs/x", &["one of 1,2", "string \"one\""]);
+    refuses(grade, "0", "/inputs/x", &["one of 1,2", "number 0"]);
+    let code = json!({"type": "string", "minLength": 3, "pattern": "^[a-z]+$"});
+    refuses(code.clone(), r#""A""#, "/inputs/x", &["at least 3 characters and text that matches ^[a-z]+$"]);
+    refuses(code, "5", "/inputs/x", &["string", "number 5"]);
+    let twice = json!({"allOf": [{"type": "integer"}, {"type": "integer"}]});
+    let validator = validator(Layout::Arguments, vec![argument("x", twice)]);
+    assert_eq!(violations(&validator, r#"{"inputs": {"x": "a"}}"#)[0].expected, "integer");
+}
+
+#[test]
 fn nullable_is_honoured_wherever_it_stands() {
     let reference =
         json!({ "allOf": [{ "$ref": "#/$defs/N" }], "nullable": true, "$defs": { "N": { "type": "integer" } } });
