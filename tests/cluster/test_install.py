@@ -98,10 +98,10 @@ def test_a_model_with_an_unknown_field_is_refused_by_kubectl(space: Space) -> No
 
 
 def test_what_gets_past_kubectl_is_told_by_the_status(space: Space) -> None:
-    document = json.dumps(model("past", image=space.images["iris"], inputType="rows"))
+    document = json.dumps(model("past", image=space.images["iris"], build={"base": "slim"}))
     space.kubectl("apply", "--validate=false", "-f", "-", stdin=document)
     space.apply(deployment("past"))
-    status = space.failed("past", "`inputType` is not supported yet")
+    status = space.failed("past", "`build` is not supported")
     assert {one["type"]: one["status"] for one in status["conditions"]}["Ready"] == "False"
 
 

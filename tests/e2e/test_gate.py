@@ -140,6 +140,28 @@ def test_a_versions_number_is_one_content(shared_kea: Kea, source: Any, tmp_path
     assert deploy(version="2") == 201
 
 
+def test_what_is_stated_is_compared_refused_and_changed_by_itself(shared_kea: Kea, source: Any, tmp_path: Path) -> None:
+    kea, name = shared_kea, "gate-stated"
+    kea.deploy(name, source(ONE))
+
+    def stated(**of_x: Any) -> list[dict[str, Any]]:
+        return [{"name": "predict", "inputs": [{"name": "x", **of_x}]}]
+
+    # Values that exclude each other, and what the source contradicts, are known at once.
+    for of_x, keyword in [({"maximum": 10, "example": 11}, "example"), ({"type": "string"}, "type")]:
+        refused = change(kea, name, functions=stated(**of_x))
+        assert refused.status_code == 400, refused.text
+        assert [error["pointer"] for error in refused.json()["errors"]] == [f"/functions/0/inputs/0/{keyword}"]
+    file = tmp_path / "functions.yaml"
+    file.write_text(json.dumps({"functions": stated(minimum=0, example=1)}))
+    compared = command(kea, "diff", name, source(ONE), "--functions", str(file), check=False)
+    assert compared.returncode == 1 and "input /inputs/x" in compared.stdout, compared.stdout + compared.stderr
+    assert change(kea, name, functions=stated(minimum=0)).status_code == 409
+    command(kea, "update", name, "--functions", str(file), "--allow-breaking")
+    assert kea.details(name)["liveVersion"] == "2"
+    assert kea.predict(name, {"x": -1.0}).json()["errors"][0]["expected"] == "at least 0.0"
+
+
 def test_what_would_change_is_told_before_it_is_deployed(
     shared_kea: Kea, models: ModelShelf, source: Any, environments: Path
 ) -> None:

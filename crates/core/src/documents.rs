@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use serde_json::Value;
 
 use crate::{
     balancing::LoadBalancing,
     caching::CacheSettings,
+    contract::DEFAULT_FUNCTION,
     management::DeployRequest,
     name::{NameError, ServiceId, VersionId},
     own_route::OwnRoute,
@@ -19,7 +20,7 @@ use crate::{
     rollout::RolloutRules,
     service::{Access, AuditRules, Autoscaling, Canary, Framework, Resources, ServerSettings},
     shadow::Shadow,
-    stated::StatedFunction,
+    stated::{StatedField, StatedFunction},
     validation::ValidationSettings,
 };
 
@@ -90,18 +91,66 @@ pub struct ModelDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
-    /// What it takes. Not supported yet.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub input_type: Option<Value>,
-    /// What it returns. Not supported yet.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub output_type: Option<Value>,
+    /// What is known better of what `predict` takes: the inputs of that function in `functions`, by their first name.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields_of_predict")]
+    pub input_type: Option<Vec<StatedField>>,
+    /// The same of what it returns.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields_of_predict")]
+    pub output_type: Option<Vec<StatedField>>,
     /// What is known better of its functions than can be found in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub functions: Option<Vec<StatedFunction>>,
-    /// How its image is built. Not supported yet.
+    /// How its image is built. Refused: there is nothing to choose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build: Option<Value>,
+}
+
+/// Values have names in KEA: a type alone does not say of what.
+fn fields_of_predict<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<StatedField>>, D::Error> {
+    let value = match Value::deserialize(deserializer)? {
+        Value::Null => return Ok(None),
+        list @ Value::Array(_) => list,
+        other => {
+            let why = "names no field: write a list, as `[{name: pixels, type: FP32, shape: [-1, 784]}]`";
+            return Err(D::Error::custom(format!("`{other}` as `inputType` or `outputType` {why}")));
+        }
+    };
+    serde_json::from_value(value).map(Some).map_err(D::Error::custom)
+}
+
+impl ModelDocument {
+    /// What is stated of its functions, `inputType` and `outputType` among it.
+    pub fn stated(&self) -> Option<Vec<StatedFunction>> {
+        if self.input_type.is_none() && self.output_type.is_none() {
+            return self.functions.clone();
+        }
+        let predict = StatedFunction {
+            name: DEFAULT_FUNCTION.into(),
+            description: None,
+            inputs: self.input_type.clone().unwrap_or_default(),
+            outputs: self.output_type.clone().unwrap_or_default(),
+        };
+        Some(self.functions.iter().flatten().cloned().chain([predict]).collect())
+    }
+
+    /// What of it KEA cannot act upon, or says one thing twice.
+    fn check(&self, name: &str) -> Result<(), DocumentError> {
+        if self.build.is_some() {
+            return Err(DocumentError::Build(name.into()));
+        }
+        if self.source.is_some() && self.s3_path.is_some() {
+            let both = format!("MLModel `{name}`: `source` and `s3Path` exclude each other: keep `source`");
+            return Err(DocumentError::Contradiction(both));
+        }
+        let is_stated = self.functions.iter().flatten().any(|function| function.name == DEFAULT_FUNCTION);
+        if is_stated && (self.input_type.is_some() || self.output_type.is_some()) {
+            let both = format!(
+                "MLModel `{name}`: `functions` states `{DEFAULT_FUNCTION}`, as `inputType` and `outputType` do: keep `functions`"
+            );
+            return Err(DocumentError::Contradiction(both));
+        }
+        Ok(())
+    }
 }
 
 /// How a model is to be run: the specification of an MLDeployment.
@@ -236,16 +285,12 @@ pub enum DocumentError {
         /// What is wrong.
         why: String,
     },
-    /// A field that this version of KEA cannot act upon.
-    #[error("{kind} `{name}`: `{field}` is not supported yet: remove it")]
-    Unsupported {
-        /// The document's kind.
-        kind: &'static str,
-        /// The document's name.
-        name: String,
-        /// The field.
-        field: &'static str,
-    },
+    /// How an image is built, of which nothing can be chosen.
+    #[error(
+        "MLModel `{0}`: `build` is not supported, as images are built of the model and its `requirements` alone: remove it, or \
+         build an image yourself and name it as `image`"
+    )]
+    Build(String),
     /// A deployment of a model that is in none of the documents.
     #[error("MLDeployment `{deployment}` names the model `{model}`, which is not among the documents: add its MLModel")]
     NoModel {
@@ -355,15 +400,8 @@ pub fn request(
     deployment: &str,
     spec: DeploymentDocument,
 ) -> Result<DeployRequest, DocumentError> {
-    let refuse = |kind, name: &str, field| DocumentError::Unsupported { kind, name: name.into(), field };
-    let model_fields = [("inputType", &model.input_type), ("outputType", &model.output_type), ("build", &model.build)];
-    if let Some((field, _)) = model_fields.into_iter().find(|(_, value)| value.is_some()) {
-        return Err(refuse("MLModel", model_document, field));
-    }
-    if model.source.is_some() && model.s3_path.is_some() {
-        let both = format!("MLModel `{model_document}`: `source` and `s3Path` exclude each other: keep `source`");
-        return Err(DocumentError::Contradiction(both));
-    }
+    model.check(model_document)?;
+    let functions = model.stated();
     let service_id: ServiceId = deployment.parse()?;
     Ok(DeployRequest {
         model_name: model.model_name.unwrap_or_else(|| model_document.to_string()),
@@ -375,7 +413,7 @@ pub fn request(
         version: spec.version.or(model.version),
         command: model.command,
         requirements: model.requirements,
-        functions: model.functions,
+        functions,
         env: spec.env,
         resources: spec.resources,
         cache: spec.cache,
@@ -456,9 +494,33 @@ mod tests {
     }
 
     #[test]
+    fn types_of_a_model_are_what_is_stated_of_predict() {
+        let spec = json!({
+            "source": "x",
+            "functions": [{"name": "explain"}],
+            "inputType": [{"name": "pixels", "type": "FP32", "shape": [-1, 784]}],
+            "outputType": [{"name": "label", "enum": ["cat", "dog"]}],
+        });
+        let requests = deploy_requests(vec![model(spec)]).unwrap();
+        let stated = requests[0].functions.as_ref().unwrap();
+        let told: Vec<_> = stated.iter().map(|of| (of.name.as_str(), of.inputs.len(), of.outputs.len())).collect();
+        assert_eq!(told, [("explain", 0, 0), ("predict", 1, 1)]);
+        assert_eq!(stated[1].inputs[0].shape, Some(vec![-1, 784]));
+    }
+
+    #[test]
     fn what_is_not_understood_is_refused_by_name() {
         assert!(refused(vec![model(json!({"sauce": "x"}))]).contains("unknown field `sauce`"));
-        assert!(refused(vec![model(json!({"inputType": "x"}))]).contains("`inputType` is not supported yet"));
+        assert!(
+            refused(vec![model(json!({"inputType": "image"}))])
+                .contains("`\"image\"` as `inputType` or `outputType` names no")
+        );
+        assert!(refused(vec![model(json!({"inputType": [{"sort": "x"}]}))]).contains("unknown field `sort`"));
+        assert!(
+            refused(vec![model(json!({"build": {}}))]).contains("`build` is not supported, as images are built of")
+        );
+        let twice = json!({"functions": [{"name": "predict"}], "outputType": []});
+        assert!(refused(vec![model(twice)]).contains("states `predict`, as `inputType` and `outputType` do"));
         let unknown = json!({"functions": [{"name": "predict", "inputs": [{"name": "x", "type": "float"}]}]});
         assert!(refused(vec![model(unknown)]).contains("`float` is not a type: write one of number, integer"));
         let scaled = deployment(json!({"autoscaling": {"maxReplicas": 2}}));

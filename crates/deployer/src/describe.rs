@@ -91,6 +91,9 @@ fn launch(program: PathBuf, spec: &ModelSpec, prepared: &PreparedModel, folder: 
         arguments.extend(path.into_iter().flat_map(|path| [name.into(), path.into()]));
     }
     arguments.extend(["--framework".into(), prepared.framework.as_str().into()]);
+    if !spec.functions.is_empty() {
+        arguments.extend(["--functions".into(), serde_json::json!(spec.functions).to_string().into()]);
+    }
     let (id, model) = (VersionId::first(), spec.clone());
     let version = Version { id, model, contract: None, prepared: None, created_at: Timestamp::now() };
     let environment = environment(&version, prepared, &folder, 1);

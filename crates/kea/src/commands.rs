@@ -11,6 +11,7 @@ pub(crate) mod deploy;
 pub(crate) mod diff;
 pub(crate) mod docs;
 mod example;
+mod functions;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod list;

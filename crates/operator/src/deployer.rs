@@ -332,9 +332,11 @@ impl Deployer for ClusterDeployer {
         self.change(found.namespace(), id.as_str(), |current| {
             let current = current.ok_or_else(|| DeployError::NotFound(id.clone()))?;
             let mut model = current.model_spec.clone();
-            let UpdateRequest { source_code, container_image, framework, command, requirements, .. } = asked.clone();
+            let UpdateRequest { source_code, container_image, framework, command, requirements, functions, .. } =
+                asked.clone();
             let is_new = source_code.is_some() || container_image.is_some();
-            let names_a_model = is_new || framework.is_some() || command.is_some() || requirements.is_some();
+            let is_changed = framework.is_some() || command.is_some() || requirements.is_some() || functions.is_some();
+            let names_a_model = is_new || is_changed;
             if is_new {
                 (model.source, model.s3_path, model.image) = (source_code, None, container_image);
                 model.model_framework = None;
@@ -342,6 +344,9 @@ impl Deployer for ClusterDeployer {
             model.model_framework = framework.or(model.model_framework);
             model.command = command.or(model.command.take());
             model.requirements = requirements.or(model.requirements.take());
+            if functions.is_some() {
+                (model.input_type, model.output_type, model.functions) = (None, None, functions);
+            }
             let mut deployment = current.spec.clone();
             changed_deployment(&mut deployment, &asked)?;
             let order = match (names_a_model, &asked.version) {

@@ -46,7 +46,7 @@ impl ModelRecord {
             command: document.command.clone().unwrap_or_default(),
             image: document.image.clone(),
             port: document.port,
-            functions: document.functions.clone().unwrap_or_default(),
+            functions: document.stated().unwrap_or_default(),
         }
     }
 }

@@ -21,6 +21,7 @@ use kea_logs::{BUILD, Limits, LogBook};
 use super::{
     Session,
     build::{Shown, cache_folder},
+    functions,
     model_options::{framework_parser, source_for},
 };
 use crate::{client::Answer, failure::Failure, output::table};
@@ -43,6 +44,9 @@ pub(crate) struct DiffArgs {
     /// A Python package that the model needs, as pip writes it; can be repeated
     #[arg(long = "requirement", value_name = "PACKAGE")]
     requirements: Vec<String>,
+    /// For a model, a file that states what is known better of its functions: a list of them, or an MLModel
+    #[arg(long, value_name = "FILE")]
+    functions: Option<PathBuf>,
     /// Folder for models and environments of this command, used again later [default: kea in the user's cache folder]
     #[arg(long, env = "KEA_CACHE_DIR", value_name = "FOLDER")]
     cache_dir: Option<PathBuf>,
@@ -86,7 +90,7 @@ fn show(session: &Session, answer: &Answer) -> Result<(), Failure> {
 fn compared(args: &DiffArgs) -> Result<Compared, Failure> {
     let version = |text: &String| text.parse::<VersionId>().map_err(|error| Failure::Usage(error.to_string()));
     let is_version = |text: &String| text.parse::<VersionId>().is_ok() && !Path::new(text).exists();
-    Ok(match &args.what[..] {
+    let compared = match &args.what[..] {
         [] => Compared::Versions { from: args.version.clone(), version: None },
         [one] if is_version(one) => Compared::Versions { from: args.version.clone(), version: Some(version(one)?) },
         [source] => Compared::Model { source: source.clone(), from: args.version.clone() },
@@ -94,7 +98,12 @@ fn compared(args: &DiffArgs) -> Result<Compared, Failure> {
             return Err(Failure::Usage("two versions are given, and --version names a third: leave it out".into()));
         }
         [from, to, ..] => Compared::Versions { from: Some(version(from)?), version: Some(version(to)?) },
-    })
+    };
+    if args.functions.is_some() && matches!(compared, Compared::Versions { .. }) {
+        let why = "--functions is for a model: what is stated of a version's functions stays with it";
+        return Err(Failure::Usage(why.into()));
+    }
+    Ok(compared)
 }
 
 /// What a model on this machine offers: by its source where that says so, else by loading it once.
@@ -105,12 +114,12 @@ async fn contract(args: &DiffArgs, source: &str) -> Result<Arc<Contract>, Failur
         framework: args.framework,
         requirements: args.requirements.clone(),
         command: Vec::new(),
-        functions: Vec::new(),
+        functions: args.functions.as_deref().map(functions::of_file).transpose()?.unwrap_or_default(),
         env: BTreeMap::new(),
         resources: Resources::default(),
     };
     match source_contract(&spec) {
-        Some(contract) => Ok(Arc::new(contract)),
+        Some(told) => told.map(Arc::new).map_err(|contradiction| Failure::Model(contradiction.to_string())),
         None => loaded(args, &spec).await,
     }
 }
@@ -198,6 +207,8 @@ mod tests {
         assert_eq!(asked(&["Cargo.toml", "--version", "1"]), model("Cargo.toml", Some("1")));
         assert!(asked(&["1", "2", "--version", "3"]).unwrap_err().contains("leave it out"));
         assert!(asked(&["1", "a b"]).unwrap_err().contains("is not a version"));
+        assert_eq!(asked(&["./model.py", "--functions", "f.yaml"]), model("./model.py", None));
+        assert!(asked(&["2", "--functions", "f.yaml"]).unwrap_err().contains("--functions is for a model"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, absolute},
+    path::{Path, PathBuf, absolute},
 };
 
 use clap::{
@@ -20,6 +20,7 @@ use kea_core::{
     validation::{ResponseValidation, ValidationSettings},
 };
 
+use super::functions;
 use crate::{client::ServerUrl, failure::Failure, model_server::protocol};
 
 /// A model and how it is run.
@@ -40,6 +41,9 @@ pub(crate) struct ModelOptions {
     /// A Python package that the model needs, as pip writes it; can be repeated
     #[arg(long = "requirement", value_name = "PACKAGE")]
     requirements: Vec<String>,
+    /// File that states what is known better of the model's functions than can be found in it: a list of them, or an MLModel
+    #[arg(long, value_name = "FILE")]
+    functions: Option<PathBuf>,
     /// An environment variable of the model's processes; can be repeated
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     env: Vec<(String, String)>,
@@ -103,6 +107,7 @@ impl ModelOptions {
             framework: self.framework.or(self.command.as_ref().map(|_| Framework::Custom)),
             command: self.command.map(|line| vec!["sh".into(), "-c".into(), line]),
             requirements: Some(self.requirements).filter(|requirements| !requirements.is_empty()),
+            functions: self.functions.as_deref().map(functions::of_file).transpose()?,
             env: Some(self.env.into_iter().collect::<BTreeMap<_, _>>()).filter(|env| !env.is_empty()),
             resources: given(limits).map(|limits| Resources { limits, ..Resources::default() }),
             cache: self.cache_ttl.map(cache),

@@ -160,7 +160,8 @@ async fn a_model_that_cannot_be_is_refused_with_what_to_do() {
         (json!({"source": "s3://m", "s3Path": "s3://m"}), "MLModel `iris`: `source` and `s3Path`"),
         (json!({"source": "./iris.joblib"}), "a path, which a cluster cannot read"),
         (json!({"image": "r/iris:1", "sauce": "x"}), "MLModel `iris`: unknown field `sauce`"),
-        (json!({"image": "r/iris:1", "inputType": "x"}), "`inputType` is not supported yet"),
+        (json!({"image": "r/iris:1", "inputType": "x"}), "as `inputType` or `outputType` names no field"),
+        (json!({"image": "r/iris:1", "build": {}}), "`build` is not supported"),
         (
             json!({"image": "r/iris:1", "functions": [{"name": "predict", "inputs": [{"name": "x", "shape": [0]}]}]}),
             "MLModel `iris`: `/functions/0/inputs/0/shape`: a dimension is",
