@@ -232,11 +232,19 @@ impl Field {
         }
     }
 
+    /// Whether `null` is taken for elements of a tensor: of their types, floats alone have a value that stands for none.
+    pub fn has_missing_values(&self) -> bool {
+        match self.value {
+            ValueType::Scalar { datatype } | ValueType::Tensor { datatype, .. } => self.nullable && datatype.is_float(),
+            ValueType::Json { .. } => self.nullable,
+        }
+    }
+
     /// Whether a request without this input is refused, where inputs are laid out so.
     pub fn must_be_given(&self, layout: Layout) -> bool {
         match layout {
             // An absent feature is its default, or null where that is a value of it.
-            Layout::Features => self.default.is_none() && (self.required || !self.nullable),
+            Layout::Features => self.default.is_none() && (self.required || !self.has_missing_values()),
             Layout::Tensors => self.default.is_none() && self.required,
             Layout::Arguments | Layout::Opaque => self.required,
         }

@@ -34,9 +34,9 @@ impl Document<'_> {
     fn input(&mut self, function: &Function, field: &Field) -> Value {
         let schema = match (&field.value, function.layout) {
             (ValueType::Scalar { datatype }, Layout::Arguments) => element(field, *datatype),
-            (ValueType::Scalar { datatype }, _) => one_or_many(&element(field, *datatype)),
+            (ValueType::Scalar { datatype }, _) => one_or_many(&asked(field, *datatype)),
             (ValueType::Tensor { datatype, shape }, Layout::Arguments) => nested(element(field, *datatype), shape, 0),
-            (ValueType::Tensor { datatype, shape }, _) => row_or_rows(&element(field, *datatype), shape),
+            (ValueType::Tensor { datatype, shape }, _) => row_or_rows(&asked(field, *datatype), shape),
             (ValueType::Json { schema }, _) => self.json(function, field, schema),
         };
         described(field, schema)
@@ -103,11 +103,16 @@ pub(super) fn element(field: &Field, datatype: Datatype) -> Value {
         schema.insert("nullable".into(), true.into());
     }
     if !field.choices.is_empty() {
-        let null = field.nullable && !field.choices.contains(&Value::Null);
-        let choices: Vec<Value> = field.choices.iter().cloned().chain(null.then_some(Value::Null)).collect();
+        let values = field.choices.iter().filter(|choice| !choice.is_null()).cloned();
+        let choices: Vec<Value> = values.chain(field.nullable.then_some(Value::Null)).collect();
         schema.insert("enum".into(), choices.into());
     }
     schema.into()
+}
+
+/// The schema of one element of a tensor that a request has.
+pub(super) fn asked(field: &Field, datatype: Datatype) -> Value {
+    element(&Field { nullable: field.has_missing_values(), ..field.clone() }, datatype)
 }
 
 /// The schema of one element of an output: NaN and infinities are answered as null.
@@ -166,6 +171,12 @@ fn or_null(mut schema: Value) -> Value {
     let Some(object) = schema.as_object_mut() else { return schema };
     if object.contains_key("type") {
         object.insert("nullable".into(), true.into());
+        // Null has to pass the list, too.
+        if let Some(Value::Array(choices)) = object.get_mut("enum")
+            && !choices.contains(&Value::Null)
+        {
+            choices.push(Value::Null);
+        }
         return schema;
     }
     match object.get_mut("anyOf").and_then(Value::as_array_mut) {

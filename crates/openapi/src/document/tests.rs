@@ -218,13 +218,33 @@ fn a_feature_has_the_bounds_of_its_type_and_of_its_author() {
     let document = document_of(Some(&loan()), false);
     let element = |name: &str| inputs(&document)["properties"][name]["anyOf"][0].clone();
     assert_eq!(element("age"), json!({"type": "integer", "format": "int64", "minimum": 19, "maximum": 99}));
-    assert_eq!(element("home"), json!({"type": "string", "nullable": true, "enum": ["rent", "own", null]}));
+    assert_eq!(element("home"), json!({"type": "string", "enum": ["rent", "own"]}));
     assert_eq!(element("married"), json!({"type": "boolean"}));
     assert_eq!(element("income"), json!({"type": "number", "format": "float", "nullable": true}));
     assert_eq!(element("children"), json!({"type": "integer", "minimum": 0, "maximum": 255}));
     assert_eq!(inputs(&document)["properties"]["income"]["description"], "Euro a year.");
     assert_eq!(inputs(&document)["properties"]["married"]["default"], json!(false));
     assert_eq!(inputs(&document)["required"], json!(["age", "home", "children"]));
+}
+
+/// As the validator has it, of which `null_is_nan_where_a_float_is_nullable` tells.
+#[test]
+fn null_is_documented_only_where_a_value_stands_for_none() {
+    let nullable = |name, datatype| Field { nullable: true, required: false, ..scalar(name, datatype) };
+    let fields = [("whole", Datatype::Int64), ("flag", Datatype::Bool), ("number", Datatype::Fp64)];
+    let fields = fields.map(|(name, datatype)| nullable(name, datatype)).to_vec();
+    let document = document_of(Some(&predict(Layout::Features, fields.clone(), fields)), false);
+    let asked = inputs(&document);
+    let is_nullable = |name: &str| asked["properties"][name]["anyOf"][0]["nullable"] == true;
+    assert_eq!(["whole", "flag", "number"].map(is_nullable), [false, false, true]);
+    assert_eq!(asked["required"], json!(["whole", "flag"]));
+    // An answer may hold null of any type, and what lists its values lists null.
+    assert_eq!(prediction(&document)["properties"]["flag"], json!({"type": "boolean", "nullable": true}));
+    let chosen = json!({"type": "string", "enum": ["a"]});
+    let chosen = Field { nullable: true, ..Field::new("x", ValueType::Json { schema: chosen }) };
+    let document = document_of(Some(&predict(Layout::Arguments, vec![chosen], Vec::new())), false);
+    let expected = json!({"type": "string", "nullable": true, "enum": ["a", null]});
+    assert_eq!(inputs(&document)["properties"]["x"], expected);
 }
 
 #[test]
