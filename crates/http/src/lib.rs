@@ -15,6 +15,7 @@ mod host;
 pub mod problem;
 mod request_id;
 mod rim;
+pub mod segment;
 mod serve;
 pub mod timeout;
 mod tls;

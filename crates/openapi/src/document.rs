@@ -18,6 +18,7 @@ mod web;
 use std::sync::Arc;
 
 use kea_core::{Contract, Function, Layout, ServiceId, VersionId, contract::DEFAULT_FUNCTION};
+use percent_encoding::{CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 use crate::validate::Validator;
@@ -137,7 +138,8 @@ impl Document<'_> {
     fn url_of(&self, function: &str) -> String {
         let Self { info: DocumentInfo { server, version, is_pinned, .. }, .. } = self;
         let query = if *is_pinned { format!("?version={version}") } else { String::new() };
-        format!("{server}{}{query}", self.path_of(function))
+        // Names are identifiers, which may have letters of any script.
+        format!("{server}{}{query}", self.path_of(&utf8_percent_encode(function, CONTROLS).to_string()))
     }
 
     fn path_of(&self, function: &str) -> String {

@@ -7,6 +7,7 @@ use http::Extensions;
 use kea_audit::{GRPC, Recorder, Stage, User};
 use kea_auth::Caller;
 use kea_core::{VersionId, service::Engine};
+use kea_http::segment;
 
 use crate::{
     identify::Admitted,
@@ -19,7 +20,7 @@ pub(crate) fn asked(record: &Recorder, request: &Request) {
     record.action("call", false);
     if let Some(target) = path::read(request.uri().path()) {
         let is_grpc = kea_http::grpc::is_call(request.version(), request.headers());
-        record.service(target.service);
+        record.service(&segment::decoded(target.service).unwrap_or_default());
         record.function(target.function, if is_grpc { GRPC } else { protocol(target.protocol) });
     }
 }
@@ -28,7 +29,7 @@ pub(crate) fn asked(record: &Recorder, request: &Request) {
 pub(crate) fn described(record: &Recorder, path: &str) {
     record.action("describe", false);
     if let Some(rest) = path.strip_prefix("/v2/models/") {
-        record.service(rest.split('/').next().unwrap_or_default());
+        record.service(&segment::decoded(rest.split('/').next().unwrap_or_default()).unwrap_or_default());
     }
 }
 
@@ -44,6 +45,10 @@ pub(crate) fn admitted(record: &Recorder, admitted: &Admitted) {
     // A web service has paths, of which there is no end: they are no functions.
     let contract = version.validator.as_ref().filter(|_| version.engine != Engine::External).map(|v| v.contract());
     let known = contract.is_some_and(|contract| contract.function(&admitted.function).is_some());
+    if known && admitted.request.uri().path().contains('%') {
+        // By its name, however the path wrote it.
+        record.function(&admitted.function, protocol(admitted.protocol));
+    }
     record.version(name(&version.version), known);
     record.rules(&admitted.service.route.settings.audit);
     record.ended(Stage::Authenticate);

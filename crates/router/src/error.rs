@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use kea_auth::{AuthError, policy::Denied};
 use kea_core::management::{BASE_PATH, Violation};
-use kea_http::ApiError;
+use kea_http::{ApiError, segment::BadSegment};
 use kea_openapi::validate::Rejection;
 
 use crate::cache::CacheAway;
@@ -17,6 +17,8 @@ pub enum RouterError {
     NoService(String),
     /// Nothing at that path.
     NoPath(String),
+    /// A part of the path that means nothing.
+    BadPath(BadSegment),
     /// The path takes other methods.
     WrongMethod(&'static str),
     /// The version is not running.
@@ -103,6 +105,12 @@ pub enum RouterError {
 /// When to try again after a service was not ready.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+impl From<BadSegment> for RouterError {
+    fn from(bad: BadSegment) -> Self {
+        Self::BadPath(bad)
+    }
+}
+
 impl From<RouterError> for ApiError {
     fn from(error: RouterError) -> Self {
         use RouterError as E;
@@ -112,6 +120,7 @@ impl From<RouterError> for ApiError {
                 Self::new(StatusCode::NOT_FOUND, "no-service", detail)
             }
             E::NoPath(path) => Self::new(StatusCode::NOT_FOUND, "no-path", format!("there is nothing at `{path}`")),
+            E::BadPath(bad) => bad.into(),
             E::WrongMethod(allowed) => {
                 let detail = format!("this path takes these methods alone: {allowed}");
                 Self::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", detail).with_allow(allowed)

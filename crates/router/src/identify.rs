@@ -9,7 +9,7 @@ use kea_auth::{
     policy::{Ask, Policies},
 };
 use kea_core::{service::Engine, validation::ResponseValidation};
-use kea_http::ClientAddress;
+use kea_http::{ClientAddress, segment};
 
 use crate::{
     RouterError, audited,
@@ -67,8 +67,11 @@ pub(crate) fn admit(
 ) -> Result<Admitted, RouterError> {
     let path = request.uri().path();
     let target = path::read(path).ok_or_else(|| RouterError::NoPath(path.into()))?;
-    let service = table.services.get(target.service);
-    let public = service.is_some_and(|service| service.is_public(target.function));
+    // Decoded once: a name is weighed by the same letters by which it is looked up.
+    let (name, decoded) = (segment::decoded(target.service)?, segment::decoded(target.function));
+    let function = decoded.as_deref().unwrap_or(target.function);
+    let service = table.services.get(&*name);
+    let public = service.is_some_and(|service| service.is_public(function));
     let caller = match auth.authenticate(request.headers()) {
         Ok(caller) => {
             audited::caller(request.extensions(), &caller);
@@ -80,20 +83,24 @@ pub(crate) fn admit(
     if let Some(caller) = caller.as_ref().filter(|_| !public) {
         let settings = service.map(|service| &*service.route.settings);
         let engine = service.map_or(Engine::Python, |service| service.engine());
-        may(policies, caller, &Ask::call(target.service, target.function, settings, engine))?;
+        may(policies, caller, &Ask::call(&name, function, settings, engine))?;
     }
-    let service = service.ok_or_else(|| RouterError::NoService(target.service.into()))?.clone();
+    let service = service.ok_or_else(|| RouterError::NoService(name.into()))?.clone();
     if models_alone(&service) {
         if target.function.is_empty() {
             return Err(RouterError::NoPath(path.into()));
         }
         must_be_post(&request)?;
     }
-    let (version, any_version) = version(&service, &request, target.version)?;
+    let of_path = target.version.map(segment::decoded).transpose()?;
+    let (version, any_version) = version(&service, &request, of_path.as_deref())?;
+    // A web service has paths, which are its own to read.
+    let is_web = service.versions[version].engine == Engine::External;
+    let function = if is_web { target.function.into() } else { decoded?.into() };
     let admitted = Admitted {
         version,
         any_version,
-        function: target.function.into(),
+        function,
         protocol: target.protocol,
         caller,
         client: ClientAddress::of(request.extensions()),

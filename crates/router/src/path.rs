@@ -5,7 +5,7 @@ use kea_core::{
     management::{BASE_PATH, RESERVED_FUNCTIONS},
 };
 
-/// What a path asks of a service.
+/// What a path asks of a service, each part as it is written: see [`kea_http::segment`] for what it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ServicePath<'a> {
     pub(crate) service: &'a str,
@@ -76,7 +76,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
         /// A path is of the router or of the management API, and what is read of it is in it as it stands: nothing is
-        /// decoded or resolved here, so that a name is weighed by the same letters by which it is looked up.
+        /// decoded or resolved here, so that an escaped separator stays within its part.
         #[test]
         fn what_is_read_stands_in_the_path(path in "(/api/v1/k8c/services/|/v2/models/|/)[a-z0-9/%.;?_-]{0,40}") {
             let Some(read) = read(&path) else { return Ok(()) };

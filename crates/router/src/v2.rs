@@ -9,6 +9,7 @@ use kea_auth::{
     policy::{Ask, Policies},
 };
 use kea_core::{VersionId, policy::Verb};
+use kea_http::segment;
 use kea_openapi::render;
 use serde_json::{Value, json};
 
@@ -40,7 +41,7 @@ pub(crate) fn answer(
             json!({ "models": readable_names(table, policies, &caller)? })
         }
         ["models", name, ref rest @ ..] => {
-            let service = readable(table, auth, policies, request, name)?;
+            let service = readable(table, auth, policies, request, &segment::decoded(name)?)?;
             let (version, action) = match rest {
                 [] => (None, ""),
                 ["versions", version] => (Some(*version), ""),
@@ -48,7 +49,8 @@ pub(crate) fn answer(
                 [action] => (None, *action),
                 _ => return Err(no_path()),
             };
-            model(service, version, action).ok_or_else(no_path)??
+            let version = version.map(segment::decoded).transpose()?;
+            model(service, version.as_deref(), action).ok_or_else(no_path)??
         }
         _ => return Err(no_path()),
     };

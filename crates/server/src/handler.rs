@@ -9,7 +9,7 @@ use axum::{
 };
 use http::{HeaderValue, Method, StatusCode, header};
 use kea_core::{contract::DEFAULT_FUNCTION, management::BASE_PATH};
-use kea_http::{ApiError, body, timeout};
+use kea_http::{ApiError, body, segment, timeout};
 use kea_openapi::render;
 use serde_json::{Value, json};
 
@@ -48,8 +48,8 @@ impl Handler {
         let path = request.uri().path();
         if let Some(rest) = path.strip_prefix(BASE_PATH).and_then(|rest| rest.strip_prefix("/services/")) {
             let (service, function) = rest.split_once('/').ok_or_else(|| no_path(path))?;
-            let model = self.model_called(service)?;
-            let function = function.to_string();
+            let model = self.model_called(&segment::decoded(service)?)?;
+            let function = segment::decoded(function)?.into_owned();
             must_be_post(request.method())?;
             let limit = timeout::read(request.headers());
             let body = body::read(request.into_body(), self.body_limit).await?;
@@ -78,7 +78,8 @@ impl Handler {
             ["models", _, action] => (None, action),
             _ => return Err(no_path(request.uri().path())),
         };
-        let model = self.model_called(segments[1])?;
+        let model = self.model_called(&segment::decoded(segments[1])?)?;
+        let version = version.map(segment::decoded).transpose()?;
         if version.is_some_and(|version| version != model.version.as_str()) {
             let detail = format!("this replica runs version {} of `{}`", model.version, model.service);
             return Err(ApiError::new(StatusCode::NOT_FOUND, "no-version", detail));
