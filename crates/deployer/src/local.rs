@@ -327,11 +327,14 @@ impl Deployer for LocalDeployer {
         id: &ServiceId,
         version: Option<&VersionId>,
     ) -> Result<(VersionId, Option<Arc<Contract>>), DeployError> {
-        let details = self.get(id).ok_or_else(|| DeployError::NotFound(id.clone()))?;
-        let wanted = version.cloned().or(details.live_version).unwrap_or(details.version);
+        let published = self.shared.directory.contract(id).ok_or_else(|| DeployError::NotFound(id.clone()))?;
+        let Some(wanted) = version.filter(|wanted| **wanted != published.0) else { return Ok(published) };
         let versions = self.shared.store.versions(id).await?;
-        request::known(id, &wanted, &versions)?;
-        let contract = versions.into_iter().find(|version| version.id == wanted).and_then(|version| version.contract);
-        Ok((wanted, contract))
+        request::known(id, wanted, &versions)?;
+        let contract = versions.into_iter().find(|version| version.id == *wanted).and_then(|version| version.contract);
+        Ok((wanted.clone(), contract))
     }
 }
+
+#[cfg(test)]
+mod tests;

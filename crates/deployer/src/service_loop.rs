@@ -28,7 +28,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    directory::Directory,
+    directory::{Directory, answering},
     images::{Failure, Images},
     process::Launch,
     replica::{self, ReplicaEvent, ReplicaKey, ReplicaPlan},
@@ -165,7 +165,10 @@ impl ServiceLoop {
 
     fn publish(&mut self) {
         let route = view::route(&mut self.state);
-        self.shared.directory.publish(view::details(&self.state, &self.shared.address), route);
+        let details = view::details(&self.state, &self.shared.address);
+        let contract =
+            self.state.versions.get(answering(&details)).and_then(|version| version.version.contract.clone());
+        self.shared.directory.publish(details, contract, route);
     }
 
     async fn wish(&mut self, wish: Wish) {
