@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -42,6 +43,10 @@ class Model:
     def dict(self, 値: Part, list: float = 1.0, predictions: int = 2) -> list[float]:
         """Has names that are others in a client."""
         return [list, predictions]
+
+    def größe(self, länge: int) -> int:
+        """Has a name that URLs spell otherwise."""
+        return länge
 
     def fail(self) -> int:
         """Fails."""
@@ -93,6 +98,26 @@ def test_a_sample_works_as_it_is_pasted(
     assert ("label" if service == "iris" else "it's") in said
 
 
+@pytest.mark.parametrize(
+    ("lang", "command", "file"), [("Python", [sys.executable], "call.py"), ("JavaScript", ["node"], "call.mjs")]
+)
+def test_a_sample_shows_what_is_wrong_with_a_request(
+    served: Kea, tmp_path: Path, lang: str, command: list[str], file: str
+) -> None:
+    wrong, count = re.subn(r'("petal_width": )[0-9.]+', r'\1"wide"', samples(served, "iris")[lang])
+    assert count == 1
+    (tmp_path / file).write_text(wrong)
+    done = subprocess.run([*command, file], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "400" in done.stderr and "/inputs/petal_width" in done.stderr and "a number" in done.stderr
+
+
+def test_a_sample_of_javascript_asks_for_the_token_where_there_is_no_environment(served: Kea, tmp_path: Path) -> None:
+    browser = "const { KEA_TOKEN } = process.env;\ndelete globalThis.process;\nglobalThis.prompt = () => KEA_TOKEN;\n"
+    source = browser + samples(served, "hostile")["JavaScript"]
+    assert "it's" in run(served, tmp_path, ["node"], "call.mjs", source, token=True)
+
+
 @pytest.mark.parametrize("service", ["iris", "hostile"])
 def test_a_sample_of_rust_is_rust(served: Kea, tmp_path: Path, service: str) -> None:
     """Compiling one takes longer than all other tests of this file."""
@@ -141,6 +166,14 @@ def test_a_client_of_python_takes_what_is_no_name_leaves_out_what_is_not_given_a
     with pytest.raises(hostile.KeaError) as failed:
         client.fail()
     assert failed.value.status >= 500 and failed.value.request_id
+
+
+def test_a_function_is_called_by_a_name_of_any_script(served: Kea, tmp_path: Path) -> None:
+    (answer,) = module(served, tmp_path, "hostile").Client(token=served.token).größe(länge=2)
+    assert answer == {"result": 2}
+    for path, status in [("gr%C3%B6%C3%9Fe", 200), ("gr%c3%b6%c3%9fe", 200), ("gr%C3%B6%2Fe", 404), ("gr%C3", 400)]:
+        given = served.request("POST", f"/services/h%6fstile/{path}", json={"inputs": {"länge": 2}})
+        assert given.status_code == status, given.text
 
 
 def test_a_client_of_python_gives_its_token_to_nobody_else(served: Kea, tmp_path: Path) -> None:

@@ -56,7 +56,16 @@ impl Page<'_> {
         self.incomplete(operation);
         self.parameters(operation["parameters"].as_array().map_or(&[][..], Vec::as_slice));
         self.content("Body", &operation["requestBody"]["content"]);
+        self.sample(&operation["x-codeSamples"]);
         self.answers(&operation["responses"]);
+    }
+
+    /// The program that needs nothing but a shell.
+    fn sample(&mut self, samples: &Value) {
+        let shell = samples.as_array().into_iter().flatten().find(|sample| sample["lang"] == "Shell");
+        if let Some(sample) = shell {
+            self.paragraph(&format!("```sh\n{}\n```", text(&sample["source"]).trim_end()));
+        }
     }
 
     fn parameters(&mut self, parameters: &[Value]) {
@@ -140,6 +149,7 @@ mod tests {
             "info": {"title": "Loans", "version": "2", "description": "Who gets one.", "x-kea-incomplete": ["no `x`"]},
             "paths": {"/score/{id}": {"post": {
                 "summary": "Scores",
+                "x-codeSamples": [{"lang": "Go", "source": "package main"}, {"lang": "Shell", "source": "curl 'x'\n"}],
                 "parameters": [{"name": "id", "in": "path", "required": true, "schema": {"type": "integer"}}],
                 "requestBody": {"content": {"application/json": {
                     "schema": {"$ref": "#/components/schemas/Loan"}, "example": {"debt": [1.5]},
@@ -159,7 +169,7 @@ mod tests {
             Body, `application/json`: object\n\n\
             | Field | type | required | description |\n| --- | --- | --- | --- |\n\
             | `debt` | array of number, at least 0 | yes | In €. |\n\n\
-            ```json\n{\n  \"debt\": [\n    1.5\n  ]\n}\n```\n\n\
+            ```json\n{\n  \"debt\": [\n    1.5\n  ]\n}\n```\n\n```sh\ncurl 'x'\n```\n\n\
             | Status | meaning |\n| --- | --- |\n| 200 | Yes \\| no. |\n| 404 | There is none. |\n";
         assert_eq!(of_document(&document), expected);
     }

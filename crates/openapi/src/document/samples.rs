@@ -47,17 +47,21 @@ impl Call<'_> {
         let headers = self.token("    headers={\"Authorization\": f\"Bearer {os.environ['KEA_TOKEN']}\"},\n");
         format!(
             "{os}import requests\n\nresponse = requests.post(\n    {url},\n{headers}    json={body},\n    timeout=30,\n)\n\
-             response.raise_for_status()\nprint(response.json())\n"
+             if not response.ok:\n    raise SystemExit(f\"{{response.status_code}}: {{response.text}}\")\n\
+             print(response.json())\n"
         )
     }
 
     fn javascript(&self) -> String {
         let (url, body) = (quoted(self.url), JAVASCRIPT.of(self.body, 1));
-        let token = self.token("    \"Authorization\": `Bearer ${process.env.KEA_TOKEN}`,\n");
+        // A browser has no environment: there, the token is asked for.
+        let asked =
+            self.token("const token = globalThis.process?.env.KEA_TOKEN ?? globalThis.prompt?.(\"KEA_TOKEN\");\n");
+        let token = self.token("    \"Authorization\": `Bearer ${token}`,\n");
         format!(
-            "const response = await fetch({url}, {{\n  method: \"POST\",\n  headers: {{\n{token}    \"Content-Type\": \
+            "{asked}const response = await fetch({url}, {{\n  method: \"POST\",\n  headers: {{\n{token}    \"Content-Type\": \
              \"application/json\",\n  }},\n  body: JSON.stringify({body}),\n}});\nif (!response.ok) throw new \
-             Error(await response.text());\nconsole.log(await response.json());\n"
+             Error(`${{response.status}}: ${{await response.text()}}`);\nconsole.log(await response.json());\n"
         )
     }
 
@@ -70,9 +74,11 @@ impl Call<'_> {
         let token = self.token("        .bearer_auth(std::env::var(\"KEA_TOKEN\")?)\n");
         format!(
             "// Cargo.toml: reqwest = {{ version = \"0.13\", features = [\"blocking\"] }}\n\
-             fn main() -> Result<(), Box<dyn std::error::Error>> {{\n    let answer = reqwest::blocking::Client::new()\n        \
+             fn main() -> Result<(), Box<dyn std::error::Error>> {{\n    let response = reqwest::blocking::Client::new()\n        \
              .post({url:?})\n{token}        .header(\"Content-Type\", \"application/json\")\n        \
-             .body(r{hashes}\"{body}\"{hashes})\n        .send()?\n        .error_for_status()?\n        .text()?;\n    \
+             .body(r{hashes}\"{body}\"{hashes})\n        .send()?;\n    \
+             let (status, answer) = (response.status(), response.text()?);\n    \
+             if !status.is_success() {{\n        return Err(format!(\"{{status}}: {{answer}}\").into());\n    }}\n    \
              println!(\"{{answer}}\");\n    Ok(())\n}}\n",
             url = self.url,
         )
@@ -140,6 +146,19 @@ mod tests {
             let closed = sample(lang, &json!({"inputs": {}}), true);
             assert!(closed.contains("KEA_TOKEN") && closed.contains("http://127.0.0.1:8080/api/"), "{closed}");
             assert!(!open.contains("KEA_TOKEN") && !open.contains("os\"") && !open.contains("import os"), "{open}");
+        }
+    }
+
+    #[test]
+    fn what_kea_says_of_a_failure_is_shown() {
+        for (lang, shown) in [
+            ("Python", "raise SystemExit(f\"{response.status_code}: {response.text}\")"),
+            ("JavaScript", "throw new Error(`${response.status}: ${await response.text()}`)"),
+            ("Rust", "return Err(format!(\"{status}: {answer}\").into());"),
+            ("Go", "log.Fatal(response.Status, \": \", string(answer))"),
+        ] {
+            let program = sample(lang, &json!({"inputs": {}}), true);
+            assert!(program.contains(shown), "{program}");
         }
     }
 
