@@ -297,13 +297,14 @@ def test_after_an_update_the_page_shows_the_new_version(pages: Kea, models: Mode
         pages.wait_for(lambda: pages.details("growing")["liveVersion"] == "2", "version 2 to be live")
         inside.driver.refresh()
         inside.wait(lambda: inside.find(".info .version").text.strip() == "2", "version 2 is shown")
-        # The one before can still be looked at, by an address that can be passed on, and is the one that is called.
+        # The one before can still be looked at, by an address that can be passed on, and is the one that is asked for.
+        pages.wait_for(lambda: {r["version"] for r in pages.details("growing")["replicaStatuses"]} == {"2"}, "1 to end")
         Select(inside.find("#version")).select_by_visible_text("1")
         inside.wait(lambda: "/docs/growing?version=1" in inside.driver.current_url, "its own address")
         inside.wait(lambda: inside.find(".info .version").text.strip() == "1", "version 1 is shown again")
         assert "/services/growing/predict?version=1" in program(inside)
         status, answer = execute(inside, {"inputs": SETOSA})
-        assert status == 200 or "version `1` of `growing` is not running" in answer["detail"]
+        assert (status, answer["detail"]) == (404, "version `1` of `growing` is not running; running: 2")
         inside.shows("predict?version=1", f"{OPERATION} .request-url")
     finally:
         pages.request("DELETE", "/services/growing")
