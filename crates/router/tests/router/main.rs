@@ -3,6 +3,7 @@
 
 mod cache;
 mod harness;
+mod paths;
 mod reload;
 mod size;
 mod upstream;
