@@ -1,6 +1,6 @@
 //! What the stages tell the record of their request.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use axum::extract::Request;
 use http::Extensions;
@@ -20,7 +20,7 @@ pub(crate) fn asked(record: &Recorder, request: &Request) {
     record.action("call", false);
     if let Some(target) = path::read(request.uri().path()) {
         let is_grpc = kea_http::grpc::is_call(request.version(), request.headers());
-        record.service(&segment::decoded(target.service).unwrap_or_default());
+        record.service(&named(target.service));
         record.function(target.function, if is_grpc { GRPC } else { protocol(target.protocol) });
     }
 }
@@ -29,8 +29,13 @@ pub(crate) fn asked(record: &Recorder, request: &Request) {
 pub(crate) fn described(record: &Recorder, path: &str) {
     record.action("describe", false);
     if let Some(rest) = path.strip_prefix("/v2/models/") {
-        record.service(&segment::decoded(rest.split('/').next().unwrap_or_default()).unwrap_or_default());
+        record.service(&named(rest.split('/').next().unwrap_or_default()));
     }
+}
+
+/// What a part of a path means, or what it says where it means nothing.
+fn named(part: &str) -> Cow<'_, str> {
+    segment::decoded(part).unwrap_or(Cow::Borrowed(part))
 }
 
 /// Who calls. Told as soon as it is known, so that refusals have it, too.
