@@ -4,6 +4,7 @@
 //! What the source does not say is left open and noted in the contract's `incomplete`.
 
 mod annotation;
+mod arithmetic;
 mod arrays;
 mod attributes;
 mod class;
@@ -12,13 +13,16 @@ mod determinism;
 mod docstring;
 mod extra;
 mod file;
+mod functional;
 mod functions;
+mod generics;
 mod known;
 mod literal;
 mod locate;
 mod nesting;
 mod outputs;
 mod project;
+mod pydantic;
 #[cfg(test)]
 mod tests;
 mod web;

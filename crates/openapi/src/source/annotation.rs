@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 use super::{
     class::{self, Kind},
     extra::Extra,
+    generics::Scope,
     known::{self, Generic},
     literal, nesting,
     project::{Meaning, ModuleId, Project},
+    pydantic::Spelling,
 };
 
 /// Nesting of types that is followed. JSON readers stop at 128 levels, of which a type takes up to five.
@@ -37,6 +39,14 @@ pub(super) struct Types<'p, 'a> {
     pub(super) lenient: bool,
     /// Classes that are being read, to stop at those that contain themselves.
     pub(super) open: Vec<*const StmtClassDef>,
+    /// The same of aliases.
+    pub(super) open_aliases: Vec<*const Expr>,
+    /// What the type parameters of what is being read stand for.
+    pub(super) scope: Scope,
+    /// The same in what the function returns: it is written in other forms than it is read.
+    pub(super) scope_of_results: Scope,
+    /// How the names in JSON of a pydantic model's attributes are made.
+    pub(super) spelling: Option<Spelling>,
     /// How many schemas may still be made.
     left: usize,
 }
@@ -50,6 +60,10 @@ impl<'p, 'a> Types<'p, 'a> {
             writing: false,
             lenient: false,
             open: Vec::new(),
+            open_aliases: Vec::new(),
+            scope: Scope::new(),
+            scope_of_results: Scope::new(),
+            spelling: None,
             left: SCHEMAS,
         }
     }
@@ -92,14 +106,14 @@ impl<'p, 'a> Types<'p, 'a> {
                 alternatives(expr, &mut members);
                 self.union(module, &members, depth)
             }
-            Expr::Subscript(subscript) => self.generic(module, &subscript.value, elements(&subscript.slice), depth),
+            Expr::Subscript(subscript) => self.used(module, &subscript.value, elements(&subscript.slice), depth),
             Expr::Name(_) | Expr::Attribute(_) => self.named(module, expr, depth),
             Expr::Call(call) => self.constrained(module, call, depth),
             _ => self.unknown("the type hint is not a type"),
         }
     }
 
-    fn unknown(&mut self, why: &str) -> Value {
+    pub(super) fn unknown(&mut self, why: &str) -> Value {
         self.note(&format!("{why}, so anything is accepted"));
         json!({})
     }
@@ -113,10 +127,25 @@ impl<'p, 'a> Types<'p, 'a> {
     }
 
     fn named(&mut self, module: ModuleId, expr: &Expr, depth: usize) -> Value {
+        if let Some(bound) = self.bound(expr) {
+            let known = bound.schema.clone();
+            return known.unwrap_or_else(|| self.unknown("a type variable stands for any type"));
+        }
+        self.used(module, expr, &[], depth)
+    }
+
+    /// A type that has a name, with what stands in brackets behind it.
+    fn used(&mut self, module: ModuleId, expr: &Expr, arguments: &[Expr], depth: usize) -> Value {
         match self.project.meaning(module, expr) {
-            Meaning::Class(module, class) => self.class(module, class, depth),
-            Meaning::Value(module, value) => self.alias(module, value, depth),
-            Meaning::External(name) => self.external(module, &name, &[], depth),
+            Meaning::Class(of, class) => {
+                let scope = self.scope_of_class((of, class), module, arguments, depth);
+                self.within(scope, |types| types.class(of, class, depth))
+            }
+            Meaning::Value(of, value) => {
+                let scope = self.scope_of_alias((of, value), module, arguments, depth);
+                self.within(scope, |types| types.alias(of, value, depth))
+            }
+            Meaning::External(name) => self.external(module, &name, arguments, depth),
             Meaning::Function(..) => self.unknown(&format!("`{}` is a function and no type", dotted(expr))),
             Meaning::Module(_) | Meaning::Unknown => {
                 self.unknown(&format!("`{}` is no type that the source defines", dotted(expr)))
@@ -125,6 +154,9 @@ impl<'p, 'a> Types<'p, 'a> {
     }
 
     fn external(&mut self, module: ModuleId, name: &str, arguments: &[Expr], depth: usize) -> Value {
+        if let Some(written) = self.written(name) {
+            return written;
+        }
         if let Some(array) = self.array(module, name, arguments) {
             return array;
         }
@@ -138,11 +170,14 @@ impl<'p, 'a> Types<'p, 'a> {
         known::simple(name).unwrap_or_else(|| self.unknown(&format!("`{name}` is defined outside of the source")))
     }
 
-    /// `head[arguments]`
-    fn generic(&mut self, module: ModuleId, head: &Expr, arguments: &[Expr], depth: usize) -> Value {
-        match self.project.meaning(module, head) {
-            Meaning::External(name) => self.external(module, &name, arguments, depth),
-            _ => self.schema(module, head, depth + 1),
+    /// What is written in another form than it is read: pydantic writes decimals as text, and so do KEA's workers, which
+    /// write spans of time as seconds where pydantic writes them as text.
+    fn written(&self, name: &str) -> Option<Value> {
+        match name {
+            _ if !self.writing => None,
+            "decimal.Decimal" => Some(json!({"type": "string"})),
+            "datetime.timedelta" if !self.lenient => Some(json!({"type": "number", "description": "In seconds."})),
+            _ => None,
         }
     }
 
@@ -181,7 +216,7 @@ impl<'p, 'a> Types<'p, 'a> {
         }
     }
 
-    fn union(&mut self, module: ModuleId, members: &[&Expr], depth: usize) -> Value {
+    pub(super) fn union(&mut self, module: ModuleId, members: &[&Expr], depth: usize) -> Value {
         let (absent, present): (Vec<&Expr>, Vec<&Expr>) =
             members.iter().copied().partition(|member| self.is_none(module, member));
         let schemas = present.into_iter().map(|member| self.schema(module, member, depth + 1)).collect::<Vec<_>>();
@@ -226,8 +261,14 @@ impl<'p, 'a> Types<'p, 'a> {
         }
     }
 
+    /// Whether a call is one that says more of a plain type, as `conint(ge=0)` does.
+    pub(super) fn is_constrained(&self, module: ModuleId, call: &ExprCall) -> bool {
+        let name = self.project.external(module, &call.func).unwrap_or_default();
+        known::simple(&name).is_some() || name.ends_with(".conlist") || name.ends_with(".conset")
+    }
+
     /// `conint(ge=0)`, and the functional forms of classes.
-    fn constrained(&mut self, module: ModuleId, call: &ExprCall, depth: usize) -> Value {
+    pub(super) fn constrained(&mut self, module: ModuleId, call: &ExprCall, depth: usize) -> Value {
         let name = self.project.external(module, &call.func).unwrap_or_default();
         let schema = match (name.rsplit('.').next().unwrap_or_default(), &*call.arguments.args) {
             ("conlist" | "conset", [item, ..]) => {
@@ -243,34 +284,18 @@ impl<'p, 'a> Types<'p, 'a> {
         schema
     }
 
-    /// A name that was assigned: another name of a type, `NewType`, `TypedDict("Name", {...})`.
-    fn alias(&mut self, module: ModuleId, value: &Expr, depth: usize) -> Value {
-        let Expr::Call(call) = value else { return self.schema(module, value, depth + 1) };
-        let name = self.project.external(module, &call.func).unwrap_or_default();
-        match (name.rsplit('.').next().unwrap_or_default(), &*call.arguments.args) {
-            ("NewType", [_, of, ..]) => self.schema(module, of, depth + 1),
-            ("TypedDict", [_, Expr::Dict(dict), ..]) => {
-                let named = dict.items.iter().filter_map(|item| match &item.key {
-                    Some(Expr::StringLiteral(key)) => Some((key.value.to_str().to_owned(), &item.value)),
-                    _ => None,
-                });
-                self.functional_typed_dict(module, named.collect(), depth)
-            }
-            ("TypeVar" | "ParamSpec", _) => match call.arguments.find_keyword("bound") {
-                Some(bound) => self.schema(module, &bound.value, depth + 1),
-                None => self.unknown("a type variable stands for any type"),
-            },
-            _ => self.constrained(module, call, depth),
+    /// A name that was assigned: another name of a type, or what makes one.
+    fn alias(&mut self, module: ModuleId, value: &'a Expr, depth: usize) -> Value {
+        if self.open_aliases.iter().any(|open| std::ptr::eq(*open, value)) {
+            return self.unknown("the type contains itself, which is described once");
         }
-    }
-
-    fn functional_typed_dict(&mut self, module: ModuleId, named: Vec<(String, &Expr)>, depth: usize) -> Value {
-        let required: Vec<String> = named.iter().map(|(name, _)| name.clone()).collect();
-        let mut properties = serde_json::Map::new();
-        for (name, hint) in named {
-            properties.insert(name, self.schema(module, hint, depth + 1));
-        }
-        json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+        self.open_aliases.push(value);
+        let schema = match value {
+            Expr::Call(call) => self.made(module, call, depth),
+            other => self.schema(module, other, depth + 1),
+        };
+        self.open_aliases.pop();
+        schema
     }
 
     fn class(&mut self, module: ModuleId, class: &'a StmtClassDef, depth: usize) -> Value {
@@ -297,7 +322,7 @@ impl<'p, 'a> Types<'p, 'a> {
         let members = class::enum_members(self.project, module, class);
         let values: Option<Vec<Value>> = members.into_iter().map(|(_, value)| value).collect();
         match values {
-            Some(values) if !values.is_empty() => choice(&values),
+            Some(values) if !values.is_empty() => choice(&class::distinct(values)),
             _ => self.unknown(&format!("the values of `{}` are computed", class.name)),
         }
     }
@@ -380,7 +405,7 @@ pub(super) fn is_nullable(schema: &Value) -> bool {
 }
 
 /// One of some values, with their type where they share one.
-fn choice(values: &[Value]) -> Value {
+pub(super) fn choice(values: &[Value]) -> Value {
     let kind = |value: &Value| match value {
         Value::String(_) => Some("string"),
         Value::Bool(_) => Some("boolean"),

@@ -8,7 +8,7 @@ use super::{
     class::{self, Kind},
     docstring::{self, Docstring},
     extra::{self, Extra, Fallback},
-    literal,
+    generics,
     project::ModuleId,
 };
 
@@ -24,15 +24,30 @@ pub(super) struct Attribute {
 }
 
 /// A type hint without what is wrapped around it.
-struct Unwrapped<'e> {
-    hint: &'e Expr,
-    required: Option<bool>,
+pub(super) struct Unwrapped<'e> {
+    pub(super) hint: &'e Expr,
+    /// Whether a key of a typed dict has to be there, where it says so itself.
+    pub(super) required: Option<bool>,
     skipped: bool,
+    /// Whether it is given to the constructor and kept nowhere.
+    passing: bool,
+}
+
+impl Attribute {
+    /// One that is written and never read.
+    pub(super) fn computed(name: String, key: String, schema: Value) -> Self {
+        Self { name, key, schema, required: true }
+    }
 }
 
 impl<'a> Types<'_, 'a> {
-    /// The schema of a class whose instances are objects in JSON.
+    /// The schema of a class whose instances are objects in JSON, or what a pydantic `RootModel` holds.
     pub(super) fn record(&mut self, module: ModuleId, class: &'a StmtClassDef, kind: Kind, depth: usize) -> Value {
+        if let Some((scope, module, root)) = self.root_of(module, class) {
+            let mut schema = self.within(scope, |types| types.schema(module, root, depth + 1));
+            describe(class, &mut schema);
+            return schema;
+        }
         let attributes = self.attributes(module, class, kind, depth);
         let required: Vec<&str> = attributes.iter().filter(|a| a.required).map(|a| a.key.as_str()).collect();
         let mut schema = Map::from_iter([("type".to_owned(), json!("object"))]);
@@ -44,10 +59,9 @@ impl<'a> Types<'_, 'a> {
         if !self.takes_more(module, class, kind) {
             schema.insert("additionalProperties".into(), false.into());
         }
-        if let Some(words) = docstring::of(&class.body).map(|words| words.summary()).filter(|words| !words.is_empty()) {
-            schema.insert("description".into(), words.into());
-        }
-        Value::Object(schema)
+        let mut schema = Value::Object(schema);
+        describe(class, &mut schema);
+        schema
     }
 
     /// The attributes of a class, those of its base classes first.
@@ -59,18 +73,30 @@ impl<'a> Types<'_, 'a> {
         depth: usize,
     ) -> Vec<Attribute> {
         let mut found: Vec<Attribute> = Vec::new();
-        for (module, class) in class::lineage(self.project, module, class).into_iter().rev() {
-            for attribute in self.own_attributes(module, class, kind, depth) {
+        let lineage = class::lineage(self.project, module, class);
+        let scopes = self.scopes_of_lineage(&lineage);
+        let spelling = if kind == Kind::Pydantic { self.spelling(module, class) } else { None };
+        let outer = std::mem::replace(&mut self.spelling, spelling);
+        for (module, class) in lineage.into_iter().rev() {
+            let scope = generics::scope_in(&scopes, class);
+            for attribute in self.within(scope, |types| types.own_attributes(module, class, kind, depth)) {
                 match found.iter_mut().find(|known| known.name == attribute.name) {
                     Some(known) => *known = attribute,
                     None => found.push(attribute),
                 }
             }
         }
+        self.spelling = outer;
         found
     }
 
-    fn own_attributes(&mut self, module: ModuleId, class: &StmtClassDef, kind: Kind, depth: usize) -> Vec<Attribute> {
+    fn own_attributes(
+        &mut self,
+        module: ModuleId,
+        class: &'a StmtClassDef,
+        kind: Kind,
+        depth: usize,
+    ) -> Vec<Attribute> {
         let words = docstring::of(&class.body).unwrap_or_default();
         let total = !keyword_is(class.arguments.as_deref(), "total", false);
         let mut found = Vec::new();
@@ -81,6 +107,9 @@ impl<'a> Types<'_, 'a> {
             }
             let below = docstring::of(class.body.get(at + 1..).unwrap_or_default());
             found.extend(self.attribute(module, assign, kind, depth, &Words { class: &words, below, total }));
+        }
+        if kind == Kind::Pydantic && self.writing {
+            found.extend(self.computed_attributes(module, class, depth));
         }
         found
     }
@@ -96,12 +125,12 @@ impl<'a> Types<'_, 'a> {
         let name = assign.target.as_name_expr()?.id.as_str();
         let unwrapped = self.unwrapped(module, &assign.annotation);
         let private = kind == Kind::Pydantic && (name.starts_with('_') || name == "model_config");
-        if unwrapped.skipped || private {
+        if unwrapped.skipped || private || (unwrapped.passing && self.writing) {
             return None;
         }
         let mut schema = self.schema(module, unwrapped.hint, depth + 1);
         let mut extra = self.said_of(module, Some(unwrapped.hint), assign.value.as_deref());
-        if extra.hidden && !self.writing {
+        if (extra.hidden && !self.writing) || (extra.excluded && self.writing) {
             return None;
         }
         extra.describe(&words.of(name));
@@ -113,8 +142,8 @@ impl<'a> Types<'_, 'a> {
             Kind::TypedDict => unwrapped.required.unwrap_or(words.total),
             _ => self.writing || extra.default == Fallback::Required,
         };
-        let alias = extra.alias.filter(|_| kind == Kind::Pydantic && !self.writing);
-        Some(Attribute { name: name.to_owned(), key: alias.unwrap_or_else(|| name.to_owned()), schema, required })
+        let key = if kind == Kind::Pydantic { self.key_of(name, &mut extra) } else { name.to_owned() };
+        Some(Attribute { name: name.to_owned(), key, schema, required })
     }
 
     /// What is said of an attribute or a parameter by `Annotated`, by `Field(...)` and by its default.
@@ -129,6 +158,8 @@ impl<'a> Types<'_, 'a> {
             // The schema has it already; the alias and the default of a `Field` within are not the schema's.
             let inner = self.extra(module, metadata);
             said.alias = said.alias.or(inner.alias);
+            said.written = said.written.or(inner.written);
+            said.excluded |= inner.excluded;
             if value.is_none() {
                 said.default = inner.default;
             }
@@ -144,8 +175,8 @@ impl<'a> Types<'_, 'a> {
     }
 
     /// The hint within `Required[...]`, `ReadOnly[...]` and the like.
-    fn unwrapped<'e>(&self, module: ModuleId, hint: &'e Expr) -> Unwrapped<'e> {
-        let mut found = Unwrapped { hint, required: None, skipped: false };
+    pub(super) fn unwrapped<'e>(&self, module: ModuleId, hint: &'e Expr) -> Unwrapped<'e> {
+        let mut found = Unwrapped { hint, required: None, skipped: false, passing: false };
         loop {
             let (head, inner) = match found.hint {
                 Expr::Subscript(subscript) => (&*subscript.value, Some(&*subscript.slice)),
@@ -155,7 +186,8 @@ impl<'a> Types<'_, 'a> {
             match name.rsplit('.').next().unwrap_or_default() {
                 "Required" => found.required = Some(true),
                 "NotRequired" => found.required = Some(false),
-                "ReadOnly" | "Final" | "InitVar" => {}
+                "InitVar" => found.passing = true,
+                "ReadOnly" | "Final" => {}
                 "ClassVar" | "KW_ONLY" => found.skipped = true,
                 _ => return found,
             }
@@ -164,43 +196,6 @@ impl<'a> Types<'_, 'a> {
                 None => return found,
             }
         }
-    }
-
-    /// Whether an object of the class may have more than its attributes.
-    fn takes_more(&self, module: ModuleId, class: &'a StmtClassDef, kind: Kind) -> bool {
-        match kind {
-            Kind::Pydantic => {
-                let lineage = class::lineage(self.project, module, class);
-                lineage
-                    .into_iter()
-                    .find_map(|(module, class)| self.extra_setting(module, class))
-                    .map_or(self.lenient, |extra| extra == "allow" || (self.lenient && extra == "ignore"))
-            }
-            _ => false,
-        }
-    }
-
-    /// `extra` of a pydantic model's configuration, in any of its three forms.
-    fn extra_setting(&self, module: ModuleId, class: &StmtClassDef) -> Option<String> {
-        let text = |expr: &Expr| match literal::value(self.project, module, expr) {
-            Some(Value::String(text)) => Some(text),
-            _ => None,
-        };
-        let keyword = |arguments: &Arguments| arguments.find_keyword("extra").and_then(|keyword| text(&keyword.value));
-        class.arguments.as_deref().and_then(keyword).or_else(|| {
-            class.body.iter().find_map(|statement| match statement {
-                Stmt::Assign(assign) if assigns(&assign.targets, "model_config") => match &*assign.value {
-                    Expr::Call(call) => keyword(&call.arguments),
-                    other => literal::value(self.project, module, other)?.get("extra")?.as_str().map(str::to_owned),
-                },
-                Stmt::ClassDef(config) if config.name.as_str() == "Config" => config
-                    .body
-                    .iter()
-                    .filter_map(Stmt::as_assign_stmt)
-                    .find_map(|assign| assigns(&assign.targets, "extra").then(|| text(&assign.value)).flatten()),
-                _ => None,
-            })
-        })
     }
 }
 
@@ -220,8 +215,12 @@ impl Words<'_> {
     }
 }
 
-fn assigns(targets: &[Expr], name: &str) -> bool {
-    targets.iter().any(|target| target.as_name_expr().is_some_and(|target| target.id.as_str() == name))
+/// Adds what the class says of itself.
+fn describe(class: &StmtClassDef, schema: &mut Value) {
+    let words = docstring::of(&class.body).map(|words| words.summary()).filter(|words| !words.is_empty());
+    if let (Some(words), Some(object)) = (words, schema.as_object_mut()) {
+        object.insert("description".into(), words.into());
+    }
 }
 
 fn keyword_is(arguments: Option<&Arguments>, name: &str, value: bool) -> bool {

@@ -1,11 +1,12 @@
 //! What kind of class a class is, what it inherits, and its public methods.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::HashMap;
 
 use ruff_python_ast::{Expr, Stmt, StmtClassDef, StmtFunctionDef};
 use serde_json::Value;
 
 use super::{
+    docstring,
     file::for_each_statement,
     literal,
     project::{Meaning, ModuleId, Project},
@@ -44,7 +45,12 @@ impl Kind {
 pub(super) struct Method<'a> {
     /// The file that defines it.
     pub(super) module: ModuleId,
+    /// The class that defines it; a function of a file has none.
+    pub(super) class: Option<&'a StmtClassDef>,
     pub(super) function: &'a StmtFunctionDef,
+    /// The body that begins with its docstring: its own, or that of the nearest method it overrides, as for
+    /// `inspect.getdoc`.
+    pub(super) documented: &'a [Stmt],
     /// Whether its first parameter is the instance or the class.
     pub(super) bound: bool,
 }
@@ -168,19 +174,29 @@ pub(super) fn methods<'a>(project: &Project<'a>, module: ModuleId, class: &'a St
         let inherited = found.len();
         for_each_statement(&class.body, &mut |statement| {
             let Stmt::FunctionDef(function) = statement else { return };
+            let place = places.get(function.name.as_str()).copied();
+            if let Some(place) = place.filter(|place| *place < inherited) {
+                return document(&mut found[place], function);
+            }
             let Some(bound) = callable(project, module, function) else { return };
-            let method = Method { module, function, bound };
-            match places.entry(function.name.as_str()) {
-                Entry::Occupied(place) if *place.get() >= inherited => found[*place.get()] = method,
-                Entry::Occupied(_) => {}
-                Entry::Vacant(place) => {
-                    place.insert(found.len());
+            let method = Method { module, class: Some(class), function, documented: &function.body, bound };
+            match place {
+                Some(place) => found[place] = method,
+                None => {
+                    places.insert(function.name.as_str(), found.len());
                     found.push(method);
                 }
             }
         });
     }
     found
+}
+
+/// Lets a method without a docstring have that of one that it overrides.
+fn document<'a>(method: &mut Method<'a>, overridden: &'a StmtFunctionDef) {
+    if !docstring::is_there(method.documented) {
+        method.documented = &overridden.body;
+    }
 }
 
 /// Whether requests may call a function by its name.
@@ -234,10 +250,23 @@ pub(super) fn enum_members(
             Expr::Call(call) if project.external(module, &call.func).is_some_and(|name| name == "enum.auto") => {
                 Some(if textual { name.id.to_lowercase().into() } else { Value::from(highest + 1) })
             }
+            // Another name of a member before it.
+            Expr::Name(other) if members.iter().any(|(name, _)| name == other.id.as_str()) => continue,
             other => literal::plain(other),
         };
         highest = value.as_ref().and_then(Value::as_i64).map_or(highest, |value| value.clamp(highest, i64::MAX - 1));
         members.push((name.id.to_string(), value));
     }
     members
+}
+
+/// Each value once, in order.
+pub(super) fn distinct(values: Vec<Value>) -> Vec<Value> {
+    let mut found: Vec<Value> = Vec::new();
+    for value in values {
+        if !found.contains(&value) {
+            found.push(value);
+        }
+    }
+    found
 }

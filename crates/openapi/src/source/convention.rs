@@ -137,7 +137,7 @@ impl<'a> Types<'_, 'a> {
 
     /// A method that takes the whole payload of a protocol.
     fn of_payload(&mut self, convention: Convention, class: &'a StmtClassDef, method: &Method<'a>) -> Function {
-        let words = docstring::of(&method.function.body).unwrap_or_default();
+        let words = docstring::of(method.documented).unwrap_or_default();
         // What comes in and goes out is what the steps around it take and give.
         let first = self.step(convention, class, "preprocess").unwrap_or((method.module, method.function));
         let last = self.step(convention, class, "postprocess").unwrap_or((method.module, method.function));
@@ -218,9 +218,10 @@ impl<'a> Types<'_, 'a> {
     }
 
     /// The attributes of a class of data as fields of their own.
-    fn fields_of(&mut self, module: ModuleId, class: &'a StmtClassDef, kind: class::Kind) -> Vec<Field> {
+    pub(super) fn fields_of(&mut self, module: ModuleId, class: &'a StmtClassDef, kind: class::Kind) -> Vec<Field> {
+        let scope = self.scope_of_class((module, class), module, &[], 0);
         self.open.push(class);
-        let attributes = self.attributes(module, class, kind, 0);
+        let attributes = self.within(scope, |types| types.attributes(module, class, kind, 0));
         self.open.pop();
         let mut fields: Vec<Field> = attributes
             .into_iter()

@@ -61,9 +61,17 @@ pub(super) fn of(body: &[Stmt]) -> Option<Docstring> {
     Some(parse(literal.value.to_str()))
 }
 
+/// Whether a body begins with a docstring.
+pub(super) fn is_there(body: &[Stmt]) -> bool {
+    matches!(body.first(), Some(Stmt::Expr(statement)) if statement.value.is_string_literal_expr())
+}
+
 /// Reads the text of a docstring.
 pub(super) fn parse(text: &str) -> Docstring {
     let lines = dedented(text);
+    // Only epytext has fields that begin so, and marks words up in braces.
+    let marked = lines.iter().any(|line| line.trim_start().starts_with('@') && field_list_entry(line).is_some());
+    let lines = if marked { lines.iter().map(|line| unmarked(line)).collect() } else { lines };
     let mut docstring = Docstring::default();
     let mut prose = Vec::new();
     let mut at = 0;
@@ -245,6 +253,25 @@ fn field_list_entry(line: &str) -> Option<(&str, &str)> {
     let (names, words) = rest.split_once(':')?;
     let plain = names.starts_with(|c: char| c.is_ascii_lowercase()) && names.split_whitespace().count() <= 4;
     plain.then_some((names, words.trim()))
+}
+
+/// The words of `C{text}` and `B{I{text}}` without the markup of epytext.
+fn unmarked(line: &str) -> String {
+    let mut found = String::with_capacity(line.len());
+    let mut open = 0_usize;
+    let mut letters = line.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let begins = !found.ends_with(char::is_alphanumeric) && letters.peek() == Some(&'{');
+        if begins && "BCEGILMSUX".contains(letter) {
+            letters.next();
+            open += 1;
+        } else if letter == '}' && open > 0 {
+            open -= 1;
+        } else {
+            found.push(letter);
+        }
+    }
+    found
 }
 
 /// How many lines continue an entry of a field list: those up to the next entry or an empty line.

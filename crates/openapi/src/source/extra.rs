@@ -15,6 +15,10 @@ pub(super) struct Extra {
     keywords: Map<String, Value>,
     /// Its name in JSON, where that is another one.
     pub(super) alias: Option<String>,
+    /// The same where it is written.
+    pub(super) written: Option<String>,
+    /// Whether it is never written.
+    pub(super) excluded: bool,
     /// Whether it may be left out, and what then is taken.
     pub(super) default: Fallback,
     /// Whether it is no parameter of the constructor.
@@ -114,6 +118,8 @@ impl Extra {
     fn merge(&mut self, other: Self) {
         self.keywords.extend(other.keywords);
         self.alias = other.alias.or(self.alias.take());
+        self.written = other.written.or(self.written.take());
+        self.excluded |= other.excluded;
         self.hidden |= other.hidden;
         self.dropped.extend(other.dropped);
         if other.default != Fallback::Required {
@@ -125,9 +131,16 @@ impl Extra {
         let value = literal::value(project, module, expr);
         match (keyword, value) {
             ("default", _) => self.default = default_of(project, module, expr),
-            ("default_factory" | "factory", _) => self.default = factory_default(expr),
+            ("default_factory" | "factory", _) => self.default = factory_default(project, module, expr),
             ("init", Some(Value::Bool(init))) => self.hidden = !init,
-            ("alias" | "validation_alias", Some(Value::String(alias))) => self.alias = Some(alias),
+            ("exclude", Some(Value::Bool(exclude))) => self.excluded = exclude,
+            ("alias", Some(Value::String(alias))) => {
+                self.alias.get_or_insert_with(|| alias.clone());
+                self.written.get_or_insert(alias);
+            }
+            ("validation_alias", Some(Value::String(alias))) => self.alias = Some(alias),
+            ("validation_alias", None) => self.alias = first_choice(expr).or(self.alias.take()),
+            ("serialization_alias", Some(Value::String(alias))) => self.written = Some(alias),
             ("examples", Some(Value::Array(examples))) => {
                 self.keywords.extend(examples.into_iter().next().map(|example| ("example".to_owned(), example)));
             }
@@ -171,17 +184,20 @@ impl Extra {
     }
 }
 
-/// `default_factory=list` and `dict` have a literal form.
-fn factory_default(expr: &Expr) -> Fallback {
-    match expr.as_name_expr().map(|name| name.id.as_str()) {
-        Some("list" | "tuple" | "set") => Fallback::Known(json!([])),
-        Some("dict") => Fallback::Known(json!({})),
-        Some("str") => Fallback::Known(json!("")),
-        Some("int") => Fallback::Known(json!(0)),
-        Some("float") => Fallback::Known(json!(0.0)),
-        Some("bool") => Fallback::Known(json!(false)),
-        _ => Fallback::Computed,
-    }
+/// The first name of `AliasChoices("a", "b")`.
+fn first_choice(expr: &Expr) -> Option<String> {
+    let first = expr.as_call_expr()?.arguments.args.first()?;
+    Some(first.as_string_literal_expr()?.value.to_str().to_owned())
+}
+
+/// `default_factory=list` and `dict` have a literal form, and so may what a lambda gives.
+fn factory_default(project: &Project<'_>, module: ModuleId, expr: &Expr) -> Fallback {
+    let known = match expr {
+        Expr::Lambda(lambda) => literal::value(project, module, &lambda.body),
+        Expr::Name(name) => literal::empty(name.id.as_str()),
+        _ => None,
+    };
+    known.map_or(Fallback::Computed, Fallback::Known)
 }
 
 /// The keywords of OpenAPI 3.0 for one of pydantic's, with lengths still in its words.

@@ -134,6 +134,9 @@ fn imports(file: &SourceFile, folder: &Path, which: Imports) -> Vec<String> {
 /// The module's name as seen from inside the folder, whose own name may lead it.
 pub(super) fn inside(folder: &Path, module: &str) -> String {
     let own = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    if module.is_empty() || (module == own && find(folder, module).is_none()) {
+        return "__init__".to_owned();
+    }
     match module.strip_prefix(own.as_str()).and_then(|rest| rest.strip_prefix('.')) {
         Some(rest) if !own.is_empty() && find(folder, module).is_none() => rest.to_owned(),
         _ => module.to_owned(),

@@ -11,8 +11,9 @@ use super::{
     docstring::{self, Docstring},
     extra::Fallback,
     file::for_each_statement,
+    generics,
     outputs::field,
-    project::{ModuleId, Project},
+    project::{Meaning, ModuleId, Project},
 };
 
 /// The functions of a class, `predict` first, and what could not be found out.
@@ -20,14 +21,20 @@ pub(super) fn of_class<'a>(project: &Project<'a>, class: &'a StmtClassDef) -> (V
     let mut types = Types::new(project);
     let mut functions = Vec::new();
     let convention = convention::of(project, Project::MAIN, class);
+    let lineage = class::lineage(project, Project::MAIN, class);
+    let (given, returned) =
+        (types.scopes_of_lineage(&lineage), types.while_writing(|types| types.scopes_of_lineage(&lineage)));
     for method in class::methods(project, Project::MAIN, class) {
-        functions.extend(match convention {
+        let of_class = |scopes| method.class.map(|class| generics::scope_in(scopes, class)).unwrap_or_default();
+        types.scope_of_results = of_class(&returned);
+        let scope = of_class(&given);
+        functions.extend(types.within(scope, |types| match convention {
             None => types.function(&method),
             Some(convention) if convention::is_function(project, convention, &method) => {
                 types.conventional(convention, class, &method)
             }
             Some(_) => None,
-        });
+        }));
     }
     let random = determinism::not_deterministic(class);
     for function in &mut functions {
@@ -48,7 +55,8 @@ pub(super) fn of_module(project: &Project<'_>) -> (Vec<Function>, Vec<String>) {
     let mut defined = Vec::new();
     for_each_statement(project.main_body(), &mut |statement| defined.extend(statement.as_function_def_stmt()));
     for function in defined {
-        let method = Method { module: Project::MAIN, function, bound: false };
+        let (module, documented) = (Project::MAIN, function.body.as_slice());
+        let method = Method { module, class: None, function, documented, bound: false };
         if class::is_public(function) && is_hinted(&method) {
             functions.retain(|earlier| earlier.name != function.name.as_str());
             functions.extend(types.function(&method));
@@ -66,9 +74,14 @@ impl<'a> Types<'_, 'a> {
 
     /// The function that a method is, whether or not it has hints.
     pub(super) fn described(&mut self, method: &Method<'a>) -> Option<Function> {
+        let declared = method.function.type_params.as_deref();
+        self.within_function(method.module, declared, |types| types.described_here(method))
+    }
+
+    fn described_here(&mut self, method: &Method<'a>) -> Option<Function> {
         let function = method.function;
         let name = function.name.as_str();
-        let words = docstring::of(&function.body).unwrap_or_default();
+        let words = docstring::of(method.documented).unwrap_or_default();
         let inputs = self.inputs(method, &words);
         self.place = format!("`{name}`: the result");
         let outputs = self.outputs(method.module, function.returns.as_deref(), &words.returns);
@@ -99,18 +112,31 @@ impl<'a> Types<'_, 'a> {
         !by_position
     }
 
-    fn inputs(&mut self, method: &Method<'_>, words: &Docstring) -> Vec<Field> {
+    fn inputs(&mut self, method: &Method<'a>, words: &Docstring) -> Vec<Field> {
         let parameters = &method.function.parameters;
         self.note_variadic("*", parameters.vararg.as_deref());
-        self.note_variadic("**", parameters.kwarg.as_deref());
+        let unpacked = self.unpacked(method.module, parameters.kwarg.as_deref());
+        if unpacked.is_none() {
+            self.note_variadic("**", parameters.kwarg.as_deref());
+        }
         // What is left before `/` has a default and is never given, but by systems that give it by name.
         let before = positional(parameters, method.bound).filter(|parameter| parameter.default.is_none());
         let named = parameters.args.iter().skip(usize::from(method.bound && parameters.posonlyargs.is_empty()));
-        before
-            .chain(named)
-            .chain(&parameters.kwonlyargs)
+        let given = before.chain(named).chain(&parameters.kwonlyargs);
+        given
             .map(|parameter| self.input(method.module, method.function, parameter, words))
+            .chain(unpacked.into_iter().flatten())
             .collect()
+    }
+
+    /// The keys of `**options: Unpack[Options]`, which are given like other arguments.
+    fn unpacked(&mut self, module: ModuleId, parameter: Option<&'a Parameter>) -> Option<Vec<Field>> {
+        let subscript = parameter?.annotation.as_deref()?.as_subscript_expr()?;
+        let name = self.project.external(module, &subscript.value)?;
+        let Meaning::Class(module, class) = self.project.meaning(module, &subscript.slice) else { return None };
+        let kind = class::kind(self.project, module, class);
+        let unpacks = name.ends_with(".Unpack") && kind == class::Kind::TypedDict;
+        unpacks.then(|| self.fields_of(module, class, kind))
     }
 
     fn note_variadic(&mut self, stars: &str, parameter: Option<&Parameter>) {

@@ -97,9 +97,10 @@ pub(super) fn simple(name: &str) -> Option<Value> {
         "pathlib" if name.ends_with("Path") => Some(json!({"type": "string"})),
         "numpy" | "numpy.typing" => numpy(name),
         "pydantic" => pydantic(name),
-        "torch" | "tensorflow" | "jax" | "jax.numpy" if matches!(name, "Tensor" | "Array" | "ndarray") => {
-            numpy("ndarray")
-        }
+        "torch" if name.ends_with("Tensor") => numpy("ndarray"),
+        "tensorflow" | "jax" | "jax.numpy" if matches!(name, "Tensor" | "Array" | "ndarray") => numpy("ndarray"),
+        "nptyping" if name == "NDArray" => numpy("ndarray"),
+        "ipaddress" => address(name),
         _ => None,
     }
 }
@@ -141,7 +142,7 @@ fn builtin(name: &str) -> Option<Value> {
     match name {
         "int" | "SupportsInt" => Some(json!({"type": "integer"})),
         "float" | "SupportsFloat" => Some(json!({"type": "number"})),
-        "bool" => Some(json!({"type": "boolean"})),
+        "bool" | "TypeIs" | "TypeGuard" => Some(json!({"type": "boolean"})),
         "str" | "Text" | "LiteralString" | "AnyStr" => Some(json!({"type": "string"})),
         "bytes" | "bytearray" => Some(json!({"type": "string", "format": "byte"})),
         "Any" | "object" | "Hashable" => Some(json!({})),
@@ -165,6 +166,15 @@ fn date(name: &str) -> Option<Value> {
         _ => return None,
     };
     Some(json!({"type": "string", "format": format}))
+}
+
+fn address(name: &str) -> Option<Value> {
+    match name {
+        "IPv4Address" => Some(json!({"type": "string", "format": "ipv4"})),
+        "IPv6Address" => Some(json!({"type": "string", "format": "ipv6"})),
+        "IPv4Network" | "IPv6Network" | "IPv4Interface" | "IPv6Interface" => Some(json!({"type": "string"})),
+        _ => None,
+    }
 }
 
 fn number(name: &str) -> Option<Value> {
@@ -218,7 +228,9 @@ fn pydantic(name: &str) -> Option<Value> {
         "UUID1" | "UUID3" | "UUID4" | "UUID5" => Some(json!({"type": "string", "format": "uuid"})),
         "AwareDatetime" | "NaiveDatetime" | "PastDatetime" | "FutureDatetime" => date("datetime"),
         "PastDate" | "FutureDate" => date("date"),
-        "FilePath" | "DirectoryPath" | "NewPath" => Some(json!({"type": "string"})),
+        "FilePath" | "DirectoryPath" | "NewPath" | "IPvAnyAddress" | "IPvAnyNetwork" | "IPvAnyInterface" => {
+            Some(json!({"type": "string"}))
+        }
         "Json" | "JsonValue" => Some(json!({})),
         _ => None,
     }

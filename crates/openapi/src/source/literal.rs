@@ -2,11 +2,11 @@
 
 use std::cell::Cell;
 
-use ruff_python_ast::{Expr, ExprDict, Number, Operator, UnaryOp};
-use serde_json::{Map, Value};
+use ruff_python_ast::{Expr, ExprCall, ExprDict, Number, UnaryOp};
+use serde_json::{Map, Value, json};
 
 use super::{
-    class,
+    arithmetic, class,
     project::{Meaning, ModuleId, Project},
 };
 
@@ -43,16 +43,40 @@ impl Literals<'_, '_> {
             Expr::BooleanLiteral(literal) => Some(literal.value.into()),
             Expr::StringLiteral(literal) => Some(literal.value.to_str().into()),
             Expr::NumberLiteral(literal) => number(&literal.value, false),
-            Expr::UnaryOp(operation) => negated(operation.op, &operation.operand),
-            Expr::BinOp(operation) if operation.op == Operator::Add => {
+            Expr::UnaryOp(operation) => match &*operation.operand {
+                Expr::NumberLiteral(literal) => signed(operation.op, &literal.value),
+                operand => arithmetic::signed(operation.op, &self.value(operand, depth + 1)?),
+            },
+            Expr::BinOp(operation) => {
                 let (left, right) = (self.value(&operation.left, depth + 1)?, self.value(&operation.right, depth + 1)?);
-                Some(format!("{}{}", left.as_str()?, right.as_str()?).into())
+                arithmetic::combined(operation.op, &left, &right)
             }
             Expr::List(list) => self.array(&list.elts, depth),
             Expr::Tuple(tuple) => self.array(&tuple.elts, depth),
             Expr::Set(set) => self.array(&set.elts, depth),
             Expr::Dict(dict) => self.object(dict, depth),
             Expr::Name(_) | Expr::Attribute(_) => self.named(expr, depth),
+            Expr::Subscript(subscript) => {
+                let (of, at) = (self.value(&subscript.value, depth + 1)?, self.value(&subscript.slice, depth + 1)?);
+                let index = || usize::try_from(at.as_u64()?).ok();
+                at.as_str().map_or_else(|| of.get(index()?), |key| of.get(key)).cloned()
+            }
+            Expr::Call(call) => self.made(call, depth),
+            _ => None,
+        }
+    }
+
+    /// `Decimal("0.5")`, `Path("a")` and calls of containers without arguments.
+    fn made(&self, call: &ExprCall, depth: usize) -> Option<Value> {
+        let (project, module) = self.scope?;
+        let name = project.external(module, &call.func)?;
+        match (name.as_str(), &*call.arguments.args) {
+            ("decimal.Decimal", [amount]) => match self.value(amount, depth + 1)? {
+                Value::String(text) => serde_json::Number::from_f64(text.trim().parse().ok()?).map(Value::Number),
+                number => number.is_number().then_some(number),
+            },
+            ("pathlib.Path", [path]) => self.value(path, depth + 1).filter(Value::is_string),
+            (name, []) if call.arguments.keywords.is_empty() => empty(name.strip_prefix("builtins.")?),
             _ => None,
         }
     }
@@ -95,11 +119,23 @@ impl Literals<'_, '_> {
     }
 }
 
-fn negated(operator: UnaryOp, operand: &Expr) -> Option<Value> {
-    let Expr::NumberLiteral(literal) = operand else { return None };
+/// What a type of Python makes of no arguments.
+pub(super) fn empty(kind: &str) -> Option<Value> {
+    match kind {
+        "list" | "tuple" | "set" | "frozenset" => Some(json!([])),
+        "dict" => Some(json!({})),
+        "str" => Some(json!("")),
+        "int" => Some(json!(0)),
+        "float" => Some(json!(0.0)),
+        "bool" => Some(json!(false)),
+        _ => None,
+    }
+}
+
+fn signed(operator: UnaryOp, literal: &Number) -> Option<Value> {
     match operator {
-        UnaryOp::USub => number(&literal.value, true),
-        UnaryOp::UAdd => number(&literal.value, false),
+        UnaryOp::USub => number(literal, true),
+        UnaryOp::UAdd => number(literal, false),
         UnaryOp::Not | UnaryOp::Invert => None,
     }
 }

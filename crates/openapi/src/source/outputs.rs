@@ -4,7 +4,7 @@
 //! leaves open which of these it is, nothing is promised.
 
 use kea_core::{Field, ValueType};
-use ruff_python_ast::{Expr, Operator};
+use ruff_python_ast::{Expr, ExprCall, Operator, StmtClassDef};
 use serde_json::Value;
 
 use super::{
@@ -21,7 +21,8 @@ const HOPS: usize = 16;
 const RESULT: &str = "result";
 
 /// What a type is when it is returned.
-enum Shape {
+#[derive(Clone, Debug)]
+pub(super) enum Shape {
     /// An object with these values.
     Record(Vec<Field>),
     /// A list of what the inner shape is.
@@ -35,14 +36,14 @@ enum Shape {
 impl<'a> Types<'_, 'a> {
     /// The fields of one prediction of a function that returns `hint`; none where that is not known.
     pub(super) fn outputs(&mut self, module: ModuleId, hint: Option<&Expr>, words: &str) -> Vec<Field> {
-        self.writing = true;
-        let fields = match hint {
-            None => self.no_outputs("it has no hint"),
-            Some(Expr::NoneLiteral(_)) => self.no_outputs("it is None"),
-            Some(hint) => self.fields(module, hint, words),
-        };
-        self.writing = false;
-        fields
+        let scope = self.scope_of_results.clone();
+        self.while_writing(|types| {
+            types.within(scope, |types| match hint {
+                None => types.no_outputs("it has no hint"),
+                Some(Expr::NoneLiteral(_)) => types.no_outputs("it is None"),
+                Some(hint) => types.fields(module, hint, words),
+            })
+        })
     }
 
     fn no_outputs(&mut self, why: &str) -> Vec<Field> {
@@ -74,7 +75,7 @@ impl<'a> Types<'_, 'a> {
         }]
     }
 
-    fn shape(&mut self, module: ModuleId, hint: &Expr, hops: usize) -> Shape {
+    pub(super) fn shape(&mut self, module: ModuleId, hint: &Expr, hops: usize) -> Shape {
         if hops > HOPS || self.exhausted() {
             return Shape::Open;
         }
@@ -83,35 +84,90 @@ impl<'a> Types<'_, 'a> {
             Expr::StringLiteral(literal) => {
                 parse_hint(literal.value.to_str()).map_or(Shape::Open, |hint| self.shape(module, &hint, hops + 1))
             }
-            Expr::Subscript(subscript) => match self.project.meaning(module, &subscript.value) {
-                Meaning::External(name) => self.generic_shape(module, &name, elements(&subscript.slice), hops),
-                _ => self.shape(module, &subscript.value, hops + 1),
-            },
+            Expr::Subscript(subscript) => self.named_shape(module, &subscript.value, elements(&subscript.slice), hops),
             Expr::BinOp(operation) if operation.op == Operator::BitOr => {
                 self.alternative_shape(module, [&*operation.left, &*operation.right].into_iter(), hops)
             }
             Expr::NoneLiteral(_) => Shape::Value,
-            Expr::Name(_) | Expr::Attribute(_) => self.named_shape(module, hint, hops),
+            Expr::Name(_) | Expr::Attribute(_) => match self.bound(hint) {
+                Some(bound) => bound.shape.clone(),
+                None => self.named_shape(module, hint, &[], hops),
+            },
+            Expr::Call(call) if self.is_constrained(module, call) => Shape::Value,
             _ => Shape::Open,
         }
     }
 
-    fn named_shape(&mut self, module: ModuleId, hint: &Expr, hops: usize) -> Shape {
-        match self.project.meaning(module, hint) {
-            Meaning::Class(module, class) => match class::kind(self.project, module, class) {
-                class::Kind::Enum => Shape::Value,
-                kind if kind.is_record() => {
-                    self.charge(class);
-                    self.open.push(class);
-                    let attributes = self.attributes(module, class, kind, 0);
-                    self.open.pop();
-                    Shape::Record(attributes.into_iter().map(|a| field(a.key, a.schema, a.required)).collect())
-                }
-                _ => Shape::Open,
-            },
-            Meaning::Value(module, value) => self.shape(module, value, hops + 1),
-            Meaning::External(name) => self.generic_shape(module, &name, &[], hops),
+    fn named_shape(&mut self, module: ModuleId, head: &Expr, arguments: &[Expr], hops: usize) -> Shape {
+        match self.project.meaning(module, head) {
+            Meaning::Class(of, class) => {
+                let scope = self.scope_of_class((of, class), module, arguments, hops);
+                self.within(scope, |types| types.shape_of_class(of, class, hops))
+            }
+            Meaning::Value(of, value) => {
+                let scope = self.scope_of_alias((of, value), module, arguments, hops);
+                self.within(scope, |types| types.shape_of_alias(of, value, hops))
+            }
+            Meaning::External(name) => self.generic_shape(module, &name, arguments, hops),
             Meaning::Function(..) | Meaning::Module(_) | Meaning::Unknown => Shape::Open,
+        }
+    }
+
+    fn shape_of_class(&mut self, module: ModuleId, class: &'a StmtClassDef, hops: usize) -> Shape {
+        if self.open.iter().any(|open| std::ptr::eq(*open, class)) {
+            return Shape::Open;
+        }
+        let kind = class::kind(self.project, module, class);
+        if kind == class::Kind::Enum {
+            return Shape::Value;
+        }
+        if !kind.is_record() {
+            return Shape::Open;
+        }
+        self.charge(class);
+        self.open.push(class);
+        let shape = match self.root_of(module, class) {
+            Some((scope, module, root)) => self.within(scope, |types| types.shape(module, root, hops + 1)),
+            None => {
+                let attributes = self.attributes(module, class, kind, 0);
+                Shape::Record(attributes.into_iter().map(|a| field(a.key, a.schema, a.required)).collect())
+            }
+        };
+        self.open.pop();
+        shape
+    }
+
+    fn shape_of_alias(&mut self, module: ModuleId, value: &'a Expr, hops: usize) -> Shape {
+        if self.open_aliases.iter().any(|open| std::ptr::eq(*open, value)) {
+            return Shape::Open;
+        }
+        self.open_aliases.push(value);
+        let shape = match value {
+            Expr::Call(call) => self.shape_of_made(module, call, hops),
+            other => self.shape(module, other, hops + 1),
+        };
+        self.open_aliases.pop();
+        shape
+    }
+
+    /// What a call makes: another name of a type, or an object with the keys that its schema names.
+    fn shape_of_made(&mut self, module: ModuleId, call: &'a ExprCall, hops: usize) -> Shape {
+        let name = self.project.external(module, &call.func).unwrap_or_default();
+        if let (true, [_, of, ..]) = (name.ends_with(".NewType"), &*call.arguments.args) {
+            return self.shape(module, of, hops + 1);
+        }
+        let schema = self.made(module, call, 0);
+        let required: Vec<&str> =
+            schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        match schema["properties"].as_object() {
+            Some(properties) => {
+                let fields = properties
+                    .iter()
+                    .map(|(name, schema)| field(name.clone(), schema.clone(), required.contains(&name.as_str())));
+                Shape::Record(fields.collect())
+            }
+            None if schema == serde_json::json!({}) => Shape::Open,
+            None => Shape::Value,
         }
     }
 
@@ -145,7 +201,7 @@ impl<'a> Types<'_, 'a> {
     }
 
     /// Of several types the one shape that is certain: values, where all are values.
-    fn alternative_shape<'e>(
+    pub(super) fn alternative_shape<'e>(
         &mut self,
         module: ModuleId,
         mut members: impl Iterator<Item = &'e Expr>,

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ruff_python_ast::{Expr, Stmt, StmtClassDef, StmtFunctionDef, StmtImport, StmtImportFrom};
+use ruff_python_ast::{Expr, Stmt, StmtClassDef, StmtFunctionDef, StmtImport, StmtImportFrom, TypeParams};
 
 use super::{
     file::{SourceFile, for_each_statement, imports_within, inside, join},
@@ -29,6 +29,8 @@ pub(super) struct Project<'a> {
 #[derive(Default)]
 struct Names<'a> {
     symbols: HashMap<&'a str, Symbol<'a>>,
+    /// Parameters of `type` statements, by the address of what the name stands for.
+    parameters: HashMap<*const Expr, &'a TypeParams>,
     /// Modules of `from module import *`.
     stars: Vec<String>,
 }
@@ -99,6 +101,11 @@ impl<'a> Project<'a> {
         self.name(module, name, 0)
     }
 
+    /// The parameters that a `type` statement declares for what its name stands for.
+    pub(super) fn type_parameters(&self, module: ModuleId, value: &Expr) -> Option<&'a TypeParams> {
+        self.names[module].parameters.get(&std::ptr::from_ref(value)).copied()
+    }
+
     /// The dotted name of something outside of the files, as `typing.Optional`.
     pub(super) fn external(&self, module: ModuleId, expr: &Expr) -> Option<String> {
         match self.meaning(module, expr) {
@@ -109,7 +116,11 @@ impl<'a> Project<'a> {
 
     fn member(&self, of: Meaning<'a>, name: &str) -> Meaning<'a> {
         match of {
-            Meaning::External(outer) => Meaning::External(format!("{outer}.{name}")),
+            // The own package under its full name, as `import churn.schemas` binds it, has modules of the files.
+            Meaning::External(outer) => {
+                let whole = format!("{outer}.{name}");
+                self.module(&whole).map_or(Meaning::External(whole), Meaning::Module)
+            }
             Meaning::Module(id) => self.imported(&self.files[id].module, name, 0),
             Meaning::Class(id, class) => {
                 nested_class(class, name).map_or(Meaning::Unknown, |class| Meaning::Class(id, class))
@@ -136,7 +147,9 @@ impl<'a> Project<'a> {
 
     /// What `from path import member` means.
     fn imported(&self, path: &str, member: &str, hops: usize) -> Meaning<'a> {
-        let submodule = self.module(&join(path, member)).map(Meaning::Module);
+        // The folder's own file is known as a module of that name, and has no modules below it.
+        let below = if path == "__init__" { "" } else { path };
+        let submodule = self.module(&join(below, member)).map(Meaning::Module);
         match self.module(path) {
             Some(id) => match self.name(id, member, hops + 1) {
                 Meaning::Unknown => submodule.unwrap_or(Meaning::Unknown),
@@ -201,6 +214,8 @@ impl<'a> Names<'a> {
                 if let Expr::Name(name) = &*alias.name {
                     self.symbols.insert(name.id.as_str(), Symbol::Value(&alias.value));
                 }
+                let declared = alias.type_params.as_deref();
+                self.parameters.extend(declared.map(|declared| (std::ptr::from_ref(&*alias.value), declared)));
             }
             Stmt::Import(import) => self.add_import(import),
             Stmt::ImportFrom(import) => self.add_import_from(file, import),

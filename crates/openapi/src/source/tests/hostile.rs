@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{contract, folder, read, read_text};
+use super::{contract, folder, function, names, read, read_text};
 use crate::source::{FILE_LIMIT, SourceError, read_web};
 
 #[test]
@@ -167,4 +167,26 @@ impl Random {
         let at = self.below(text.len() + 1);
         (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
     }
+}
+
+#[test]
+fn type_parameters_that_grow_without_bound_end() {
+    let nested = format!("{}int{}", "P[".repeat(60), "]".repeat(60));
+    let source = format!(
+        "from dataclasses import dataclass\n\
+         from typing import Generic, TypeVar\n\
+         T = TypeVar('T', bound='T')\n\
+         type A[X] = A[list[X]]\n\
+         type B[X] = C[X, X]\n\
+         type C[X, Y] = B[tuple[X, Y]] | X\n\
+         class G(Generic[T]):\n    def many(self, x: T) -> T: ...\n\
+         class S(S[S]): ...\n\
+         @dataclass\n\
+         class P[X]:\n    of: X\n    more: 'P[list[X]]'\n\
+         class Model(G['Model']):\n    \
+             def predict(self, a: A[int], b: B[int], s: S, p: {nested}) -> P[P[B[int]]]: ...\n"
+    );
+    let contract = contract(&source);
+    assert_eq!(names(&function(&contract, "predict").inputs), ["a", "b", "s", "p"]);
+    assert!(contract.incomplete.iter().any(|note| note.contains("contains itself")), "{:?}", contract.incomplete);
 }
