@@ -1,0 +1,5 @@
+"""Churn of a telephone company."""
+
+from .model import ChurnModel
+
+__all__ = ["ChurnModel"]

@@ -1,0 +1,2 @@
+BASE = 0.25
+THRESHOLD = BASE * 2

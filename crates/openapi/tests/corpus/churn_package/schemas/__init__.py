@@ -1,0 +1,4 @@
+from .customer import *
+from .risk import Contact, Risk
+
+__all__ = ["Contact", "Customer", "Plan", "Risk"]

@@ -1,0 +1,2 @@
+VERSION = "v2"
+PREFIX = "/" + VERSION
