@@ -78,8 +78,9 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
     def wait(self, condition: Any, what: str, seconds: float = 30) -> Any:
-        """Waits until `condition` gives something; elements that a script replaces meanwhile are looked for again."""
+        """Waits until `condition` gives something. Elements that a script replaces or moves are looked for again."""
         from selenium.common.exceptions import (
+            ElementClickInterceptedException,
             NoSuchElementException,
             StaleElementReferenceException,
             TimeoutException,
@@ -89,7 +90,11 @@ class Browser:
             self.driver,
             seconds,
             poll_frequency=0.1,
-            ignored_exceptions=[NoSuchElementException, StaleElementReferenceException],
+            ignored_exceptions=[
+                ElementClickInterceptedException,
+                NoSuchElementException,
+                StaleElementReferenceException,
+            ],
         )
         try:
             return waiting.until(lambda _: condition())
