@@ -134,7 +134,10 @@ impl ModelDocument {
     }
 
     /// What of it KEA cannot act upon, or says one thing twice.
-    fn check(&self, name: &str) -> Result<(), DocumentError> {
+    ///
+    /// # Errors
+    /// What that is, of the model `name`.
+    pub fn check(&self, name: &str) -> Result<(), DocumentError> {
         if self.build.is_some() {
             return Err(DocumentError::Build(name.into()));
         }

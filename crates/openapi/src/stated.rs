@@ -32,8 +32,9 @@ pub fn merge(contract: Contract, stated: &[StatedFunction]) -> Result<Contract, 
 /// Values of a field that a JSON schema describes. Those of tensors were looked at where they were merged.
 fn fit(field: &Field, stated: &StatedField, pointer: &str, place: &str) -> Result<(), Contradiction> {
     let ValueType::Json { schema } = &field.value else { return Ok(()) };
-    // Choices are of the elements where it is an array, and pass the list that they are.
-    let choices = stated.choices.iter().enumerate().map(|(at, choice)| (format!("/enum/{at}"), choice));
+    // Choices are of the elements where it is an array, and pass the list that they are. Null is one where a value may be missing.
+    let choices = stated.choices.iter().enumerate().filter(|(_, choice)| !choice.is_null());
+    let choices = choices.map(|(at, choice)| (format!("/enum/{at}"), choice));
     let values = [("/default", &stated.default), ("/example", &stated.example)];
     let values = values.into_iter().filter_map(|(at, value)| Some((at.to_owned(), value.as_ref()?)));
     let all = [(Schema::of_elements(schema), choices.collect::<Vec<_>>()), (Schema::of_field(field), values.collect())];
@@ -116,6 +117,7 @@ mod tests {
         let cases = [
             (json!({}), json!({"name": "x", "type": "integer", "enum": [1, 2], "example": 2})),
             (json!({"type": "string", "nullable": true}), json!({"name": "x", "example": null})),
+            (json!({"type": "string", "nullable": true}), json!({"name": "x", "enum": ["red", null]})),
             (list, json!({"name": "x", "example": [1, 2]})),
             (numbers, json!({"name": "x", "enum": [0, 1], "example": [[0, 1], [1]]})),
         ];

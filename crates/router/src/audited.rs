@@ -19,9 +19,9 @@ use crate::{
 pub(crate) fn asked(record: &Recorder, request: &Request) {
     record.action("call", false);
     if let Some(target) = path::read(request.uri().path()) {
-        let is_grpc = kea_http::grpc::is_call(request.version(), request.headers());
         record.service(&named(target.service));
-        record.function(target.function, if is_grpc { GRPC } else { protocol(target.protocol) });
+        // By the name that permissions are weighed by, so that refusals are found by it, too.
+        record.function(&named(target.function), written(request, target.protocol));
     }
 }
 
@@ -50,9 +50,9 @@ pub(crate) fn admitted(record: &Recorder, admitted: &Admitted) {
     // A web service has paths, of which there is no end: they are no functions.
     let contract = version.validator.as_ref().filter(|_| version.engine != Engine::External).map(|v| v.contract());
     let known = contract.is_some_and(|contract| contract.function(&admitted.function).is_some());
-    if known && admitted.request.uri().path().contains('%') {
-        // By its name, however the path wrote it.
-        record.function(&admitted.function, protocol(admitted.protocol));
+    if version.engine == Engine::External && admitted.request.uri().path().contains('%') {
+        // A web service has its paths as they are written.
+        record.function(&admitted.function, written(&admitted.request, admitted.protocol));
     }
     record.version(name(&version.version), known);
     record.rules(&admitted.service.route.settings.audit);
@@ -72,8 +72,10 @@ pub(crate) fn cached(call: &ValidCall, state: &'static str) {
     Recorder::of(&call.parts.extensions).cache(state);
 }
 
-fn protocol(protocol: Protocol) -> &'static str {
+/// The language of a request.
+fn written(request: &Request, protocol: Protocol) -> &'static str {
     match protocol {
+        _ if kea_http::grpc::is_call(request.version(), request.headers()) => GRPC,
         Protocol::Kea => "kea",
         Protocol::V2 => "v2",
     }

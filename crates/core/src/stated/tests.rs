@@ -233,6 +233,8 @@ fn values_that_agree_with_all_that_is_stated_pass() {
         json!({"name": "a", "shape": [-1, 2], "example": [[1, 2], [3, 4]]}),
         json!({"name": "a", "enum": [[1], [2]], "example": [1]}),
         json!({"name": "a", "type": "string", "example": null}),
+        json!({"name": "a", "type": "string", "enum": ["red", null]}),
+        json!({"name": "a", "minimum": 0, "enum": [1, null]}),
         json!({"name": "a", "type": "UINT64", "example": u64::MAX}),
     ];
     for input in cases {

@@ -102,7 +102,9 @@ fn shown(value: &Value) -> String {
 impl<'a> Known<'a> {
     /// The first stated value that does not keep to what is known, with the keyword by which it is stated.
     fn first_misfit<'v>(&self, stated: &'v StatedField) -> Option<(&'static str, &'v Value, Misfit<'a>)> {
-        let choices = stated.choices.iter().find_map(|choice| Some(("enum", choice, self.bounds(choice)?)));
+        // Of a value that may be missing null is one of the choices.
+        let choices = stated.choices.iter().filter(|choice| !choice.is_null());
+        let choices = choices.into_iter().find_map(|choice| Some(("enum", choice, self.bounds(choice)?)));
         choices.or_else(|| {
             let values = [("default", &stated.default), ("example", &stated.example)];
             let mut values = values.into_iter().filter_map(|(keyword, value)| Some((keyword, value.as_ref()?)));

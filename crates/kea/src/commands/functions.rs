@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use kea_core::stated::{self, StatedFunction};
+use kea_core::{
+    documents::ModelDocument,
+    stated::{self, StatedFunction},
+};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -18,20 +21,27 @@ pub(super) fn of_file(path: &Path) -> Result<Vec<StatedFunction>, Failure> {
 }
 
 fn of_documents(documents: &[Value]) -> Result<Vec<StatedFunction>, String> {
-    let mut lists = documents.iter().filter_map(list);
+    let mut lists = documents.iter().filter_map(|document| stated_by(document).transpose());
     let (first, second) = (lists.next(), lists.next());
-    let list = first.ok_or("there are no functions in it: write a list of them, or an MLModel with `functions`")?;
+    let functions =
+        first.ok_or("there are no functions in it: write a list of them, or an MLModel with `functions`")??;
     if second.is_some() {
         return Err("functions of more than one model are in it: give a file with those of one".into());
     }
-    let functions = Vec::<StatedFunction>::deserialize(list).map_err(|error| error.to_string())?;
     stated::check(&functions).map_err(|(pointer, why)| format!("`{pointer}`: {why}"))?;
     Ok(functions)
 }
 
-fn list(document: &Value) -> Option<&Value> {
+fn stated_by(document: &Value) -> Result<Option<Vec<StatedFunction>>, String> {
+    if let (Some("MLModel"), Some(spec)) = (document["kind"].as_str(), document.get("spec")) {
+        let model = ModelDocument::deserialize(spec).map_err(|error| error.to_string())?;
+        let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        model.check(name).map_err(|error| error.to_string())?;
+        return Ok(model.stated());
+    }
     let places = [Some(document), document.get("functions"), document.pointer("/spec/functions")];
-    places.into_iter().flatten().find(|place| place.is_array())
+    let list = places.into_iter().flatten().find(|place| place.is_array());
+    list.map(Vec::deserialize).transpose().map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -49,11 +59,19 @@ mod tests {
         {
             assert_eq!(of_documents(&documents).unwrap()[0].name, "predict", "{documents:?}");
         }
+        let typed = json!([{"name": "pixels", "description": "Grey."}]);
+        let model_of_types =
+            json!({"kind": "MLModel", "spec": {"inputType": typed, "functions": [{"name": "explain"}]}});
+        let stated = of_documents(&[model_of_types]).unwrap();
+        let names: Vec<&str> = stated.iter().map(|function| function.name.as_str()).collect();
+        assert_eq!((names, stated[1].inputs[0].name.as_str()), (vec!["explain", "predict"], "pixels"));
         let refused = |documents: &[Value]| of_documents(documents).unwrap_err();
         assert!(refused(&[deployment]).contains("there are no functions"));
         assert!(refused(&[model.clone(), model]).contains("more than one model"));
         let wrong = json!([{"name": "predict", "inputs": [{"name": "x", "minimum": 2, "example": 1}]}]);
         assert!(refused(&[wrong]).starts_with("`/functions/0/inputs/0/example`: it says 1, but"));
+        let twice = json!({"kind": "MLModel", "spec": {"inputType": typed, "functions": list}});
+        assert!(refused(&[twice]).contains("keep `functions`"));
         assert!(refused(&[json!([{"name": "predict", "input": []}])]).contains("unknown field `input`"));
     }
 }
