@@ -107,6 +107,11 @@ def test_each_way_a_call_ends_is_one_record(iris: Kea) -> None:
         assert found == (outcome, status, user), record
         assert record["kea.fault"] == "caller" and record["event.reason"], record
 
+    # Whoever is refused is recorded by the names that were asked for, however the path wrote them.
+    assert call(iris, "escaped", path="/services/ir%69s/%70redict", Authorization="Bearer x") == 401
+    record = one(iris, "escaped")
+    assert (record["service.name"], record["kea.function"]) == ("iris", "predict")
+
 
 def test_what_is_slow_and_who_leaves_is_recorded(iris: Kea, models: ModelShelf) -> None:
     iris.deploy("slow", models.custom("slow", SLOW), timeout="300ms")
