@@ -7,15 +7,18 @@ use serde_json::{Value, json};
 use super::{
     class::{self, Kind},
     extra::Extra,
-    generics::Scope,
+    generics::{Scope, Size},
     known::{self, Generic},
     literal, nesting,
     project::{Meaning, ModuleId, Project},
     pydantic::Spelling,
 };
 
-/// Nesting of types that is followed. JSON readers stop at 128 levels, of which a type takes up to five.
+/// Nesting of types that is followed. JSON readers stop at 128 levels, of which a type takes up to [`LEVELS`].
 const DEPTH: usize = 16;
+
+/// Levels of JSON that a type takes.
+const LEVELS: usize = 5;
 
 /// Schemas that are made for one contract: types that are made of types grow exponentially.
 const SCHEMAS: usize = 20_000;
@@ -41,12 +44,16 @@ pub(super) struct Types<'p, 'a> {
     pub(super) open: Vec<*const StmtClassDef>,
     /// The same of aliases.
     pub(super) open_aliases: Vec<*const Expr>,
+    /// What parameters fall back to that is being read.
+    pub(super) open_fallbacks: Vec<*const Expr>,
     /// What the type parameters of what is being read stand for.
     pub(super) scope: Scope,
     /// The same in what the function returns: it is written in other forms than it is read.
     pub(super) scope_of_results: Scope,
     /// How the names in JSON of a pydantic model's attributes are made.
     pub(super) spelling: Option<Spelling>,
+    /// Whether the pydantic model that is being read is one for the first pydantic.
+    pub(super) first_pydantic: bool,
     /// How many schemas may still be made.
     left: usize,
 }
@@ -61,9 +68,11 @@ impl<'p, 'a> Types<'p, 'a> {
             lenient: false,
             open: Vec::new(),
             open_aliases: Vec::new(),
+            open_fallbacks: Vec::new(),
             scope: Scope::new(),
             scope_of_results: Scope::new(),
             spelling: None,
+            first_pydantic: false,
             left: SCHEMAS,
         }
     }
@@ -91,11 +100,17 @@ impl<'p, 'a> Types<'p, 'a> {
         self.left = self.left.saturating_sub(1);
     }
 
+    /// Counts what a type parameter stands for, which is made once more; says whether there is room for it at that depth.
+    pub(super) fn charge_size(&mut self, size: Size, depth: usize) -> bool {
+        let fits = size.schemas <= self.left && depth * LEVELS + size.levels <= DEPTH * LEVELS;
+        self.left = self.left.saturating_sub(size.schemas);
+        fits
+    }
+
     /// The schema of a type hint.
     pub(super) fn schema(&mut self, module: ModuleId, expr: &Expr, depth: usize) -> Value {
         if depth > DEPTH || self.exhausted() {
-            self.note("the type is nested too deep to be described in full");
-            return json!({});
+            return self.too_deep();
         }
         self.charge_one();
         match expr {
@@ -113,6 +128,11 @@ impl<'p, 'a> Types<'p, 'a> {
         }
     }
 
+    fn too_deep(&mut self) -> Value {
+        self.note("the type is nested too deep to be described in full");
+        json!({})
+    }
+
     pub(super) fn unknown(&mut self, why: &str) -> Value {
         self.note(&format!("{why}, so anything is accepted"));
         json!({})
@@ -127,8 +147,11 @@ impl<'p, 'a> Types<'p, 'a> {
     }
 
     fn named(&mut self, module: ModuleId, expr: &Expr, depth: usize) -> Value {
-        if let Some(bound) = self.bound(expr) {
-            let known = bound.schema.clone();
+        if let Some(size) = self.bound(expr).map(|bound| bound.size) {
+            if !self.charge_size(size, depth) {
+                return self.too_deep();
+            }
+            let known = self.bound(expr).and_then(|bound| bound.schema.clone());
             return known.unwrap_or_else(|| self.unknown("a type variable stands for any type"));
         }
         self.used(module, expr, &[], depth)
@@ -233,9 +256,17 @@ impl<'p, 'a> Types<'p, 'a> {
     }
 
     fn literal(&mut self, module: ModuleId, values: &[Expr]) -> Value {
-        let values = values.iter().filter_map(|value| literal::value(self.project, module, value));
-        let values: Vec<Value> = values.collect();
-        if values.is_empty() { self.unknown("the values of `Literal` are computed") } else { choice(&values) }
+        // Nobody can send bytes as JSON, whatever else is taken.
+        let (bytes, values): (Vec<&Expr>, Vec<&Expr>) = values.iter().partition(|value| value.is_bytes_literal_expr());
+        if !bytes.is_empty() {
+            self.note("bytes among the values of `Literal` cannot be written as JSON");
+        }
+        let values: Option<Vec<Value>> =
+            values.into_iter().map(|value| literal::value(self.project, module, value)).collect();
+        match values {
+            Some(values) if !values.is_empty() => choice(&values),
+            _ => self.unknown("the values of `Literal` are not all known"),
+        }
     }
 
     fn annotated(&mut self, module: ModuleId, inner: &Expr, metadata: &[Expr], depth: usize) -> Value {

@@ -11,6 +11,10 @@ pub(super) fn combined(operator: Operator, left: &Value, right: &Value) -> Optio
     if let (Operator::Add, Some(left), Some(right)) = (operator, left.as_str(), right.as_str()) {
         return (left.len() + right.len() <= TEXT).then(|| format!("{left}{right}").into());
     }
+    let is_large = |value: &Value| value.is_u64() && !value.is_i64();
+    if operator != Operator::Div && (is_large(left) || is_large(right)) {
+        return None;
+    }
     let whole = left.as_i64().zip(right.as_i64());
     match whole.filter(|_| operator != Operator::Div).map(|(left, right)| of_whole(operator, left, right)) {
         Some(found) => found.map(Value::from),

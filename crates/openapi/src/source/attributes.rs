@@ -4,7 +4,7 @@ use ruff_python_ast::{Arguments, Expr, Stmt, StmtAnnAssign, StmtClassDef};
 use serde_json::{Map, Value, json};
 
 use super::{
-    annotation::{Types, elements, nullable},
+    annotation::{Types, elements, is_nullable, nullable},
     class::{self, Kind},
     docstring::{self, Docstring},
     extra::{self, Extra, Fallback},
@@ -43,7 +43,7 @@ impl Attribute {
 impl<'a> Types<'_, 'a> {
     /// The schema of a class whose instances are objects in JSON, or what a pydantic `RootModel` holds.
     pub(super) fn record(&mut self, module: ModuleId, class: &'a StmtClassDef, kind: Kind, depth: usize) -> Value {
-        if let Some((scope, module, root)) = self.root_of(module, class) {
+        if let Some((scope, module, root)) = self.root_of(module, class, depth) {
             let mut schema = self.within(scope, |types| types.schema(module, root, depth + 1));
             describe(class, &mut schema);
             return schema;
@@ -74,9 +74,11 @@ impl<'a> Types<'_, 'a> {
     ) -> Vec<Attribute> {
         let mut found: Vec<Attribute> = Vec::new();
         let lineage = class::lineage(self.project, module, class);
-        let scopes = self.scopes_of_lineage(&lineage);
+        let scopes = self.scopes_of_lineage(&lineage, depth);
         let spelling = if kind == Kind::Pydantic { self.spelling(module, class) } else { None };
         let outer = std::mem::replace(&mut self.spelling, spelling);
+        let is_first = kind == Kind::Pydantic && self.is_of_first_pydantic(&lineage);
+        let outer_first = std::mem::replace(&mut self.first_pydantic, is_first);
         for (module, class) in lineage.into_iter().rev() {
             let scope = generics::scope_in(&scopes, class);
             for attribute in self.within(scope, |types| types.own_attributes(module, class, kind, depth)) {
@@ -87,6 +89,7 @@ impl<'a> Types<'_, 'a> {
             }
         }
         self.spelling = outer;
+        self.first_pydantic = outer_first;
         found
     }
 
@@ -138,8 +141,10 @@ impl<'a> Types<'_, 'a> {
             schema = nullable(schema);
         }
         extra.apply(&mut schema);
+        let is_left_out = self.first_pydantic && assign.value.is_none() && is_nullable(&schema);
         let required = match kind {
             Kind::TypedDict => unwrapped.required.unwrap_or(words.total),
+            _ if is_left_out => self.writing,
             _ => self.writing || extra.default == Fallback::Required,
         };
         let key = if kind == Kind::Pydantic { self.key_of(name, &mut extra) } else { name.to_owned() };

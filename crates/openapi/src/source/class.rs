@@ -88,7 +88,9 @@ fn base_kind(project: &Project<'_>, module: ModuleId, base: &Expr) -> Option<Kin
         "enum.Enum" | "enum.IntEnum" | "enum.StrEnum" | "enum.Flag" | "enum.IntFlag" => Some(Kind::Enum),
         "typing.TypedDict" | "typing_extensions.TypedDict" => Some(Kind::TypedDict),
         "typing.NamedTuple" | "typing_extensions.NamedTuple" => Some(Kind::NamedTuple),
-        "pydantic.BaseModel" | "pydantic.RootModel" | "pydantic_settings.BaseSettings" => Some(Kind::Pydantic),
+        "pydantic.BaseModel" | "pydantic.v1.BaseModel" | "pydantic.RootModel" | "pydantic_settings.BaseSettings" => {
+            Some(Kind::Pydantic)
+        }
         "typing.Protocol" | "typing_extensions.Protocol" => Some(Kind::Other),
         name if name.ends_with("Error") || name.ends_with("Exception") || name.ends_with("Warning") => {
             Some(Kind::Other)

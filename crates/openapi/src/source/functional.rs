@@ -22,7 +22,7 @@ impl<'a> Types<'_, 'a> {
             }
             ("NamedTuple", [_, fields, ..]) => self.elements_of_tuple(module, fields, depth),
             ("namedtuple", [_, names, ..]) => self.names_of_tuple(module, call, names),
-            ("Enum" | "IntEnum" | "StrEnum", [_, members, ..]) => self.members(module, &name, members),
+            ("Enum" | "IntEnum" | "StrEnum", [_, members, ..]) => self.members(module, &name, call, members),
             ("TypeVar", [_, _, _, ..]) => {
                 let choices: Vec<&Expr> = call.arguments.args.iter().skip(1).collect();
                 self.union(module, &choices, depth)
@@ -42,8 +42,8 @@ impl<'a> Types<'_, 'a> {
         let mut properties = Map::new();
         let mut required = Vec::new();
         for item in &dict.items {
-            let Some(Expr::StringLiteral(key)) = &item.key else { continue };
-            let name = key.value.to_str().to_owned();
+            let key = item.key.as_ref().and_then(|key| literal::value(self.project, module, key));
+            let Some(Value::String(name)) = key else { return self.unknown("its keys are computed") };
             let unwrapped = self.unwrapped(module, &item.value);
             if unwrapped.required.unwrap_or(total) {
                 required.push(name.clone());
@@ -57,10 +57,15 @@ impl<'a> Types<'_, 'a> {
     fn elements_of_tuple(&mut self, module: ModuleId, fields: &'a Expr, depth: usize) -> Value {
         let Expr::List(list) = fields else { return self.unknown("the names of its elements are computed") };
         let mut properties = Map::new();
-        for pair in list.elts.iter().filter_map(Expr::as_tuple_expr) {
-            if let [Expr::StringLiteral(name), hint] = &*pair.elts {
-                properties.insert(name.value.to_str().to_owned(), self.schema(module, hint, depth + 1));
-            }
+        for pair in &list.elts {
+            let named = match pair.as_tuple_expr().map(|pair| &*pair.elts) {
+                Some([name, hint]) => literal::value(self.project, module, name).zip(Some(hint)),
+                _ => None,
+            };
+            let Some((Value::String(name), hint)) = named else {
+                return self.unknown("the names of its elements are computed");
+            };
+            properties.insert(name, self.schema(module, hint, depth + 1));
         }
         let required = properties.keys().cloned().collect();
         object(properties, required)
@@ -83,7 +88,10 @@ impl<'a> Types<'_, 'a> {
     }
 
     /// `Enum("Color", "RED GREEN")`, `Enum("Color", ["RED"])`, `Enum("Color", {"RED": 1})`
-    fn members(&mut self, module: ModuleId, kind: &str, members: &Expr) -> Value {
+    fn members(&mut self, module: ModuleId, kind: &str, call: &ExprCall, members: &Expr) -> Value {
+        if call.arguments.find_keyword("type").is_some() || call.arguments.find_keyword("start").is_some() {
+            return self.unknown("the values of the enumeration are computed");
+        }
         let value = literal::value(self.project, module, members);
         let textual = kind.ends_with("StrEnum");
         let numbered = |(at, name): (usize, String)| if textual { name.to_lowercase().into() } else { json!(at + 1) };

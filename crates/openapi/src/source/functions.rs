@@ -23,7 +23,7 @@ pub(super) fn of_class<'a>(project: &Project<'a>, class: &'a StmtClassDef) -> (V
     let convention = convention::of(project, Project::MAIN, class);
     let lineage = class::lineage(project, Project::MAIN, class);
     let (given, returned) =
-        (types.scopes_of_lineage(&lineage), types.while_writing(|types| types.scopes_of_lineage(&lineage)));
+        (types.scopes_of_lineage(&lineage, 0), types.while_writing(|types| types.scopes_of_lineage(&lineage, 0)));
     for method in class::methods(project, Project::MAIN, class) {
         let of_class = |scopes| method.class.map(|class| generics::scope_in(scopes, class)).unwrap_or_default();
         types.scope_of_results = of_class(&returned);

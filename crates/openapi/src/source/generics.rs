@@ -25,8 +25,37 @@ pub(super) struct Bound {
     name: String,
     /// Its schema; `None` where nothing says what it is.
     pub(super) schema: Option<Value>,
+    /// How large the schema is: whoever uses the parameter makes it once more.
+    pub(super) size: Size,
     /// What it is when it is returned.
     pub(super) shape: Shape,
+}
+
+/// How large a schema is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Size {
+    /// Objects that it is made of.
+    pub(super) schemas: usize,
+    /// How deep they lie in each other.
+    pub(super) levels: usize,
+}
+
+impl Size {
+    fn of(value: &Value) -> Self {
+        let (within, own) = match value {
+            Value::Object(members) => (members.values().map(Self::of).collect::<Vec<_>>(), 1),
+            Value::Array(elements) => (elements.iter().map(Self::of).collect(), 0),
+            _ => return Self::default(),
+        };
+        let levels = within.iter().map(|size| size.levels).max().unwrap_or_default();
+        Self { schemas: within.iter().map(|size| size.schemas).sum::<usize>() + own, levels: levels + 1 }
+    }
+}
+
+impl Bound {
+    fn unknown(name: &str) -> Self {
+        Self { name: name.to_owned(), schema: None, size: Size::default(), shape: Shape::Open }
+    }
 }
 
 /// What the type parameters stand for in what is being read.
@@ -40,6 +69,8 @@ struct Parameter<'e> {
     fallback: Option<&'e Expr>,
     /// Whether it is a variable of the module, as `T = TypeVar("T")`.
     assigned: bool,
+    /// Whether it stands for as many types as are given: `*Ts`.
+    several: bool,
 }
 
 impl<'a> Types<'_, 'a> {
@@ -66,7 +97,7 @@ impl<'a> Types<'_, 'a> {
         depth: usize,
     ) -> Scope {
         let parameters = self.parameters_of_class(of.0, of.1);
-        self.filled(&parameters, module, arguments, depth)
+        self.filled(&parameters, Scope::new(), (module, arguments), depth)
     }
 
     /// The same of an alias.
@@ -84,7 +115,7 @@ impl<'a> Types<'_, 'a> {
             None if arguments.is_empty() => Vec::new(),
             None => self.variables_in(of.0, of.1),
         };
-        self.filled(&parameters, module, arguments, depth)
+        self.filled(&parameters, Scope::new(), (module, arguments), depth)
     }
 
     /// Reads a function with its own type parameters beside those of its class.
@@ -95,10 +126,9 @@ impl<'a> Types<'_, 'a> {
         read: impl FnOnce(&mut Self) -> T,
     ) -> T {
         let own = declared.map(|declared| declared_in(module, declared)).unwrap_or_default();
-        let mut given = self.scope.clone();
-        given.extend(self.filled(&own, module, &[], 0));
-        let mut returned = self.scope_of_results.clone();
-        returned.extend(self.while_writing(|types| types.filled(&own, module, &[], 0)));
+        let given = self.filled(&own, self.scope.clone(), (module, &[]), 0);
+        let around = self.scope_of_results.clone();
+        let returned = self.while_writing(|types| types.filled(&own, around, (module, &[]), 0));
         let outer = mem::replace(&mut self.scope_of_results, returned);
         let found = self.within(given, read);
         self.scope_of_results = outer;
@@ -117,6 +147,7 @@ impl<'a> Types<'_, 'a> {
     pub(super) fn scopes_of_lineage(
         &mut self,
         lineage: &[(ModuleId, &'a StmtClassDef)],
+        depth: usize,
     ) -> Vec<(*const StmtClassDef, Scope)> {
         let mut found: Vec<(*const StmtClassDef, Scope)> = Vec::new();
         if let Some((_, class)) = lineage.first() {
@@ -129,7 +160,7 @@ impl<'a> Types<'_, 'a> {
                 let Meaning::Class(of, base) = self.project.meaning(*module, head) else { continue };
                 if !found.iter().any(|(known, _)| std::ptr::eq(*known, base)) {
                     let filled =
-                        self.within(scope.clone(), |types| types.scope_of_class((of, base), *module, arguments, 0));
+                        self.within(scope.clone(), |types| types.scope_of_class((of, base), *module, arguments, depth));
                     found.push((std::ptr::from_ref(base), filled));
                 }
             }
@@ -137,23 +168,47 @@ impl<'a> Types<'_, 'a> {
         found
     }
 
-    fn filled(&mut self, parameters: &[Parameter<'_>], module: ModuleId, arguments: &[Expr], depth: usize) -> Scope {
-        let mut scope = Scope::new();
+    /// `scope`, in which the parameters are declared, and what they stand for. Arguments are read where they stand, and what is
+    /// said where nothing is given, where the parameter is declared: it may name those before it.
+    fn filled(
+        &mut self,
+        parameters: &[Parameter<'a>],
+        mut scope: Scope,
+        (module, arguments): (ModuleId, &[Expr]),
+        depth: usize,
+    ) -> Scope {
+        let mut is_told = true;
         for (at, parameter) in parameters.iter().take(PARAMETERS).enumerate() {
-            let given = arguments.get(at).map(|argument| (module, argument));
-            let name = parameter.name.to_owned();
-            match given.or(parameter.fallback.map(|fallback| (parameter.module, fallback))) {
-                Some((module, hint)) => scope.push(self.filled_with(name, module, hint, depth)),
+            // How many arguments are those of `*Ts`, and which come after them, is not counted.
+            is_told &= !parameter.several;
+            match (arguments.get(at), parameter.fallback) {
+                _ if !is_told => scope.push(Bound::unknown(parameter.name)),
+                (Some(argument), _) => scope.push(self.filled_with(parameter.name, module, argument, depth)),
+                (None, Some(fallback)) => {
+                    let found = self.within(scope.clone(), |types| types.fallen_back(parameter, fallback, depth));
+                    scope.push(found);
+                }
                 // What an assigned variable stands for is found by its name.
-                None if parameter.assigned => {}
-                None => scope.push(Bound { name, schema: None, shape: Shape::Open }),
+                (None, None) if parameter.assigned => {}
+                (None, None) => scope.push(Bound::unknown(parameter.name)),
             }
         }
         scope
     }
 
+    /// One that is not given. `class Node[T: Node]` says of its parameter what it says of itself, which nobody can follow.
+    fn fallen_back(&mut self, parameter: &Parameter<'a>, fallback: &'a Expr, depth: usize) -> Bound {
+        if self.open_fallbacks.iter().any(|open| std::ptr::eq(*open, fallback)) {
+            return Bound::unknown(parameter.name);
+        }
+        self.open_fallbacks.push(fallback);
+        let found = self.filled_with(parameter.name, parameter.module, fallback, depth);
+        self.open_fallbacks.pop();
+        found
+    }
+
     /// `(int, float)`, as a bound, is one of several types.
-    fn filled_with(&mut self, name: String, module: ModuleId, hint: &Expr, depth: usize) -> Bound {
+    fn filled_with(&mut self, name: &str, module: ModuleId, hint: &Expr, depth: usize) -> Bound {
         let schema = match hint {
             Expr::Tuple(several) => self.union(module, &several.elts.iter().collect::<Vec<_>>(), depth),
             Expr::EllipsisLiteral(_) => json!({}),
@@ -161,10 +216,10 @@ impl<'a> Types<'_, 'a> {
         };
         let shape = match hint {
             _ if !self.writing => Shape::Open,
-            Expr::Tuple(several) => self.alternative_shape(module, several.elts.iter(), depth),
-            hint => self.shape(module, hint, depth),
+            Expr::Tuple(several) => self.alternative_shape(module, several.elts.iter(), depth + 1),
+            hint => self.shape(module, hint, depth + 1),
         };
-        Bound { name, schema: Some(schema), shape }
+        Bound { name: name.to_owned(), size: Size::of(&schema), schema: Some(schema), shape }
     }
 
     /// Those in brackets behind the name, or those of `Generic[T]`, or those of the other bases.
@@ -205,9 +260,8 @@ impl<'a> Types<'_, 'a> {
         match expr {
             Expr::Name(name) => {
                 let known = found.iter().any(|parameter| parameter.name == name.id.as_str());
-                if let Some(fallback) = self.variable(module, expr).filter(|_| !known) {
-                    let (module, fallback) = fallback;
-                    found.push(Parameter { name: name.id.as_str(), module, fallback, assigned: true });
+                if let Some(variable) = self.variable(module, expr).filter(|_| !known) {
+                    found.push(Parameter { name: name.id.as_str(), ..variable });
                 }
             }
             Expr::Subscript(subscript) => {
@@ -218,18 +272,25 @@ impl<'a> Types<'_, 'a> {
                 self.collect_variables(module, &operation.left, found, looked);
                 self.collect_variables(module, &operation.right, found, looked);
             }
+            Expr::Starred(starred) => self.collect_variables(module, &starred.value, found, looked),
             Expr::List(list) => list.elts.iter().for_each(|part| self.collect_variables(module, part, found, looked)),
             _ => {}
         }
     }
 
-    /// What `TypeVar("T", …)` falls back to, where the name is one. Several types to choose from are left to the hint.
-    fn variable(&self, module: ModuleId, expr: &Expr) -> Option<(ModuleId, Option<&'a Expr>)> {
+    /// The parameter that `TypeVar("T", …)` is, where the name is one. Several types to choose from are left to the hint.
+    fn variable(&self, module: ModuleId, expr: &Expr) -> Option<Parameter<'a>> {
         let Meaning::Value(module, Expr::Call(call)) = self.project.meaning(module, expr) else { return None };
         let name = self.project.external(module, &call.func)?;
-        let is_variable = name.ends_with(".TypeVar") || name.ends_with(".ParamSpec");
+        let kind = name.rsplit_once('.')?.1;
         let said = |name| call.arguments.find_keyword(name).map(|keyword| &keyword.value);
-        is_variable.then(|| (module, said("default").or(said("bound"))))
+        matches!(kind, "TypeVar" | "ParamSpec" | "TypeVarTuple").then(|| Parameter {
+            name: "",
+            module,
+            fallback: said("default").or(said("bound")),
+            assigned: true,
+            several: kind == "TypeVarTuple",
+        })
     }
 }
 
@@ -247,11 +308,14 @@ fn split(expr: &Expr) -> (&Expr, &[Expr]) {
     }
 }
 
-fn declared_in(module: ModuleId, declared: &TypeParams) -> Vec<Parameter<'_>> {
-    let parameters = declared.type_params.iter().map(|declared| match declared {
-        TypeParam::TypeVar(variable) => (&variable.name, variable.default.as_deref().or(variable.bound.as_deref())),
-        TypeParam::ParamSpec(spec) => (&spec.name, None),
-        TypeParam::TypeVarTuple(several) => (&several.name, None),
-    });
-    parameters.map(|(name, fallback)| Parameter { name: name.as_str(), module, fallback, assigned: false }).collect()
+fn declared_in<'e>(module: ModuleId, declared: &'e TypeParams) -> Vec<Parameter<'e>> {
+    let parameter = |declared: &'e TypeParam| {
+        let (fallback, several) = match declared {
+            TypeParam::TypeVar(one) => (one.default.as_deref().or(one.bound.as_deref()), false),
+            TypeParam::ParamSpec(_) => (None, false),
+            TypeParam::TypeVarTuple(_) => (None, true),
+        };
+        Parameter { name: declared.name().as_str(), module, fallback, assigned: false, several }
+    };
+    declared.type_params.iter().map(parameter).collect()
 }

@@ -26,7 +26,7 @@ pub(super) enum Generic {
 }
 
 /// What else is looked for by name: base classes, decorators and calls that make types.
-const MAKERS: [&str; 20] = [
+const MAKERS: [&str; 21] = [
     "dataclasses.KW_ONLY",
     "dataclasses.dataclass",
     "dataclasses.field",
@@ -44,6 +44,7 @@ const MAKERS: [&str; 20] = [
     "typing.NewType",
     "typing.Protocol",
     "typing.TypeVar",
+    "typing.TypeVarTuple",
     "typing.TypedDict",
     "typing_extensions.NamedTuple",
     "typing_extensions.TypedDict",
@@ -116,7 +117,13 @@ pub(super) fn is_field(name: &str) -> bool {
     is_web_parameter(name).is_some()
         || matches!(
             name,
-            "pydantic.Field" | "pydantic.fields.Field" | "dataclasses.field" | "attrs.field" | "attr.ib" | "attr.field"
+            "pydantic.Field"
+                | "pydantic.fields.Field"
+                | "pydantic.v1.Field"
+                | "dataclasses.field"
+                | "attrs.field"
+                | "attr.ib"
+                | "attr.field"
         )
 }
 
@@ -132,7 +139,7 @@ fn split(name: &str) -> (&str, &str) {
     let package = match package {
         "typing_extensions" => "typing",
         "collections.abc" => "collections",
-        "pydantic.types" | "pydantic.networks" => "pydantic",
+        "pydantic.types" | "pydantic.networks" | "pydantic.v1" | "pydantic.v1.types" => "pydantic",
         package => package,
     };
     (package, name)

@@ -89,8 +89,9 @@ impl<'a> Types<'_, 'a> {
                 self.alternative_shape(module, [&*operation.left, &*operation.right].into_iter(), hops)
             }
             Expr::NoneLiteral(_) => Shape::Value,
-            Expr::Name(_) | Expr::Attribute(_) => match self.bound(hint) {
-                Some(bound) => bound.shape.clone(),
+            Expr::Name(_) | Expr::Attribute(_) => match self.bound(hint).map(|bound| bound.size) {
+                Some(size) if !self.charge_size(size, hops) => Shape::Open,
+                Some(_) => self.bound(hint).map_or(Shape::Open, |bound| bound.shape.clone()),
                 None => self.named_shape(module, hint, &[], hops),
             },
             Expr::Call(call) if self.is_constrained(module, call) => Shape::Value,
@@ -126,10 +127,10 @@ impl<'a> Types<'_, 'a> {
         }
         self.charge(class);
         self.open.push(class);
-        let shape = match self.root_of(module, class) {
+        let shape = match self.root_of(module, class, hops) {
             Some((scope, module, root)) => self.within(scope, |types| types.shape(module, root, hops + 1)),
             None => {
-                let attributes = self.attributes(module, class, kind, 0);
+                let attributes = self.attributes(module, class, kind, hops);
                 Shape::Record(attributes.into_iter().map(|a| field(a.key, a.schema, a.required)).collect())
             }
         };
@@ -156,7 +157,7 @@ impl<'a> Types<'_, 'a> {
         if let (true, [_, of, ..]) = (name.ends_with(".NewType"), &*call.arguments.args) {
             return self.shape(module, of, hops + 1);
         }
-        let schema = self.made(module, call, 0);
+        let schema = self.made(module, call, hops);
         let required: Vec<&str> =
             schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         match schema["properties"].as_object() {

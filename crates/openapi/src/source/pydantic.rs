@@ -23,7 +23,12 @@ pub(super) enum Spelling {
 
 impl<'a> Types<'_, 'a> {
     /// The hint of what a `RootModel` holds, with what its type variables stand for; `None` where the class is none.
-    pub(super) fn root_of(&mut self, module: ModuleId, class: &'a StmtClassDef) -> Option<(Scope, ModuleId, &'a Expr)> {
+    pub(super) fn root_of(
+        &mut self,
+        module: ModuleId,
+        class: &'a StmtClassDef,
+        depth: usize,
+    ) -> Option<(Scope, ModuleId, &'a Expr)> {
         let lineage = class::lineage(self.project, module, class);
         let (at, root) = lineage.iter().enumerate().find_map(|(at, (module, class))| {
             let listed = class.bases().iter().find_map(|base| {
@@ -44,8 +49,21 @@ impl<'a> Types<'_, 'a> {
             return None;
         }
         let (module, class) = lineage[at];
-        let scopes = self.scopes_of_lineage(&lineage);
+        let scopes = self.scopes_of_lineage(&lineage, depth);
         Some((generics::scope_in(&scopes, class), module, root))
+    }
+
+    /// Whether a class of that lineage is one for the first pydantic alone, in which `Optional` is None where nothing is given.
+    pub(super) fn is_of_first_pydantic(&self, lineage: &[(ModuleId, &'a StmtClassDef)]) -> bool {
+        lineage.iter().any(|(module, class)| {
+            let is =
+                |expr: &Expr, of: fn(&str) -> bool| self.project.external(*module, expr).is_some_and(|name| of(&name));
+            let is_bare = |decorator: &Expr| is(decorator, |name| name.ends_with(".root_validator"));
+            let functions = class.body.iter().filter_map(Stmt::as_function_def_stmt);
+            let mut decorators = functions.flat_map(|function| &function.decorator_list);
+            class.bases().iter().any(|base| is(base, |name| name.starts_with("pydantic.v1.")))
+                || decorators.any(|decorator| is_bare(&decorator.expression))
+        })
     }
 
     /// How the names in JSON are made, where the configuration says so.
@@ -55,7 +73,6 @@ impl<'a> Types<'_, 'a> {
         match name.rsplit('.').next() {
             Some("to_camel") => Some(Spelling::Camel),
             Some("to_pascal") => Some(Spelling::Pascal),
-            Some("to_snake") => None,
             _ => {
                 self.note("its names in JSON are made by a function, so they are not known");
                 None

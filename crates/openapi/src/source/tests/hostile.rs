@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{contract, folder, function, names, read, read_text};
+use super::{contract, folder, function, names, read, read_text, schema};
 use crate::source::{FILE_LIMIT, SourceError, read_web};
 
 #[test]
@@ -150,6 +150,57 @@ fn routers_that_contain_each_other_end() {
     fs::write(&file, source).unwrap();
     let contract = read_web(&file, &[]).unwrap().unwrap();
     assert_eq!(contract.operations[0].path, "/a/b/x");
+}
+
+#[test]
+fn a_parameter_bounded_by_its_own_class_is_unknown_and_nothing_else() {
+    for head in ["class Node[T: Node](BaseModel):", "class Node[T: 'Node'](BaseModel):"] {
+        let contract = contract(&format!(
+            "from pydantic import BaseModel\n\
+             {head}\n    left: T | None = None\n    right: T | None = None\n    parent: T | None = None\n\
+             class Model:\n    def predict(self, x: Node, y: int) -> Node: ...\n"
+        ));
+        let inputs = function(&contract, "predict").inputs;
+        assert_eq!(schema(&inputs[1])["type"], "integer", "{head}");
+        assert!(contract.incomplete.iter().any(|note| note.contains("type variable")), "{:?}", contract.incomplete);
+    }
+}
+
+#[test]
+fn arguments_of_arguments_are_cut_before_they_fill_the_memory() {
+    let fields: String = ('a'..='j').map(|name| format!("    {name}: T\n")).collect();
+    let nested = format!("{}int{}", "P[".repeat(12), "]".repeat(12));
+    let source = format!(
+        "from typing import TypedDict\nclass P[T](TypedDict):\n{fields}\
+         class Model:\n    def predict(self, x: {nested}) -> {nested}: ...\n"
+    );
+    let contract = contract(&source);
+    assert!(contract.incomplete.iter().any(|note| note.contains("nested too deep")), "{:?}", contract.incomplete);
+    assert!(serde_json::to_string(&contract).unwrap().len() < 4 << 20);
+}
+
+#[test]
+fn classes_that_are_arguments_of_each_others_bases_are_cut() {
+    let chain = |head: &str, base: &str| {
+        let classes: String =
+            (1..15_000).map(|n| format!("class C{n}({}): ...\n", base.replace('X', &format!("C{}", n - 1)))).collect();
+        format!(
+            "from typing import Generic, TypeVar\nfrom pydantic import BaseModel, RootModel\nT = TypeVar('T')\n{head}\
+             class C0(BaseModel):\n    x: int\n{classes}\
+             class Model:\n    def predict(self, x: C14999) -> C14999: ...\n"
+        )
+    };
+    let root = chain("class R(RootModel[T], Generic[T]): ...\n", "R[X]");
+    let holder = chain("class R(BaseModel, Generic[T]):\n    held: T\n", "R[X]");
+    let held: String = (1..15_000).map(|n| format!("class H{n}(BaseModel):\n    y: R[H{}]\n", n - 1)).collect();
+    let attributes = format!("{}{held}", holder.replace("x: C14999) -> C14999", "x: H14999) -> H14999"))
+        .replace("class C0(", "class H0(BaseModel):\n    x: int\nclass C0(");
+    for source in [root, holder, attributes] {
+        let contract = contract(&source);
+        assert!(!contract.incomplete.is_empty());
+        let text = serde_json::to_string(&contract).unwrap();
+        assert_eq!(serde_json::from_str::<kea_core::Contract>(&text).unwrap(), contract);
+    }
 }
 
 /// A small generator (xorshift), so that a failure can be had again.

@@ -300,3 +300,97 @@ fn a_pattern_that_only_python_reads_is_left_to_the_model() {
     let pattern = r#"Annotated[str, Field(pattern="(?P<a")]"#;
     check_noted(pattern, &json!({"type": "string"}), "`pattern` cannot be written in OpenAPI");
 }
+
+/// What `predict` takes as `x` in a source of its own, and the notes on it.
+fn taken(classes: &str, hint: &str) -> (Value, Vec<String>) {
+    let source = HEAD.replace("class Model:", &format!("{classes}\nclass Model:"));
+    let contract = contract(&source.replace("HINT", hint));
+    (schema(&function(&contract, "predict").inputs[0]).clone(), contract.incomplete)
+}
+
+#[test]
+fn a_parameter_falls_back_to_those_before_it_and_not_to_those_around() {
+    let classes = "class Inner[T, U = list[T]](BaseModel):\n    u: U\n\
+        class Outer[T](BaseModel):\n    x: Inner[str]\n";
+    let (schema, notes) = taken(classes, "Outer[int]");
+    assert_eq!(schema["properties"]["x"]["properties"]["u"]["items"]["type"], "string");
+    assert_eq!(notes, [""; 0]);
+}
+
+#[test]
+fn what_comes_after_as_many_types_as_are_given_is_not_known() {
+    let assigned = "Ts = TypeVarTuple('Ts')\nL = TypeVar('L')\nK = TypeVar('K')\n";
+    let heads = [
+        "class Row[K, *Ts, L](BaseModel):",
+        "class Row(BaseModel, Generic[K, *Ts, L]):",
+        "class Row(BaseModel, Generic[K, Unpack[Ts], L]):",
+    ];
+    for head in heads {
+        let (schema, notes) =
+            taken(&format!("{assigned}{head}\n    key: K\n    label: L\n"), "Row[int, str, str, float]");
+        assert_eq!(schema["properties"]["key"]["type"], "integer", "{head}");
+        assert_eq!(schema["properties"]["label"]["type"], Value::Null, "{head}");
+        assert!(notes.iter().any(|note| note.contains("type variable")), "{head}: {notes:?}");
+    }
+}
+
+#[test]
+fn values_and_names_that_are_computed_are_not_made_up() {
+    let classes = r#"
+from elsewhere import OTHER, Foreign
+KEY = "a"
+Zero = Enum("Zero", "LOW HIGH", start=0)
+Texts = Enum("Texts", "A B", type=str)
+Keyed = TypedDict("Keyed", {KEY: int, "b": str})
+Computed = TypedDict("Computed", {OTHER: int, "b": str})
+Merged = TypedDict("Merged", {**OTHER, "b": str})
+Point = NamedTuple("Point", [(KEY, float)])
+Far = NamedTuple("Far", [(OTHER, float), ("b", str)])
+LARGE = 18446744073709551615 - 1
+"#;
+    for hint in ["Zero", "Texts", "Computed", "Merged", "Far", "Literal[Foreign.RED, 'auto']", "Literal[LARGE]"] {
+        let (schema, notes) = taken(classes, hint);
+        assert_eq!((&schema, notes.len()), (&json!({}), 1), "{hint}: {notes:?}");
+    }
+    let properties =
+        |hint| taken(classes, hint).0["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!((properties("Keyed"), properties("Point")), (vec!["a".to_owned(), "b".into()], vec!["a".into()]));
+    let (schema, notes) = taken(classes, "Literal['a', b'x']");
+    assert_eq!(schema["enum"], json!(["a"]));
+    assert!(notes[0].contains("bytes"), "{notes:?}");
+}
+
+#[test]
+fn names_in_json_are_those_of_the_model_itself() {
+    let classes = r#"
+from pydantic.alias_generators import to_camel, to_snake
+class Kept(BaseModel):
+    its_name: int
+class Camel(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel)
+    in_it: Kept
+    after_it: int
+class Snake(BaseModel):
+    model_config = ConfigDict(alias_generator=to_snake)
+    displayName: str
+"#;
+    let (schema, _) = taken(classes, "Camel");
+    let names = |schema: &Value| schema["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&schema), ["afterIt", "inIt"]);
+    assert_eq!(names(&schema["properties"]["inIt"]), ["its_name"]);
+    let (_, notes) = taken(classes, "Snake");
+    assert!(notes[0].contains("made by a function"), "{notes:?}");
+}
+
+#[test]
+fn what_may_be_missing_in_the_first_pydantic_may_be_left_out() {
+    let first = "from pydantic import root_validator\nimport pydantic.v1\n\
+        class Old(BaseModel):\n    a: Optional[str]\n    b: str\n\
+        \x20   @root_validator\n    def whole(cls, values): return values\n\
+        class Older(pydantic.v1.BaseModel):\n    a: Optional[str]\n    b: str\n\
+        class New(BaseModel):\n    a: Optional[str]\n    b: str\n\
+        \x20   @root_validator(pre=True)\n    def whole(cls, values): return values\n";
+    for (hint, required) in [("Old", json!(["b"])), ("Older", json!(["b"])), ("New", json!(["a", "b"]))] {
+        assert_eq!(taken(first, hint).0["required"], required, "{hint}");
+    }
+}
