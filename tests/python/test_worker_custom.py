@@ -46,6 +46,10 @@ class Order(pydantic.BaseModel):
     due: Optional[datetime.date] = None
 
 
+class Scores(pydantic.RootModel[List[float]]):
+    pass
+
+
 class Size(typing.TypedDict):
     width: float
     label: str
@@ -114,6 +118,8 @@ class Model:
             "points": (Point(1.0), Point(2.0)),
             "order": Order(item="pen", count=2, due=datetime.date(2024, 2, 29)),
             "pair": Pair(1, "b"),
+            "scores": Scores([0.5, 1.0]),
+            "squares": (number * number for number in range(3)),
             "colour": Colour.BLUE,
             "when": datetime.datetime(2024, 2, 29, 12, tzinfo=datetime.timezone.utc),
             "day": np.datetime64("2024-02-29"),
@@ -278,6 +284,8 @@ def test_results_of_all_kinds_become_json(model):
         "points": [{"x": 1.0, "y": 0.5, "colour": "red"}, {"x": 2.0, "y": 0.5, "colour": "red"}],
         "order": {"item": "pen", "count": 2, "due": "2024-02-29"},
         "pair": {"first": 1, "second": "b"},
+        "scores": [0.5, 1.0],
+        "squares": [0, 1, 4],
         "colour": "blue",
         "when": "2024-02-29T12:00:00+00:00",
         "day": "2024-02-29",

@@ -212,6 +212,7 @@ impl Deployer for LocalDeployer {
     async fn deploy(&self, request: DeployRequest) -> Result<ServiceDetails, DeployError> {
         let id = change::service_id(&request)?;
         let model = request::model(&request)?;
+        request::borne_out_by_source(&model).await?;
         change::canary(request.canary.as_ref())?;
         change::one_way_of_taking_over(request.canary.as_ref(), request.rollout.as_ref())?;
         Shadow::check(request.shadow.as_ref(), request.canary.as_ref(), request.rollout.as_ref())?;
@@ -254,6 +255,10 @@ impl Deployer for LocalDeployer {
                 let version =
                     change::new_version(change.version.as_ref(), Some(&service.version), &request::ids(&versions));
                 let model = request::changed_model(base, &change)?;
+                // What runs as it was stated is not looked at again because something else changes.
+                if change.functions.is_some() || change.source_code.is_some() {
+                    request::borne_out_by_source(&model).await?;
+                }
                 let content = self.content(&model, versions.iter().find(|known| known.id == version)).await;
                 let new = request::updated_version(id, version.clone(), (model, content), &versions)?;
                 (Some(version), new)

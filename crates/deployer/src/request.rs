@@ -10,6 +10,7 @@ use kea_core::{
     service::{ModelSpec, Service, Version},
     stated,
 };
+use tokio::task::spawn_blocking;
 
 use crate::choice;
 
@@ -191,16 +192,21 @@ fn check_model(spec: &ModelSpec) -> Result<(), DeployError> {
     check_functions(spec)
 }
 
-/// Those of a class that lies here are held against its source; others are once a replica has loaded the model.
 fn check_functions(spec: &ModelSpec) -> Result<(), DeployError> {
     if !spec.functions.is_empty() && !spec.command.is_empty() {
         return Err(invalid("/functions", stated::OF_A_WEB_SERVICE));
     }
-    stated::check(&spec.functions).map_err(|(pointer, detail)| invalid(&pointer, detail))?;
+    stated::check(&spec.functions).map_err(|(pointer, detail)| invalid(&pointer, detail))
+}
+
+/// Holds what is stated of a class that lies here against its source; other models are once a replica has loaded them.
+pub(crate) async fn borne_out_by_source(spec: &ModelSpec) -> Result<(), DeployError> {
     if spec.functions.is_empty() {
         return Ok(());
     }
-    match kea_containerizer::source_contract(spec) {
+    let spec = spec.clone();
+    let read = spawn_blocking(move || kea_containerizer::source_contract(&spec)).await;
+    match read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
         Some(Err(contradiction)) => Err(invalid(&contradiction.pointer.clone(), contradiction.to_string())),
         Some(Ok(_)) | None => Ok(()),
     }

@@ -120,8 +120,9 @@ pub(crate) fn may(policies: &Policies, caller: &Caller, ask: &Ask<'_>) -> Result
 fn version(service: &ServiceEntry, request: &Request, of_path: Option<&str>) -> Result<(usize, bool), RouterError> {
     let of_query =
         request.uri().query().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("version=")));
+    let of_query = of_query.map(segment::decoded).transpose()?;
     let of_header = request.headers().get(VERSION).and_then(|value| value.to_str().ok());
-    let wanted = of_path.or(of_query).or(of_header);
+    let wanted = of_path.or(of_query.as_deref()).or(of_header);
     let found = match wanted {
         Some(_) => service.version(wanted),
         None => sticky::kept(service, request.headers()).or_else(|| service.next_version()),

@@ -216,6 +216,7 @@ fn what_no_model_could_bear_out_is_refused_at_once() {
         (json!([{"name": "a", "minimum": 0, "default": -1}]), "/functions/0/inputs/0/default"),
         (json!([{"name": "a", "minimum": 0, "example": "low"}]), "/functions/0/inputs/0/example"),
         (json!([{"name": "a", "enum": ["red"], "example": "blue"}]), "/functions/0/inputs/0/example"),
+        (json!([{"name": "a", "enum": [1_u64 << 53], "example": (1_u64 << 53) + 1}]), "/functions/0/inputs/0/example"),
         (json!([{"name": "a", "shape": [-1, 2], "example": [[1, 2], [3]]}]), "/functions/0/inputs/0/example"),
         (json!([{"name": "a", "shape": [2], "example": 1}]), "/functions/0/inputs/0/example"),
         (json!([{"name": "a", "type": "INT8", "example": [[7], [128]]}]), "/functions/0/inputs/0/example"),

@@ -171,8 +171,10 @@ impl<'a> Known<'a> {
 
 /// Whether JSON means the same by both: 1 is 1.0.
 fn is_same(one: &Value, other: &Value) -> bool {
+    let is_whole = |value: &Value| value.is_i64() || value.is_u64();
     let are_same_numbers = || one.as_f64().zip(other.as_f64()).is_some_and(|(one, other)| one == other);
-    one == other || are_same_numbers()
+    // Large whole numbers are different although their floats are the same.
+    one == other || (!(is_whole(one) && is_whole(other)) && are_same_numbers())
 }
 
 fn depth(value: &Value) -> usize {

@@ -47,6 +47,8 @@ async fn a_function_is_found_and_allowed_by_what_its_name_means() {
         ("iris/gr%25C3%25B6%25C3%259Fe", 404, 401),
         ("iris%2Fpredict", 404, 404),
         ("iris/predict%2F", 404, 401),
+        ("iris/predict?version=%31", 200, 401),
+        ("iris/predict?version=%zz", 400, 401),
         // What means nothing is told to who may call.
         ("iris/gr%C3", 400, 401),
         ("iris/%zz", 400, 401),

@@ -77,7 +77,7 @@ def unwrapped(value):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     for method in ("model_dump", "_asdict"):  # pydantic, namedtuple
         if hasattr(kind, method):
-            return dict(getattr(value, method)())
+            return getattr(value, method)()
     if hasattr(kind, "__attrs_attrs__"):
         return {field.name: getattr(value, field.name) for field in kind.__attrs_attrs__}
     for plain in (str, bool, int, dict, list, tuple):
@@ -85,6 +85,8 @@ def unwrapped(value):
             return plain(value)
     if isinstance(value, (collections.abc.Mapping, collections.abc.KeysView, collections.abc.ValuesView)):
         return dict(value) if isinstance(value, collections.abc.Mapping) else list(value)
+    if isinstance(value, collections.abc.Iterator):  # of a generator, which says that it is an array
+        return list(value)
     return unwrapped_array(value)
 
 
