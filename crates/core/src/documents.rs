@@ -20,7 +20,7 @@ use crate::{
     rollout::RolloutRules,
     service::{Access, AuditRules, Autoscaling, Canary, Framework, Resources, ServerSettings},
     shadow::Shadow,
-    stated::{StatedField, StatedFunction},
+    stated::{self, StatedField, StatedFunction},
     validation::ValidationSettings,
 };
 
@@ -152,7 +152,10 @@ impl ModelDocument {
             );
             return Err(DocumentError::Contradiction(both));
         }
-        Ok(())
+        // Told by the places where they stand: elsewhere they are those of `predict` among the functions.
+        let (inputs, outputs) = (self.input_type.as_deref(), self.output_type.as_deref());
+        stated::check_types(inputs.unwrap_or_default(), outputs.unwrap_or_default())
+            .map_err(|(pointer, why)| DocumentError::Contradiction(format!("MLModel `{name}`: `{pointer}`: {why}")))
     }
 }
 
@@ -518,6 +521,9 @@ mod tests {
             refused(vec![model(json!({"inputType": "image"}))])
                 .contains("`\"image\"` as `inputType` or `outputType` names no")
         );
+        let wrong = json!({"outputType": [{"name": "label", "enum": ["a"], "example": "b"}]});
+        let told = refused(vec![model(wrong)]);
+        assert!(told.contains("`/outputType/0/example`: it says \"b\", but `/outputType/0/enum` says"), "{told}");
         assert!(refused(vec![model(json!({"inputType": [{"sort": "x"}]}))]).contains("unknown field `sort`"));
         assert!(
             refused(vec![model(json!({"build": {}}))]).contains("`build` is not supported, as images are built of")

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::contract::{Contract, Field, Function, Layout};
 
-pub use check::check;
+pub use check::{check, check_types};
 pub use types::StatedType;
 
 /// Most bytes of a statement as JSON: a replica is told it by a variable of its environment.

@@ -25,6 +25,15 @@ pub fn check(stated: &[StatedFunction]) -> Result<(), Fault> {
     Ok(())
 }
 
+/// The same of what an MLModel states of `predict` as `inputType` and `outputType`.
+///
+/// # Errors
+/// As those of [`check`].
+pub fn check_types(inputs: &[StatedField], outputs: &[StatedField]) -> Result<(), Fault> {
+    fields("/inputType", inputs, required)?;
+    fields("/outputType", outputs, given)
+}
+
 fn fields(
     at: &str,
     fields: &[StatedField],
